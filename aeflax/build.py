@@ -1,0 +1,251 @@
+"""From configuration to the engine's parts.
+
+Each function dispatches on the class of one configuration part. To add a kind of your own, write a frozen
+dataclass that fills the slot and register its factory; nothing in aeflax changes:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Blur(config.Corruption, kind="blur"):
+        radius: float = 1.0
+
+    @build.corruption.register
+    def _(part: Blur):
+        return lambda keys, images, values: blur(images, values["radius"])
+
+A factory must not read the part's traced numbers (every float): they arrive as `values` inside the step.
+"""
+
+import functools
+from dataclasses import dataclass, fields
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from aeflax import config, corruption as corruptions, noise, objectives, optimizers
+from aeflax.engine.keys import Keys, Stream
+from aeflax.engine.state import Hyper, Parts, PyTree, Source
+from aeflax.models import bottlenecks
+from aeflax.models.autoencoder import Autoencoder, Outputs
+from aeflax.models.conv import ConvDecoder, ConvEncoder
+from aeflax.models.dense import DenseDecoder, DenseEncoder
+from aeflax.schema import structure, traced
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model ready to train and to use: the engine's parts and what evaluation needs beside them."""
+
+    parts: Parts
+    module: Autoencoder
+    likelihood: objectives.Likelihood
+    model: config.Model  # its structure: traced numbers are NaN
+    shape: tuple[int, ...]  # of one example
+
+
+def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
+    """The parts of a resolved experiment for examples of a shape; equal structures share one result."""
+    optimizer = experiment.optimizer
+    steps = 0 if optimizer.schedule == "constant" else experiment.train.steps or 0
+    return _build(structure(experiment.model), structure(optimizer), steps, experiment.data.binarize, shape)
+
+
+def hyper(experiment: config.Experiment) -> Hyper:
+    """The traced numbers of a resolved experiment, as float32 scalars."""
+    numbers = {"model": traced(experiment.model), "optimizer": traced(experiment.optimizer)}
+    return jax.tree.map(jnp.float32, numbers)
+
+
+@functools.singledispatch
+def backbone(part: config.Backbone, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """(encoder, decoder) for examples of a shape."""
+    raise _unregistered(part)
+
+
+@backbone.register
+def _(part: config.Dense, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    encoder = DenseEncoder(part.widths, part.activation)
+    return encoder, DenseDecoder(tuple(reversed(part.widths)), part.activation, shape)
+
+
+@backbone.register
+def _(part: config.Conv, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    height, width, channels = shape
+    shared = (part.kernel, part.stride, part.activation, part.bias, part.normalization, part.spatial)
+    encoder = ConvEncoder(part.features, *shared)
+    return encoder, ConvDecoder(part.features, tuple(part.sizes(height, width)), channels, *shared)
+
+
+@functools.singledispatch
+def bottleneck(part: config.Bottleneck, features: int, project: bool) -> nn.Module:
+    """The bottleneck; `project` False where the encoder's last feature map already is the code."""
+    raise _unregistered(part)
+
+
+@bottleneck.register(config.Deterministic)
+@bottleneck.register(config.Sparse)
+def _(part: config.Deterministic | config.Sparse, features: int, project: bool) -> nn.Module:
+    return bottlenecks.Deterministic(features, part.activation or "linear", project)
+
+
+@bottleneck.register
+def _(part: config.TopK, features: int, project: bool) -> nn.Module:
+    return bottlenecks.TopK(features, part.k, project)
+
+
+@bottleneck.register
+def _(part: config.GaussianPosterior, features: int, project: bool) -> nn.Module:
+    return bottlenecks.GaussianPosterior(features)
+
+
+@functools.singledispatch
+def corruption(part: config.Corruption) -> corruptions.Corruption:
+    """The corruption process, (keys [B], images, values) -> images."""
+    raise _unregistered(part)
+
+
+@corruption.register
+def _(part: config.NoCorruption) -> corruptions.Corruption:
+    return corruptions.identity
+
+
+@corruption.register
+def _(part: config.GaussianNoise) -> corruptions.Corruption:
+    return corruptions.gaussian(clip=part.clip)
+
+
+@corruption.register
+def _(part: config.Masking) -> corruptions.Corruption:
+    return corruptions.masking
+
+
+@corruption.register
+def _(part: config.SaltPepper) -> corruptions.Corruption:
+    return corruptions.salt_pepper
+
+
+@functools.singledispatch
+def likelihood(part: config.Likelihood) -> objectives.Likelihood:
+    """The likelihood of the targets given the outputs."""
+    raise _unregistered(part)
+
+
+@likelihood.register
+def _(part: config.Bernoulli) -> objectives.Likelihood:
+    return objectives.BERNOULLI
+
+
+@likelihood.register
+def _(part: config.GaussianLikelihood) -> objectives.Likelihood:
+    return objectives.gaussian(learned=part.scale is None)
+
+
+@functools.singledispatch
+def penalty(part: Any) -> objectives.Penalty:
+    """A penalty: (outputs, batch mean, values, step) -> (cost [B], reported value [B])."""
+    raise _unregistered(part)
+
+
+@penalty.register
+def _(part: config.L1) -> objectives.Penalty:
+    return objectives.l1
+
+
+@penalty.register
+def _(part: config.Rate) -> objectives.Penalty:
+    return objectives.rate
+
+
+@penalty.register
+def _(part: config.KL) -> objectives.Penalty:
+    return objectives.kl
+
+
+def _unregistered(part: Any) -> TypeError:
+    return TypeError(f"no factory is registered for {type(part).__name__}; see the docstring of aeflax.build")
+
+
+@functools.lru_cache(maxsize=64)
+def _build(
+    model: config.Model, optimizer: config.Optimizer, steps: int, binarize: str, shape: tuple[int, ...]
+) -> Built:
+    module = _module(model, shape)
+    like = likelihood(model.likelihood)
+    parts = Parts(
+        init=lambda key: (module.init(key, jnp.zeros((1, *shape), jnp.float32), None)["params"], {}),
+        prepare=_prepare(binarize, shape),
+        corrupt=_corrupt(model),
+        apply=lambda params, state, images, keys, *, train: module.apply({"params": params}, images, keys),
+        objective=_objective(model, like),
+        tx=_tx(optimizer, steps),
+        update=lambda params, state, outputs: (params, state),
+        average=_average if optimizer.ema is not None else None,
+        terms=("reconstruction_nats", *_penalties(model)),
+    )
+    return Built(parts, module, like, model, shape)
+
+
+def _module(model: config.Model, shape: tuple[int, ...]) -> Autoencoder:
+    part = model.backbone
+    spatial = isinstance(part, config.Conv) and part.spatial
+    features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
+    encoder, decoder = backbone(part, shape)
+    learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
+    return Autoencoder(encoder, bottleneck(model.bottleneck, features, not spatial), decoder, learn_scale)
+
+
+def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
+    def prepare(source: Source, keys: Keys) -> jax.Array:
+        rows = (source.rows.astype(jnp.float32) - source.shift) / source.divisor
+        if binarize != "none":
+            draw = keys.constant(Stream.BINARIZE) if binarize == "fixed" else keys.of(Stream.BINARIZE)
+            rows = (noise.uniform(draw, rows.shape[1]) < rows).astype(jnp.float32)
+        return rows.reshape(-1, *shape)
+
+    return prepare
+
+
+def _corrupt(model: config.Model) -> Any:
+    corrupt = corruption(model.corruption)
+    return lambda keys, images, hyper: corrupt(keys, images, hyper["model"]["corruption"])
+
+
+def _penalties(model: config.Model) -> dict[str, objectives.Penalty]:
+    """Penalties that are on, by field name."""
+    record = model.penalties
+    parts = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: penalty(part) for name, part in parts.items() if part is not None}
+
+
+def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
+    penalties = _penalties(model)
+
+    def objective(
+        outputs: Outputs, targets: jax.Array, batch_mean: objectives.BatchMean, hyper: Hyper, step: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        values = hyper["model"]
+        loss = like.nats(outputs, targets, values["likelihood"])
+        terms = {"reconstruction_nats": loss}
+        for name, cost in penalties.items():
+            charged, terms[name] = cost(outputs, batch_mean, values["penalties"][name], step)
+            loss = loss + charged
+        return loss, terms
+
+    return objective
+
+
+def _tx(optimizer: config.Optimizer, steps: int) -> Any:
+    shape = optimizers.schedule(
+        optimizer.schedule, steps=steps, warmup_steps=optimizer.warmup_steps, boundaries=optimizer.boundaries
+    )
+
+    def tx(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
+        values = hyper["optimizer"]
+        return optimizers.transformation(optimizer.name, values["learning_rate"] * shape(step, values), values)
+
+    return tx
+
+
+def _average(average: PyTree, params: PyTree, hyper: Hyper) -> PyTree:
+    return optax.incremental_update(params, average, 1.0 - hyper["optimizer"]["ema"])

@@ -1,0 +1,299 @@
+"""What an experiment is: frozen dataclasses, the single source of fields, help texts and defaults.
+
+Every float is an argument of the compiled program, so changing one never recompiles; every other field
+shapes the program. `None` means "chosen for you" where the comment says how, else "off".
+Needs the standard library alone, so that `--help` and configuration errors answer at once.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from aeflax.errors import ConfigError
+from aeflax.schema import (
+    BelowOne,
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    OpenUnit,
+    Part,
+    Positive,
+    TracedNatural,
+    problems,
+)
+
+Activation = Literal["relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where the examples come from and how they are batched."""
+
+    source: str = "digits"  # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, tfds:NAME, synthetic:HxWxC:N
+    batch_size: Count = 128  # examples a step, over all devices
+    resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
+    holdout: OpenUnit = 0.2  # share of test examples, for sources that bring no test split
+    validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
+    scale: Literal["none", "unit", "standard"] = "none"  # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
+    binarize: Literal["none", "fixed", "dynamic"] = "none"  # draw pixels as Bernoulli(pixel), once or anew at every visit
+    limit: Count | None = None  # train on the first N examples only
+    classes: tuple[int, ...] = ()  # keep only these labels; empty: all
+
+
+class Backbone(Part):
+    """Encoder and decoder network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense(Backbone, kind="dense"):
+    """Fully connected layers; the decoder mirrors the encoder."""
+
+    widths: tuple[Count, ...] = ()  # hidden layers before the code
+    activation: Activation = "relu"  # of the hidden layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Backbone, kind="conv"):
+    """Strided convolutions down, sub-pixel convolutions (Shi et al. 2016) up; any height, width and channels."""
+
+    features: tuple[Count, ...] = (32, 64)  # channels of each strided layer
+    kernel: Count = 3  # side, pixels
+    stride: Count = 2  # of every layer
+    activation: Activation = "relu"
+    bias: bool = True
+    normalization: Literal["none", "layer", "group"] = "none"
+    spatial: bool = False  # the last feature map is the code, no dense layer around it
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Height and width before the first strided layer and after each one, in pixels."""
+        found = [(height, width)]
+        for _ in self.features:
+            height, width = -(-height // self.stride), -(-width // self.stride)
+            found.append((height, width))
+        return found
+
+
+class Corruption(Part):
+    """What is done to the input before the encoder sees it; the target stays clean (Vincent et al. 2010)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoCorruption(Corruption, kind="none"):
+    """The encoder sees the clean input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise(Corruption, kind="gaussian"):
+    """Additive Gaussian noise."""
+
+    sigma: NonNegative = 0.4  # standard deviation, in units of the scaled input
+    sigma_min: NonNegative | None = None  # set: each example draws its level from [sigma_min, sigma]
+    clip: bool = True  # clip the noisy input to [0, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masking(Corruption, kind="masking"):
+    """Sets features to zero."""
+
+    rate: BelowOne = 0.5  # probability for each feature
+    rate_min: BelowOne | None = None  # set: each example draws its rate from [rate_min, rate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaltPepper(Corruption, kind="salt-pepper"):
+    """Sets features to 0 or 1, each with half the rate."""
+
+    rate: Fraction = 0.2  # probability for each feature
+    rate_min: Fraction | None = None  # set: each example draws its rate from [rate_min, rate]
+
+
+class Bottleneck(Part):
+    """How the code is made from the encoder's features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deterministic(Bottleneck, kind="deterministic"):
+    """One code for each input."""
+
+    activation: Activation | None = None  # None: relu where the encoder is a single dense layer, else linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse(Bottleneck, kind="sparse"):
+    """A non-negative code, held sparse by the penalties `l1` or `rate`."""
+
+    activation: Activation | None = None  # None: sigmoid with the rate penalty, else relu
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK(Bottleneck, kind="top-k"):
+    """Keeps the k largest units of each example's ReLU code, zeroes the rest (Makhzani & Frey 2014)."""
+
+    k: Count = 32  # units kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPosterior(Bottleneck, kind="posterior"):
+    """A diagonal Gaussian posterior, sampled by reparameterisation (Kingma & Welling 2014)."""
+
+
+class Likelihood(Part):
+    """p(x | code): what the decoder's output means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bernoulli(Likelihood, kind="bernoulli"):
+    """Independent Bernoulli features from logits; for values in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianLikelihood(Likelihood, kind="gaussian"):
+    """Independent Gaussian features around the output; squared error up to a factor and a constant."""
+
+    scale: Positive | None = 1.0  # standard deviation; None: one learned value shared by all features
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1:
+    """weight · Σ|code|, averaged over examples."""
+
+    weight: NonNegative = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """weight · Σ KL(target ‖ mean activation over the whole batch) for sigmoid codes (Ng 2011)."""
+
+    target: OpenUnit = 0.05
+    weight: NonNegative = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KL:
+    """beta · KL(q(code | x) ‖ N(0, I)); beta 1 makes the loss the negative ELBO."""
+
+    beta: NonNegative = 1.0  # (Higgins et al. 2017)
+    warmup_steps: TracedNatural = 0  # steps over which beta rises linearly from 0
+    free_bits: NonNegative | None = None  # nats a dimension left unpenalised, on the batch mean (Kingma et al. 2016)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalties:
+    """Terms added to the negative log-likelihood; one that is named is on."""
+
+    l1: L1 | None = None
+    rate: Rate | None = None
+    kl: KL | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Corruption × backbone × bottleneck × objective."""
+
+    latent_dim: Count | None = None  # units of the code; None: min(64, features // 4), sparse: 256
+    backbone: Backbone = Dense()
+    corruption: Corruption = NoCorruption()
+    bottleneck: Bottleneck = Deterministic()
+    likelihood: Likelihood = Bernoulli()
+    penalties: Penalties = Penalties()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Optax, by name."""
+
+    name: Literal["adam", "adamw", "sgd", "lamb", "lion", "muon"] = "adam"
+    learning_rate: NonNegative = 1e-3  # at the peak of the schedule
+    b1: BelowOne = 0.9  # decay of the first moment; the momentum of sgd
+    b2: BelowOne = 0.999  # decay of the second moment
+    eps: NonNegative = 1e-8
+    schedule: Literal["constant", "cosine", "linear", "exponential", "piecewise"] = "constant"
+    warmup_steps: Natural = 0  # steps of linear rise before the schedule
+    final: Fraction = 0.01  # learning rate at the end over the peak (cosine, linear, exponential)
+    boundaries: tuple[Count, ...] = ()  # steps at which the piecewise schedule multiplies by `factor`
+    factor: Positive = 0.1
+    weight_decay: NonNegative | None = None  # decoupled, on kernels only; None: 1e-4 for adamw, 1e-3 for lion, else off
+    clip_norm: Positive | None = None  # global gradient norm
+    ema: BelowOne | None = None  # decay of the averaged parameters used in evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Budget, placement and bookkeeping of a run."""
+
+    epochs: Count | None = None  # neither epochs nor steps: 20 epochs, but at least 4,000 steps
+    steps: Count | None = None
+    seed: Natural = 0
+    placement: Literal["auto", "jit", "pmap"] = "auto"  # auto: jit on one device and on CPU, pmap on several accelerators
+    log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
+    eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
+    checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
+    max_nonfinite: Count = 10  # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that decides a run's result."""
+
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    train: Train = field(default_factory=Train)
+
+
+def with_source(experiment: Experiment, source: str) -> Experiment:
+    """The experiment on another data source."""
+    return replace(experiment, data=replace(experiment.data, source=source))
+
+
+def validate(experiment: Experiment) -> Experiment:
+    """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
+    found = problems(experiment) or _contradictions(experiment)
+    if found:
+        raise ConfigError("; ".join(found))
+    return experiment
+
+
+def _contradictions(experiment: Experiment) -> list[str]:
+    """Fields that are fine alone and impossible together."""
+    data, model, optimizer, train = experiment.data, experiment.model, experiment.optimizer, experiment.train
+    corruption, bottleneck, penalties = model.corruption, model.bottleneck, model.penalties
+    sigmoid = isinstance(bottleneck, Sparse) and bottleneck.activation in (None, "sigmoid")
+    low, high = _levels(corruption)
+    rules = {
+        "train.epochs and train.steps are both given; keep one": train.epochs is not None and train.steps is not None,
+        "model.penalties.kl needs a posterior; add --model.bottleneck posterior": (
+            penalties.kl is not None and not isinstance(bottleneck, GaussianPosterior)
+        ),
+        "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
+            penalties.rate is not None and not sigmoid
+        ),
+        f"model.bottleneck.k={getattr(bottleneck, 'k', 0)} exceeds model.latent_dim={model.latent_dim}; lower k": (
+            isinstance(bottleneck, TopK) and model.latent_dim is not None and bottleneck.k > model.latent_dim
+        ),
+        f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
+        "model.likelihood bernoulli needs data in [0, 1], which --data.scale standard leaves; "
+        "use --data.scale unit or --model.likelihood gaussian": (
+            isinstance(model.likelihood, Bernoulli) and data.scale == "standard"
+        ),
+        "data.binarize needs data in [0, 1], which --data.scale standard leaves; use --data.scale unit": (
+            data.binarize != "none" and data.scale == "standard"
+        ),
+        "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
+            optimizer.schedule == "piecewise" and not optimizer.boundaries
+        ),
+        "optimizer.boundaries must rise": list(optimizer.boundaries) != sorted(set(optimizer.boundaries)),
+        "model.backbone.features is empty; name the channels of at least one layer": (
+            isinstance(model.backbone, Conv) and not model.backbone.features
+        ),
+    }
+    return [message for message, broken in rules.items() if broken]
+
+
+def _levels(corruption: Corruption) -> tuple[float, float]:
+    for name in ("sigma", "rate"):
+        high = getattr(corruption, name, None)
+        if high is not None:
+            low = getattr(corruption, f"{name}_min", None)
+            return (0.0 if low is None else low), high
+    return 0.0, 0.0

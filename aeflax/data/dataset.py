@@ -1,0 +1,204 @@
+"""A data set ready for training: checked, split, with the scaling to the model's range and a fingerprint."""
+
+import functools
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from aeflax import config
+from aeflax.data.sources import Examples, Raw, read
+from aeflax.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The affine map (stored - shift) / divisor to the model's range; [1] or one entry a feature [F], float32."""
+
+    shift: np.ndarray
+    divisor: np.ndarray
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Stored rows [N, F] -> float32 in the model's range."""
+        scaled: np.ndarray = (rows.astype(np.float32) - self.shift) / self.divisor
+        return scaled
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored."""
+
+    source: str
+    train: Examples
+    validation: Examples | None
+    test: Examples
+    scaling: Scaling
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example, (H, W, C) or (D,)."""
+        return self.train.values.shape[1:]
+
+    @functools.cached_property
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest training value in the model's range."""
+        values = self.train.values.reshape(len(self.train.values), -1)
+        extremes = self.scaling.apply(np.stack([values.min(axis=0), values.max(axis=0)]))
+        return float(extremes.min()), float(extremes.max())
+
+    @property
+    def unit_range(self) -> bool:
+        """Whether the training data lies in [0, 1], up to the rounding of the scaling."""
+        low, high = self.span
+        return low >= -1e-6 and high <= 1.0 + 1e-6
+
+    def split(self, name: str) -> Examples:
+        """The split called train, validation or test, or all of them together.
+
+        Raises:
+          ConfigError: if there is no such split.
+        """
+        if name == "all":
+            return _joined([part for part in (self.train, self.validation, self.test) if part is not None])
+        found = {"train": self.train, "validation": self.validation, "test": self.test}.get(name)
+        if found is None:
+            raise ConfigError(f"{self.source} has no {name} split here; withhold one with --data.validation N")
+        return found
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Shape, dtype and SHA-256 of each split, which a resumed run must find again."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: _fingerprint(split) for name, split in splits.items() if split is not None}
+
+
+def _fingerprint(examples: Examples) -> dict[str, Any]:
+    values = np.ascontiguousarray(examples.values)
+    return {
+        "shape": list(values.shape),
+        "dtype": str(values.dtype),
+        "sha256": hashlib.sha256(values.data).hexdigest(),
+    }
+
+
+def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
+    """Reads, checks, splits and scales the data that a configuration names, or an array of examples.
+
+    Args:
+      settings: the section `data` of an experiment.
+      array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`.
+
+    Raises:
+      ConfigError: for settings that do not fit the data.
+      DataError: for data that is unreadable or unfit.
+    """
+    raw = read(settings.source) if array is None else Raw(Examples(np.asarray(array)))
+    name = settings.source if array is None else "the array"
+    train = _checked(raw.train, name)
+    test = None if raw.test is None else _checked(raw.test, f"{name} (test)")
+    if test is not None and test.values.shape[1:] != train.values.shape[1:]:
+        raise DataError(
+            f"{name}: training examples have the shape {train.values.shape[1:]}, test examples "
+            f"{test.values.shape[1:]}; they must agree"
+        )
+    if settings.classes:
+        train = _of_classes(train, settings.classes, name)
+        test = None if test is None else _of_classes(test, settings.classes, f"{name} (test)")
+    if test is None:
+        train, test = _hold_out(train, settings.holdout, name)
+    train = _take(train, slice(0, settings.limit))
+    validation = None
+    if settings.validation:
+        keep = len(train.values) - settings.validation
+        if keep < 1:
+            raise ConfigError(
+                f"data.validation={settings.validation} leaves none of {len(train.values)} training examples; lower it"
+            )
+        train, validation = _take(train, slice(0, keep)), _take(train, slice(keep, None))
+    scaling = _scaling(settings.scale, train.values, raw.divisor)
+    return Dataset(name, train, validation, test, scaling)
+
+
+def require_unit_range(dataset: Dataset) -> None:
+    """Raises ConfigError unless the scaled training data lies in [0, 1], as a Bernoulli likelihood needs."""
+    if not dataset.unit_range:
+        low, high = dataset.span
+        raise ConfigError(
+            f"model.likelihood bernoulli needs data in [0, 1], but {dataset.source} spans [{low:.4g}, {high:.4g}]; "
+            "use --model.likelihood gaussian or --data.scale unit"
+        )
+
+
+def _checked(examples: Examples, name: str) -> Examples:
+    values = examples.values
+    if values.dtype.kind not in "uifb":
+        raise DataError(f"{name} holds values of type {values.dtype}, not numbers; convert them first")
+    if values.ndim not in (2, 3, 4):
+        raise DataError(f"{name} has the shape {values.shape}; expected [N, D], [N, H, W] or [N, H, W, C]")
+    if 0 in values.shape:
+        raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")
+    if values.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # what overflows is found right below
+            values = values.astype(np.float32)
+        finite = np.isfinite(values)
+        if not finite.all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise DataError(
+                f"{name} holds {np.count_nonzero(~finite)} values that are NaN, infinite or beyond float32, "
+                f"the first at index {list(where)}; remove or impute them"
+            )
+    if values.ndim == 3:
+        values = values[..., None]
+    return replace(examples, values=values)
+
+
+def _take(examples: Examples, index: Any) -> Examples:
+    labels = None if examples.labels is None else examples.labels[index]
+    return Examples(examples.values[index], labels)
+
+
+def _joined(parts: list[Examples]) -> Examples:
+    labels = [part.labels for part in parts if part.labels is not None]
+    values = np.concatenate([part.values for part in parts])
+    return Examples(values, np.concatenate(labels) if len(labels) == len(parts) else None)
+
+
+def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Examples:
+    if examples.labels is None:
+        raise ConfigError(f"data.classes needs labels, and {name} has none; leave it out")
+    chosen = np.isin(examples.labels, classes)
+    if not chosen.any():
+        known = ", ".join(str(label) for label in np.unique(examples.labels)[:20])
+        raise ConfigError(f"data.classes={classes} matches no example of {name}, whose labels are {known}")
+    return _take(examples, chosen)
+
+
+def _hold_out(examples: Examples, share: float, name: str) -> tuple[Examples, Examples]:
+    """Every k-th example is test, k = round(1 / share)."""
+    total, every = len(examples.values), max(2, round(1.0 / share))
+    if total < every:
+        raise DataError(
+            f"{name} has {total} examples, too few to hold out every {every}th for testing; raise data.holdout"
+        )
+    test = np.arange(total) % every == every - 1
+    return _take(examples, ~test), _take(examples, test)
+
+
+def _scaling(scale: str, values: np.ndarray, divisor: float | None) -> Scaling:
+    if scale == "none":
+        if divisor is None:
+            divisor = 255.0 if values.dtype == np.uint8 else 1.0
+        return Scaling(np.zeros(1, np.float32), np.array([divisor], np.float32))
+    vectors = values.ndim == 2
+    if scale == "unit":
+        axes = (0,) if vectors else None
+        low = np.min(values, axis=axes).astype(np.float64)
+        span = np.max(values, axis=axes).astype(np.float64) - low
+    else:
+        axes = (0,) if vectors else (0, 1, 2)
+        low = np.mean(values, axis=axes, dtype=np.float64)
+        span = np.std(values, axis=axes, dtype=np.float64)
+    span = np.where(span > 0, span, 1.0)  # a constant feature maps to 0
+    repeat = 1 if vectors or low.ndim == 0 else values.shape[1] * values.shape[2]
+    shift, divisors = (np.tile(np.atleast_1d(part), repeat).astype(np.float32) for part in (low, span))
+    return Scaling(shift, divisors)

@@ -1,0 +1,14 @@
+"""The one order of examples: (seed, epoch) -> permutation of N, on the host, for resident and streamed data alike."""
+
+import numpy as np
+
+
+def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
+    """The order of an epoch, [N] int32.
+
+    `RandomState` and not `Generator`: NumPy promises that its stream never changes (NEP 19), so an order is
+    the same for every NumPy version.
+    """
+    words = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, epoch], np.uint32)
+    return np.random.RandomState(words).permutation(examples).astype(np.int32)
+

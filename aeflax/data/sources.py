@@ -1,0 +1,136 @@
+"""Sources by name: one string -> arrays of examples with their labels, split where the source says how."""
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aeflax.data import files, tfds
+from aeflax.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples [N, ...] as they came and their labels [N], None where there are none."""
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a source delivers; `test` is None where the source brings no test split of its own."""
+
+    train: Examples
+    test: Examples | None = None
+    divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
+
+
+def read(source: str) -> Raw:
+    """Reads the source that a string names.
+
+    Raises:
+      ConfigError: for a string that names no source.
+      DataError: for data that cannot be read.
+    """
+    kind, _, place = source.partition(":")
+    if source in _NAMED:
+        return _NAMED[source]()
+    if kind in _PLACED and place:
+        return _PLACED[kind](place)
+    known = [*_NAMED, *(f"{name}:..." for name in _PLACED)]
+    raise ConfigError(f"data.source={source!r} is unknown; choose one of {', '.join(known)}")
+
+
+def _digits() -> Raw:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return Raw(Examples(digits.images.astype(np.uint8), digits.target), divisor=16.0)
+
+
+def _mnist_like(name: str) -> Raw:
+    root = os.environ.get("AEFLAX_DATA_DIR")
+    if root:
+        return _idx(str(Path(root) / name))
+    try:
+        return _tfds(name)
+    except DataError as error:
+        raise DataError(f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder with {name}/ in IDX form, or: {error}") from error
+
+
+def _idx(place: str) -> Raw:
+    return Raw(_idx_split(Path(place), "train"), _idx_split(Path(place), "t10k"))
+
+
+def _idx_split(folder: Path, prefix: str) -> Examples:
+    images_path = _find(folder, prefix, "images", 3)
+    labels_path = _find(folder, prefix, "labels", 1)
+    images, labels = files.idx(images_path), files.idx(labels_path)
+    if labels.ndim != 1 or len(images) != len(labels):
+        raise DataError(
+            f"{images_path.name} holds {len(images)} examples and {labels_path.name} {len(labels)} labels; "
+            f"they must match: fetch both files in {folder} again"
+        )
+    return Examples(images, labels)
+
+
+def _find(folder: Path, prefix: str, what: str, rank: int) -> Path:
+    stem = f"{prefix}-{what}"
+    names = [f"{stem}{joint}idx{rank}-ubyte{end}" for joint in "-." for end in (".gz", "")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(f"{folder} holds no file {names[0]} or {names[1]}; put the IDX files there")
+
+
+def _npz(place: str) -> Raw:
+    path, _, name = place.partition("#")
+    return Raw(Examples(files.npz(Path(path), name or None)))
+
+
+def _csv(place: str) -> Raw:
+    return Raw(Examples(*files.csv(Path(place))))
+
+
+def _tfds(name: str) -> Raw:
+    splits, _ = tfds.read(name)
+    return Raw(Examples(*splits["train"]), Examples(*splits["test"]) if "test" in splits else None)
+
+
+def _synthetic(place: str) -> Raw:
+    """HxWxC:N uint8 images: random mixtures of eight smooth patterns, the same at every call."""
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+)", place)
+    if not match or 0 in (sizes := [int(size) for size in match.groups()]):
+        raise ConfigError(f"data.source=synthetic:{place} has the form synthetic:HxWxC:N, e.g. synthetic:28x28x1:10000")
+    height, width, channels, examples = sizes
+    random = np.random.RandomState(0)
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    phases = random.uniform(0, 2 * math.pi, (8, channels, 1, 1))
+    frequencies = random.uniform(2, 12, (8, channels, 2, 1, 1))
+    waves = np.sin(frequencies[:, :, 0] * y + frequencies[:, :, 1] * x + phases)
+    patterns = (127.5 * (1 + waves)).transpose(0, 2, 3, 1).reshape(8, -1).astype(np.float32)
+    values = np.empty((examples, patterns.shape[1]), np.uint8)
+    for start in range(0, examples, 4096):  # bounds the float32 intermediate
+        weights = random.dirichlet(np.full(8, 0.3), min(4096, examples - start)).astype(np.float32)
+        values[start : start + 4096] = np.rint(weights @ patterns)
+    return Raw(Examples(values.reshape(examples, height, width, channels)))
+
+
+_NAMED: dict[str, Callable[[], Raw]] = {
+    "digits": _digits,
+    "mnist": lambda: _mnist_like("mnist"),
+    "fashion_mnist": lambda: _mnist_like("fashion_mnist"),
+}
+_PLACED: dict[str, Callable[[str], Raw]] = {
+    "idx": _idx,
+    "npy": lambda place: Raw(Examples(files.npy(Path(place)))),
+    "npz": _npz,
+    "csv": _csv,
+    "tfds": _tfds,
+    "synthetic": _synthetic,
+}

@@ -1,0 +1,52 @@
+"""TensorFlow Datasets, read without TensorFlow: prepared data sets as random-access sources."""
+
+from typing import Any
+
+import numpy as np
+
+from aeflax.errors import DataError
+
+
+def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], str]:
+    """Reads a prepared data set -> ({split: (examples, labels or None)}, full name with its version).
+
+    Examples are the feature `image`, or the only feature beside `label`. Looks under `TFDS_DATA_DIR`.
+
+    Raises:
+      DataError: if it is not prepared, with the commands that prepare it.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_files(name)
+        sources = {str(split): builder.as_data_source(split=split) for split in builder.info.splits}
+    except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
+        raise DataError(
+            f"tfds:{name} is not prepared in a form that can be read ({_first_line(error)}); prepare it with "
+            f"pip install 'aeflax[tfds]' && python -c \"import tensorflow_datasets as tfds; "
+            f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
+        ) from error
+    splits = {split: _arrays(f"tfds:{name}", source) for split, source in sources.items()}
+    if "train" not in splits:
+        raise DataError(f"tfds:{name} has the splits {', '.join(splits) or '(none)'}, but no split called train")
+    return splits, builder.info.full_name
+
+
+def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    records = [source[i] for i in range(len(source))]
+    if not records:
+        raise DataError(f"{where} holds an empty split")
+    features = [key for key in records[0] if key != "label"]
+    key = "image" if "image" in features else features[0] if len(features) == 1 else None
+    if key is None:
+        raise DataError(f"{where} has the features {', '.join(features)}; one of them must be called image")
+    try:
+        examples = np.stack([np.asarray(record[key]) for record in records])
+    except ValueError as error:
+        raise DataError(f"{where}: examples of the feature {key} differ in shape; give them one size") from error
+    labels = np.array([record["label"] for record in records]) if "label" in records[0] else None
+    return examples, labels
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,102 @@
+"""What the engine computes on: the training state, the source of a batch, and the pure parts of a model."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from aeflax.engine.keys import Keys, Stream
+
+PyTree = Any
+Hyper = Any  # nested mapping of float32 scalars
+Reduce = Callable[[Any], Any]  # sums a tree over the devices that share a batch
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that going on needs besides configuration and data; exactly what a checkpoint holds."""
+
+    step: jax.Array  # int32, updates tried so far
+    params: PyTree
+    opt_state: PyTree
+    model: PyTree  # non-trained state of the model, empty for the five presets
+    ema: PyTree | None  # averaged parameters, None where off
+    skipped: jax.Array  # int32, non-finite updates so far
+    skipped_in_row: jax.Array  # int32, non-finite updates since the last good one
+
+    @property
+    def inference_params(self) -> PyTree:
+        """The averaged parameters where they are kept, else the last ones."""
+        return self.params if self.ema is None else self.ema
+
+
+class Source(flax.struct.PyTreeNode):
+    """Examples as they are stored, [N, F] uint8 or float32, and the affine map to the model's range."""
+
+    rows: jax.Array
+    shift: jax.Array  # [1] or [F]
+    divisor: jax.Array  # [1] or [F]
+
+
+class Order(flax.struct.PyTreeNode):
+    """Which examples each step sees: positions in `Source.rows` and global indices, both [S, B] int32.
+
+    A last, partial batch is padded with the global index -1 and position 0; padding carries no weight.
+    """
+
+    position: jax.Array
+    example: jax.Array
+
+
+class Batch(NamedTuple):
+    """One step's examples: stored rows [B, F] with their scaling, and global indices [B]."""
+
+    source: Source
+    example: jax.Array
+
+    @property
+    def weight(self) -> jax.Array:
+        """1 for an example, 0 for padding, [B] float32."""
+        return (self.example >= 0).astype(jnp.float32)
+
+
+class Parts(NamedTuple):
+    """All that the engine knows of a model: pure functions, hashable, so that programs are shared.
+
+    `hyper` holds the traced numbers; `keys` addresses the batch's randomness.
+    """
+
+    init: Callable[[jax.Array], tuple[PyTree, PyTree]]
+    """key -> (params, model state)."""
+    prepare: Callable[[Source, Keys], jax.Array]
+    """Stored rows [B, F] -> targets [B, ...] in the model's range."""
+    corrupt: Callable[[jax.Array, jax.Array, Hyper], jax.Array]
+    """(keys [B], targets, hyper) -> inputs of the same shape."""
+    apply: Callable[..., Any]
+    """(params, model state, inputs, keys [B] or None, *, train) -> outputs."""
+    objective: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+    """(outputs, targets, batch mean, hyper, step) -> (loss [B], reported terms, each [B])."""
+    tx: Callable[[Hyper, jax.Array], optax.GradientTransformation]
+    """(hyper, step) -> the Optax transformation of this step."""
+    update: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree]]
+    """(params, model state, outputs) -> both, after the optimizer."""
+    average: Callable[[PyTree, PyTree, Hyper], PyTree] | None
+    """(averaged params, params, hyper) -> averaged params; None where off."""
+    terms: tuple[str, ...]
+    """Names of the reported terms."""
+
+
+def init_state(parts: Parts, root: jax.Array, hyper: Hyper) -> TrainState:
+    """The state before the first step; pure, to be jitted by the caller."""
+    params, model = parts.init(jax.random.fold_in(root, Stream.INIT))
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=parts.tx(hyper, jnp.int32(0)).init(params),
+        model=model,
+        ema=None if parts.average is None else params,
+        skipped=jnp.int32(0),
+        skipped_in_row=jnp.int32(0),
+    )

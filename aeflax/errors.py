@@ -1,0 +1,46 @@
+"""What can go wrong for a user, each kind with the exit code that the command line returns for it.
+
+Every message is one clear sentence: what, where, and the mend.
+"""
+
+
+class AeflaxError(Exception):
+    """Base of every error that aeflax raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(AeflaxError, ValueError):
+    """A configuration or call that cannot work: bad value, missing run, resume mismatch."""
+
+    exit_code = 2
+
+
+class DivergedError(AeflaxError, ArithmeticError):
+    """Training met too many non-finite losses or gradients in a row."""
+
+    exit_code = 3
+
+
+class CheckpointError(AeflaxError, OSError):
+    """A checkpoint that cannot be read, is damaged, or could not be written."""
+
+    exit_code = 4
+
+
+class DataError(AeflaxError, ValueError):
+    """Data that is unreadable or unfit: wrong shape, NaN, empty, damaged."""
+
+    exit_code = 5
+
+
+class RunInUseError(AeflaxError, RuntimeError):
+    """Another process holds the lock of the run directory."""
+
+    exit_code = 6
+
+
+class StoppedError(AeflaxError, RuntimeError):
+    """Training was stopped by a signal; everything is saved and `--resume` goes on."""
+
+    exit_code = 75

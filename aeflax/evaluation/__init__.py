@@ -1,0 +1,1 @@
+"""Evaluation over a whole split, and baselines beside it."""

@@ -1,0 +1,46 @@
+"""The linear baseline: principal component analysis at the model's own code size, by scikit-learn."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from aeflax.build import Built
+from aeflax.data.dataset import Dataset
+from aeflax.engine.keys import Keys, Split
+from aeflax.evaluation.scores import PSNR_FLOOR, batches
+from aeflax.engine.placement import Placement
+
+MAX_VALUES = 2**28  # of the training matrix, 1 GiB in float32; a larger one is thinned to every n-th example
+
+
+def pca(built: Built, dataset: Dataset, *, key: Any, placement: Placement) -> dict[str, Any]:
+    """PCA fitted on the training split and scored on test.
+
+    Returns:
+      `dim`, the number of components: min(code size, features, examples); `compresses`, False where these are
+      all the features; and `test`, with `mse` per feature and, for data in [0, 1], `psnr`.
+    """
+    from sklearn.decomposition import PCA
+
+    train = _prepared(built, dataset, "train", key, placement)
+    test = _prepared(built, dataset, "test", key, placement)
+    features = math.prod(built.shape)
+    dim = min(built.model.latent_dim or features, features, len(train))
+    model = PCA(dim, random_state=0).fit(train)
+    error = np.mean((model.inverse_transform(model.transform(test)) - test) ** 2, axis=1, dtype=np.float64)
+    metrics = {"mse": float(error.mean())}
+    if dataset.unit_range:
+        metrics["psnr"] = float(np.mean(-10.0 * np.log10(np.maximum(error, PSNR_FLOOR))))
+    return {"dim": dim, "compresses": dim < features, "test": metrics}
+
+
+def _prepared(built: Built, dataset: Dataset, split: str, key: Any, placement: Placement) -> np.ndarray:
+    """A split as the model sees it, flattened to [N, F] float32."""
+    found = []
+    for source, example in batches(dataset, split, placement, 4096):
+        targets = np.asarray(built.parts.prepare(source, Keys(key, 0, example, Split[split.upper()])))
+        found.append(targets.reshape(len(targets), -1)[np.asarray(example) >= 0])
+    rows = np.concatenate(found)
+    every = -(-rows.size // MAX_VALUES) if split == "train" else 1
+    return rows[::every]

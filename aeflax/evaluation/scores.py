@@ -1,0 +1,151 @@
+"""Metrics of a model over a whole split, the same names for every variant.
+
+Each example's values are computed on the device and averaged on the host in float64, so the result does not
+depend on the batch size beyond the rounding of one example's float32 forward pass.
+
+| name | meaning |
+|---|---|
+| `bce` | binary cross-entropy per feature, nats (Bernoulli likelihood) |
+| `mse` | squared error per feature |
+| `psnr` | peak signal-to-noise ratio, dB, peak 1, mean over examples (data in [0, 1]) |
+| `reconstruction_nats` | -log p(x given code), summed over features |
+| `kl` | KL(posterior || prior), nats |
+| `elbo` | -(reconstruction_nats + kl), nats: one posterior sample, beta 1, no free bits; higher is better |
+| `l0`, `mean_activation` | active units of the code; mean of the code |
+| `dead_fraction` | share of units active for no example of the split |
+| `restored_*`, `corrupted_psnr` | the same after corruption, against the clean input; and of the corrupted input |
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aeflax import config
+from aeflax.build import Built
+from aeflax.data.dataset import Dataset
+from aeflax.engine.keys import Keys, Split, Stream
+from aeflax.engine.placement import Placement
+from aeflax.engine.state import Hyper, Source, TrainState
+
+BATCH = 1024
+PSNR_FLOOR = 1e-10  # squared error of an image reconstructed to 100 dB; keeps a perfect one finite
+SIGMOID_ACTIVE = 0.1  # a sigmoid unit is never exactly 0; active means above twice the usual target rate
+
+Scores = dict[str, jax.Array]
+Scorer = Callable[[TrainState, Source, jax.Array, jax.Array, Hyper], tuple[Scores, Scores]]
+
+
+def evaluate(
+    built: Built,
+    state: TrainState,
+    dataset: Dataset,
+    split: str,
+    *,
+    hyper: Hyper,
+    key: jax.Array,
+    placement: Placement,
+    batch_size: int = BATCH,
+) -> dict[str, float]:
+    """Metrics of a state over one split.
+
+    Args:
+      built: the model.
+      state: whose parameters (averaged ones where kept) are scored.
+      dataset: holds the split.
+      split: train, validation or test.
+      hyper: the traced numbers, for corruption and likelihood.
+      key: the run's root key; evaluation derives a stream of its own.
+      placement: devices that share the batches.
+      batch_size: examples a forward pass.
+    """
+    part = Split[split.upper()]
+    scorer = _scorer(built, dataset.unit_range, part)
+    lean = state.replace(opt_state=None, params=state.inference_params, ema=None)
+    each: dict[str, list[np.ndarray]] = {}
+    units: dict[str, np.ndarray] = {}
+    for source, example in batches(dataset, split, placement, batch_size):
+        scores, counts = jax.device_get(scorer(lean, source, example, key, hyper))
+        real = np.asarray(example) >= 0
+        for name, values in scores.items():
+            each.setdefault(name, []).append(values[real])
+        for name, values in counts.items():
+            units[name] = units.get(name, 0) + values.astype(np.float64)
+    metrics = {name: float(np.mean(np.concatenate(values), dtype=np.float64)) for name, values in each.items()}
+    if "active" in units:
+        metrics["dead_fraction"] = float(np.mean(units["active"] == 0))
+    return metrics
+
+
+def batches(dataset: Dataset, split: str, placement: Placement, batch_size: int) -> Iterator[tuple[Source, jax.Array]]:
+    """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1."""
+    values = dataset.split(split).values
+    rows = values.reshape(len(values), -1)
+    shift, divisor = placement.replicate((dataset.scaling.shift, dataset.scaling.divisor))
+    size = min(batch_size, len(rows))
+    size += -size % placement.shards
+    for start in range(0, len(rows), size):
+        example = np.arange(start, start + size, dtype=np.int32)
+        example[example >= len(rows)] = -1
+        placed, index = placement.shard((rows[np.maximum(example, 0)], example))
+        yield Source(placed, shift, divisor), index
+
+
+@functools.lru_cache(maxsize=32)
+def _scorer(built: Built, unit_range: bool, split: Split) -> Scorer:
+    parts, like, model = built.parts, built.likelihood, built.model
+    bernoulli = isinstance(model.likelihood, config.Bernoulli)
+    corrupts = not isinstance(model.corruption, config.NoCorruption)
+    sparse = isinstance(model.bottleneck, (config.Sparse, config.TopK))
+    threshold = SIGMOID_ACTIVE if getattr(model.bottleneck, "activation", None) == "sigmoid" else 0.0
+
+    def quality(images: jax.Array, targets: jax.Array) -> Scores:
+        error = jnp.mean(_flat(images - targets) ** 2, axis=-1)
+        return {"mse": error} | ({"psnr": _psnr(error)} if unit_range else {})
+
+    def reconstruction(outputs: Any, targets: jax.Array, hyper: Hyper) -> Scores:
+        nats = like.nats(outputs, targets, hyper["model"]["likelihood"])
+        per_feature = {"bce": nats / math.prod(built.shape)} if bernoulli else {}
+        return per_feature | quality(like.mean(outputs.logits), targets) | {"reconstruction_nats": nats}
+
+    def score(
+        state: TrainState, source: Source, example: jax.Array, key: jax.Array, hyper: Hyper
+    ) -> tuple[Scores, Scores]:
+        root = jax.random.fold_in(jax.random.fold_in(key, Stream.EVALUATION), split)
+        keys = Keys(root, 0, example, split)
+        targets = parts.prepare(source, keys)
+        latent = keys.of(Stream.LATENT)
+        outputs = parts.apply(state.params, state.model, targets, latent, train=False)
+        scores = reconstruction(outputs, targets, hyper)
+        counts: Scores = {}
+        if outputs.latent.mean is not None:
+            from aeflax.objectives import gaussian_kl
+
+            scores["kl"] = jnp.sum(gaussian_kl(outputs.latent.mean, outputs.latent.log_var), axis=-1)
+            scores["elbo"] = -(scores["reconstruction_nats"] + scores["kl"])
+        if sparse:
+            active = outputs.latent.code > threshold
+            scores["l0"] = jnp.sum(active, axis=-1).astype(jnp.float32)
+            scores["mean_activation"] = jnp.mean(outputs.latent.code, axis=-1)
+            counts["active"] = jnp.sum(active & (example >= 0)[:, None], axis=0)
+        if corrupts:
+            inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
+            restored = parts.apply(state.params, state.model, inputs, latent, train=False)
+            again = reconstruction(restored, targets, hyper)
+            scores |= {f"restored_{name}": again[name] for name in ("bce", "mse", "psnr") if name in again}
+            scores |= {f"corrupted_{name}": value for name, value in quality(inputs, targets).items() if name == "psnr"}
+        return scores, counts
+
+    return jax.jit(score)  # type: ignore[no-any-return]
+
+
+def _psnr(error: jax.Array) -> jax.Array:
+    return -10.0 * jnp.log10(jnp.maximum(error, PSNR_FLOOR))
+
+
+def _flat(images: jax.Array) -> jax.Array:
+    return images.reshape(images.shape[0], -1)

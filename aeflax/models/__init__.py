@@ -1,0 +1,1 @@
+"""Flax Linen modules: backbones, bottlenecks, and the autoencoder that composes them."""

@@ -1,0 +1,50 @@
+"""The one model: encoder, bottleneck, decoder. A variant is a choice of the three."""
+
+import flax.linen as nn
+import flax.struct
+import jax
+
+from aeflax.models.bottlenecks import Latent
+
+LOG_SCALE_BOUND = 7.0
+
+
+class Outputs(flax.struct.PyTreeNode):
+    """Decoder output and latent of a batch.
+
+    `logits` [B, ...] parametrise the likelihood: Bernoulli logits, or the Gaussian's mean. `log_scale` is the
+    learned log standard deviation of a Gaussian likelihood, else None.
+    """
+
+    logits: jax.Array
+    latent: Latent
+    log_scale: jax.Array | None = None
+
+
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck, decoder."""
+
+    encoder: nn.Module
+    bottleneck: nn.Module
+    decoder: nn.Module
+    learn_scale: bool = False
+
+    @nn.compact
+    def __call__(self, images: jax.Array, keys: jax.Array | None = None) -> Outputs:
+        """Maps images [B, ...] to logits of the same shape; keys [B] draw posterior samples, None takes the mean."""
+        latent = self.bottleneck(self.encoder(images), keys)
+        log_scale = None
+        if self.learn_scale:
+            raw = self.param("log_scale", nn.initializers.zeros_init(), ())
+            log_scale = LOG_SCALE_BOUND * jax.numpy.tanh(raw / LOG_SCALE_BOUND)
+        return Outputs(logits=self.decoder(latent.code), latent=latent, log_scale=log_scale)
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """Maps images [B, ...] to codes [B, D]; the mean of a posterior."""
+        code: jax.Array = self.bottleneck(self.encoder(images), None).code
+        return code
+
+    def decode(self, code: jax.Array) -> jax.Array:
+        """Maps codes [B, D] to logits [B, ...]."""
+        logits: jax.Array = self.decoder(code)
+        return logits

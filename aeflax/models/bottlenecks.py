@@ -1,0 +1,75 @@
+"""Bottlenecks: encoder features to a code. `keys` None means no sampling: the posterior mean is the code."""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from aeflax.models.layers import ACTIVATIONS
+
+LOG_VAR_BOUND = 10.0
+
+
+class Latent(flax.struct.PyTreeNode):
+    """What the bottleneck says of each example: the code [B, D] and, for a posterior, mean and log-variance."""
+
+    code: jax.Array
+    mean: jax.Array | None = None
+    log_var: jax.Array | None = None
+
+
+class Deterministic(nn.Module):
+    """activation(W h + b); without `project` the features are the code."""
+
+    features: int
+    activation: str
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+        """Maps features [B, ...] to a code [B, D]."""
+        return Latent(code=ACTIVATIONS[self.activation](_project(self, hidden)))
+
+
+class TopK(nn.Module):
+    """The k largest units of the ReLU code, the rest zero; ties keep the lower index."""
+
+    features: int
+    k: int
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+        """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
+        code = nn.relu(_project(self, hidden))
+        _, kept = lax.top_k(lax.stop_gradient(code), self.k)
+        mask = jax.nn.one_hot(kept, code.shape[-1], dtype=code.dtype).sum(axis=-2)
+        return Latent(code=code * mask)
+
+
+class GaussianPosterior(nn.Module):
+    """q(z | x) = N(mean, exp(log_var)), sampled as mean + exp(log_var / 2) ε (Kingma & Welling 2014).
+
+    The log-variance is held in (-10, 10) by a scaled tanh, so that no input makes the KL infinite.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+        """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
+        # On a spatial map the layer acts on channels: a 1×1 convolution.
+        both = nn.Dense(2 * self.features, name="posterior")(hidden)
+        mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
+        log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
+        if keys is None:
+            return Latent(code=mean, mean=mean, log_var=log_var)
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        return Latent(code=mean + jnp.exp(0.5 * log_var) * noise, mean=mean, log_var=log_var)
+
+
+def _project(module: Deterministic | TopK, hidden: jax.Array) -> jax.Array:
+    if module.project:
+        hidden = nn.Dense(module.features, name="code", parent=module)(hidden)
+    return hidden.reshape(hidden.shape[0], -1)

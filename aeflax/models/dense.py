@@ -1,0 +1,40 @@
+"""Fully connected encoder and decoder; any example shape goes in, the same shape comes out."""
+
+import math
+
+import flax.linen as nn
+import jax
+
+from aeflax.models.layers import ACTIVATIONS
+
+
+class DenseEncoder(nn.Module):
+    """Hidden layers before the bottleneck; none leaves the flattened input."""
+
+    widths: tuple[int, ...]
+    activation: str
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps [B, ...] to features [B, widths[-1]]."""
+        hidden = images.reshape(images.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            hidden = ACTIVATIONS[self.activation](nn.Dense(width, name=f"dense_{i}")(hidden))
+        return hidden
+
+
+class DenseDecoder(nn.Module):
+    """The encoder mirrored, then one linear layer to the example's shape."""
+
+    widths: tuple[int, ...]
+    activation: str
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, code: jax.Array) -> jax.Array:
+        """Maps a code [B, D] to logits [B, *shape]."""
+        hidden = code
+        for i, width in enumerate(self.widths):
+            hidden = ACTIVATIONS[self.activation](nn.Dense(width, name=f"dense_{i}")(hidden))
+        logits = nn.Dense(math.prod(self.shape), name="output")(hidden)
+        return logits.reshape(-1, *self.shape)

@@ -1,0 +1,106 @@
+"""Likelihoods and penalties. Every term is one value per example, in nats, finite for any float32 logit below 1e38.
+
+Features are summed and examples averaged (by the engine), so the sum of a negative log-likelihood and the KL
+is the negative ELBO. Penalties that need the mean over the whole batch receive `mean`, which reduces over
+examples and devices.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from aeflax.models.autoencoder import Outputs
+
+Values = Mapping[str, jax.Array]
+BatchMean = Callable[[jax.Array], jax.Array]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Negative log-likelihood [B] of targets, and the mean of p(x | code), from the outputs."""
+
+    nats: Callable[[Outputs, jax.Array, Values], jax.Array]
+    mean: Callable[[jax.Array], jax.Array]  # logits -> expected features
+
+
+# (outputs, batch mean, values, step) -> (cost [B], reported value [B])
+Penalty = Callable[[Outputs, BatchMean, Values, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def bernoulli_nats(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """-Σ log Bernoulli(target | sigmoid(logit)), [B, ...] -> [B].
+
+    `where` and not `maximum`: at a logit of exactly 0 the gradient is then ½ - target, as it should be.
+    """
+    terms = jnp.where(logits >= 0, logits, 0.0) - targets * logits + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return _sum(terms)
+
+
+def gaussian_nats(mean: jax.Array, targets: jax.Array, log_scale: jax.Array) -> jax.Array:
+    """-Σ log N(target | mean, exp(log_scale)²), [B, ...] -> [B]."""
+    deviation = (targets - mean) * jnp.exp(-log_scale)
+    return _sum(0.5 * deviation**2 + log_scale + 0.5 * math.log(2.0 * math.pi))
+
+
+def gaussian_kl(mean: jax.Array, log_var: jax.Array) -> jax.Array:
+    """KL(N(mean, exp(log_var)) || N(0, I)) of each dimension, [B, D] -> [B, D] (Kingma & Welling 2014, app. B)."""
+    return 0.5 * (jnp.exp(log_var) + mean**2 - 1.0 - log_var)
+
+
+def bernoulli_kl(target: jax.Array, rate: jax.Array) -> jax.Array:
+    """KL(Bernoulli(target) || Bernoulli(rate)), elementwise; rates are held 1e-6 away from 0 and 1."""
+    rate = jnp.clip(rate, 1e-6, 1.0 - 1e-6)
+    return target * (jnp.log(target) - jnp.log(rate)) + (1.0 - target) * (jnp.log1p(-target) - jnp.log1p(-rate))
+
+
+BERNOULLI = Likelihood(
+    nats=lambda outputs, targets, values: bernoulli_nats(outputs.logits, targets),
+    mean=jax.nn.sigmoid,
+)
+
+
+def gaussian(*, learned: bool) -> Likelihood:
+    """Gaussian likelihood around the output with the fixed `scale`, or with the model's learned one."""
+
+    def nats(outputs: Outputs, targets: jax.Array, values: Values) -> jax.Array:
+        log_scale = outputs.log_scale if learned else jnp.log(values["scale"])
+        assert log_scale is not None
+        return gaussian_nats(outputs.logits, targets, log_scale)
+
+    return Likelihood(nats=nats, mean=lambda logits: logits)
+
+
+def l1(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """weight · Σ|code|; reports the norm itself."""
+    norm = jnp.sum(jnp.abs(outputs.latent.code), axis=-1)
+    return values["weight"] * norm, norm
+
+
+def rate(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """weight · Σ KL(target || mean activation) (Ng 2011), the same for every example; reports the divergence."""
+    code = outputs.latent.code
+    divergence = jnp.sum(bernoulli_kl(values["target"], mean(code)))
+    shared = jnp.broadcast_to(divergence, code.shape[:1])
+    return values["weight"] * shared, shared
+
+
+def kl(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """beta(step) · KL(q || p), with free bits on the batch mean if set; reports the plain KL."""
+    latent = outputs.latent
+    assert latent.mean is not None
+    assert latent.log_var is not None
+    each = gaussian_kl(latent.mean, latent.log_var)
+    plain = jnp.sum(each, axis=-1)
+    charged = plain
+    if "free_bits" in values:
+        charged = jnp.broadcast_to(jnp.sum(jnp.maximum(mean(each), values["free_bits"])), plain.shape)
+    # Step 0 already counts, so a warm-up of n steps reaches the full beta at its n-th step.
+    share = jnp.minimum(1.0, (step.astype(jnp.float32) + 1.0) / jnp.maximum(values["warmup_steps"], 1.0))
+    return values["beta"] * share * charged, plain
+
+
+def _sum(terms: jax.Array) -> jax.Array:
+    return jnp.sum(terms.reshape(terms.shape[0], -1), axis=-1)

@@ -1,0 +1,73 @@
+"""Optax transformations by name and learning-rate shapes, built inside the traced step from traced numbers.
+
+A schedule is a shape with peak 1 times the traced learning rate; its lengths are static.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Values = Mapping[str, jax.Array]
+Shape = Callable[[jax.Array, Values], jax.Array]
+Precondition = Callable[[Values], optax.GradientTransformation]
+
+PRECONDITIONERS: dict[str, Precondition] = {
+    "adam": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
+    "adamw": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
+    "lamb": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
+    "sgd": lambda v: optax.trace(decay=v["b1"]),
+    "lion": lambda v: optax.scale_by_lion(b1=v["b1"], b2=v["b2"]),
+}
+
+
+def schedule(name: str, *, steps: int, warmup_steps: int, boundaries: tuple[int, ...]) -> Shape:
+    """Learning rate over its peak as a function of the step (0-based) and the traced `final` and `factor`."""
+    length = max(steps - warmup_steps, 1)
+    shapes: dict[str, Shape] = {
+        "constant": lambda t, v: jnp.ones_like(t),
+        "cosine": lambda t, v: v["final"] + (1.0 - v["final"]) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)),
+        "linear": lambda t, v: 1.0 - (1.0 - v["final"]) * t,
+        "exponential": lambda t, v: v["final"] ** t,
+    }
+
+    def shape(step: jax.Array, values: Values) -> jax.Array:
+        now = step.astype(jnp.float32)
+        warm = jnp.minimum(1.0, (now + 1.0) / max(warmup_steps, 1))
+        if name == "piecewise":
+            passed = sum((step >= boundary).astype(jnp.float32) for boundary in boundaries)
+            return warm * values["factor"] ** passed
+        return warm * shapes[name](jnp.clip((now - warmup_steps) / length, 0.0, 1.0), values)
+
+    return shape
+
+
+def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax.GradientTransformation:
+    """Clipping, preconditioning, decoupled weight decay on kernels, learning rate.
+
+    Args:
+      name: adam, adamw, sgd (with momentum b1), lamb, lion or muon.
+      learning_rate: of this step.
+      values: traced numbers; `clip_norm` and `weight_decay` are off where absent.
+    """
+    clip = [optax.clip_by_global_norm(values["clip_norm"])] if "clip_norm" in values else []
+    if name == "muon":
+        muon = optax.contrib.muon(
+            learning_rate,
+            eps=values["eps"],
+            weight_decay=values.get("weight_decay", 0.0),
+            weight_decay_mask=_kernels,
+            adam_b1=values["b1"],
+            adam_b2=values["b2"],
+            adam_weight_decay=0.0,
+        )
+        return optax.chain(*clip, muon)
+    decay = [optax.add_decayed_weights(values["weight_decay"], _kernels)] if "weight_decay" in values else []
+    trust = [optax.scale_by_trust_ratio()] if name == "lamb" else []
+    return optax.chain(*clip, PRECONDITIONERS[name](values), *decay, *trust, optax.scale(-learning_rate))
+
+
+def _kernels(params: optax.Params) -> optax.Params:
+    """True for matrices and convolution kernels; biases, norm scales and scalars are spared."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

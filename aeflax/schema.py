@@ -1,0 +1,257 @@
+"""The generic side of configurations: bounds, kinds, validation, JSON and hyper-parameters of frozen dataclasses.
+
+Nothing here knows what an autoencoder is. A configuration is a tree of frozen dataclasses; this module
+
+- checks every field against its annotation and bounds and reports *all* problems at once (`problems`);
+- turns the tree into plain JSON values and back (`to_dict`, `from_dict`);
+- splits it into the numbers that a compiled program takes as arguments (`traced`) and the rest, which
+  shapes the program (`structure`).
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from aeflax.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Allowed values of a numeric field, e.g. `Interval(0, 1, open_right=True)` for [0, 1)."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_left: bool = False
+    open_right: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_left else value >= self.low
+        below = value < self.high if self.open_right else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        left = "(" if self.open_left or self.low == -math.inf else "["
+        right = ")" if self.open_right or self.high == math.inf else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+class _Traced:
+    """Marks an integer field as an argument of the compiled program, as every float is."""
+
+
+TRACED = _Traced()
+
+Positive = Annotated[float, Interval(0, open_left=True)]
+NonNegative = Annotated[float, Interval(0)]
+Fraction = Annotated[float, Interval(0, 1)]
+BelowOne = Annotated[float, Interval(0, 1, open_right=True)]
+OpenUnit = Annotated[float, Interval(0, 1, open_left=True, open_right=True)]
+Count = Annotated[int, Interval(1)]
+Natural = Annotated[int, Interval(0)]
+TracedNatural = Annotated[int, Interval(0), TRACED]
+
+
+class Part:
+    """Base of a slot that can be filled by several kinds of dataclass.
+
+    `class Corruption(Part)` opens a slot; `class Masking(Corruption, kind="masking")` fills it. The kind is
+    the name used on the command line and in stored configurations.
+    """
+
+    kinds: ClassVar[dict[str, type["Part"]]]
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if Part in cls.__bases__:
+            cls.kinds = {}
+        elif kind is None:
+            raise TypeError(f"{cls.__name__} fills a slot: write class {cls.__name__}(..., kind='name')")
+        else:
+            cls.kind = kind
+            cls.kinds[kind] = cls
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """Annotations of a dataclass by field name, with `Annotated` kept."""
+    known = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: known[field.name] for field in fields(cls)}  # type: ignore[arg-type]
+
+
+def options(hint: Any) -> tuple[Any, ...]:
+    """Members of a union, or the hint itself; `Annotated` stays with the member that carries it."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Splits `Annotated[T, ...]` into T and its metadata."""
+    if typing.get_origin(hint) is Annotated:
+        base, *metadata = typing.get_args(hint)
+        return base, tuple(metadata)
+    return hint, ()
+
+
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields (dotted path, annotation, value) for every field that is not itself a dataclass."""
+    for name, hint in hints(type(config)).items():
+        value, path = getattr(config, name), prefix + name
+        if is_dataclass(value):
+            yield from walk(value, path + ".")
+        else:
+            yield path, hint, value
+
+
+def _fault(value: Any, hint: Any) -> str | None:
+    """Says what is wrong with one value, or None."""
+    faults = []
+    for option in options(hint):
+        base, metadata = _bare(option)
+        fault = _type_fault(value, base)
+        if fault is None:
+            for bound in metadata:
+                if isinstance(bound, Interval) and value not in bound:
+                    fault = f"lies outside {bound}"
+        if fault is None:
+            return None
+        faults.append((fault, base))
+    informative = [fault for fault, base in faults if base is not type(None)]
+    return informative[0] if informative else faults[0][0]
+
+
+def _type_fault(value: Any, base: Any) -> str | None:
+    origin = typing.get_origin(base)
+    if origin is Literal:
+        choices = typing.get_args(base)
+        if value in choices:
+            return None
+        return f"is none of {', '.join(map(str, choices))}{nearest(str(value), map(str, choices))}"
+    if origin is tuple:
+        (item, *_) = typing.get_args(base)
+        if not isinstance(value, tuple):
+            return "is not a tuple"
+        return next((f"holds {entry!r}, which {fault}" for entry in value if (fault := _fault(entry, item))), None)
+    if base is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return "is not a number"
+        return None if math.isfinite(value) else "is not finite"
+    if base is int:
+        return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
+    return None if isinstance(value, base) else f"is not of type {getattr(base, '__name__', base)}"
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean ...?` with the nearest known name, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def problems(config: Any) -> list[str]:
+    """Every field whose value does not fit its annotation or bounds, one sentence each."""
+    return [f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON values; a slot's part carries its kind."""
+    plain: dict[str, Any] = {"kind": config.kind} if isinstance(config, Part) else {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        plain[field.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def from_dict(cls: type[T], plain: Mapping[str, Any], path: str = "") -> T:
+    """Inverse of `to_dict`.
+
+    Raises ConfigError on an unknown field or kind. A kind is looked up among the registered classes only:
+    reading a stored configuration never imports anything.
+    """
+    values = dict(plain)
+    if issubclass(cls, Part):
+        cls = _kind(cls, values.pop("kind", None), path)
+    known = hints(cls)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"unknown field {path}{name}{nearest(name, known)}")
+    built = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            part = next(option for option in options(known[name]) if is_dataclass(option) or _is_slot(option))
+            built[name] = from_dict(part, value, f"{path}{name}.")
+        else:
+            built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)
+
+
+def _is_slot(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Part)
+
+
+def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
+    if kind not in slot.kinds:
+        raise ConfigError(
+            f"{path.rstrip('.') or slot.__name__} has the kind {kind!r}, which is not registered"
+            f" (known: {', '.join(slot.kinds)}); import the module that defines it first"
+        )
+    return slot.kinds[kind]  # type: ignore[no-any-return]
+
+
+def _is_traced(hint: Any) -> bool:
+    return any(base is float or TRACED in metadata for base, metadata in map(_bare, options(hint)))
+
+
+def traced(config: Any) -> dict[str, Any]:
+    """Numbers that the compiled program takes as arguments, nested like the configuration.
+
+    Every float is one, and every integer marked TRACED. A field set to None is absent: it shapes the program.
+    """
+    numbers: dict[str, Any] = {}
+    for name, hint in hints(type(config)).items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            numbers[name] = traced(value)
+        elif value is not None and _is_traced(hint):
+            numbers[name] = float(value)
+    return numbers
+
+
+def structure(config: T) -> T:
+    """The configuration with every traced number replaced by NaN, so that nothing can build on its value.
+
+    Two configurations with equal structure share one compiled program; the result is hashable.
+    """
+    changes: dict[str, Any] = {}
+    for name, hint in hints(type(config)).items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            changes[name] = structure(value)
+        elif value is not None and _is_traced(hint):
+            changes[name] = math.nan
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Dotted paths at which two configurations differ, as `path: old -> new`."""
+    found = []
+    before, after = to_dict(old), to_dict(new)
+    for name in dict.fromkeys([*before, *after]):
+        path, was, now = prefix + name, getattr(old, name, None), getattr(new, name, None)
+        if is_dataclass(was) and is_dataclass(now):
+            found += differences(was, now, path + ".")
+        elif was != now:
+            found.append(f"{path}: {_show(was)} -> {_show(now)}")
+    return found
+
+
+def _show(value: Any) -> str:
+    return str(to_dict(value)) if dataclasses.is_dataclass(value) else repr(value)
