@@ -197,7 +197,7 @@ def _manifest(
         | {name: version(name) for name in PACKAGES},
         "random": {
             "implementation": str(jax.random.key_impl(jax.random.key(0))),
-            "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+            "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -212,7 +212,9 @@ def _require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")
     if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
-    found += [f"{name}: the data differ" for name in stored["data"] if stored["data"][name] != manifest["data"].get(name)]
+    found += [
+        f"{name}: the data differ" for name in stored["data"] if stored["data"][name] != manifest["data"].get(name)
+    ]
     found += [
         f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
         for name in stored["random"]

@@ -23,13 +23,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aeflax import config, corruption as corruptions, noise, objectives, optimizers
+from aeflax import config, noise, objectives, optimizers
+from aeflax import corruption as corruptions
 from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.models import bottlenecks
-from aeflax.models.autoencoder import Autoencoder, Outputs
+from aeflax.models.autoencoder import Autoencoder
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
+from aeflax.outputs import Outputs
 from aeflax.schema import structure, traced
 
 
@@ -189,6 +191,7 @@ def _build(
 def _module(model: config.Model, shape: tuple[int, ...]) -> Autoencoder:
     part = model.backbone
     spatial = isinstance(part, config.Conv) and part.spatial
+    assert model.latent_dim is not None  # resolved
     features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
     encoder, decoder = backbone(part, shape)
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -56,7 +56,7 @@ class TrainCommand:
     resume: bool = False  # go on from the newest checkpoint in --run-dir
     overwrite: bool = False  # replace the run in --run-dir
     json: bool = False  # print one JSON object as the last line of standard output
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = Experiment()
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(default_factory=Experiment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     presets = "\n".join(f"  {key:<11}{(preset.__doc__ or '').splitlines()[0]}" for key, preset in PRESETS.items())
     if name in ("", "-h", "--help", "help"):
-        print(HELP.format(presets=presets), file=sys.stdout if name else sys.stderr)  # noqa: T201
+        print(HELP.format(presets=presets), file=sys.stdout if name else sys.stderr)
         return 0 if name else 2
     near = difflib.get_close_matches(name, commands, n=1)
     raise ConfigError(f"unknown command {name!r}{f'; did you mean {near[0]}?' if near else ''} (see aeflax --help)")
@@ -176,7 +176,9 @@ def _starting_point(name: str) -> Experiment:
         return PRESETS[name]()
     if not name.endswith(".py"):
         near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(PRESETS)}, or a Python file that defines CONFIG"
+        hint = (
+            f"did you mean {near[0]}?" if near else f"choose {', '.join(PRESETS)}, or a Python file that defines CONFIG"
+        )
         raise ConfigError(f"unknown preset {name!r}; {hint}")
     try:
         found = runpy.run_path(name).get("CONFIG")
@@ -186,7 +188,9 @@ def _starting_point(name: str) -> Experiment:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise ConfigError(f"{name} fails in {frame.filename}:{frame.lineno}: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"{name} fails in {frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(found, Experiment):
         raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
     return found

@@ -29,13 +29,18 @@ Activation = Literal["relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"]
 class Data:
     """Where the examples come from and how they are batched."""
 
-    source: str = "digits"  # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, tfds:NAME, synthetic:HxWxC:N
+    # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, tfds:NAME or synthetic:HxWxC:N
+    source: str = "digits"
     batch_size: Count = 128  # examples a step, over all devices
     resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
     holdout: OpenUnit = 0.2  # share of test examples, for sources that bring no test split
     validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
-    scale: Literal["none", "unit", "standard"] = "none"  # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
-    binarize: Literal["none", "fixed", "dynamic"] = "none"  # draw pixels as Bernoulli(pixel), once or anew at every visit
+    scale: Literal["none", "unit", "standard"] = (
+        "none"  # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
+    )
+    binarize: Literal["none", "fixed", "dynamic"] = (
+        "none"  # draw pixels as Bernoulli(pixel), once or anew at every visit
+    )
     limit: Count | None = None  # train on the first N examples only
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
 
@@ -157,7 +162,7 @@ class GaussianLikelihood(Likelihood, kind="gaussian"):
 class L1:
     """weight · Σ|code|, averaged over examples."""
 
-    weight: NonNegative = 1e-4
+    weight: NonNegative = 0.1  # nats for each unit of activation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +229,15 @@ class Train:
     epochs: Count | None = None  # neither epochs nor steps: 20 epochs, but at least 4,000 steps
     steps: Count | None = None
     seed: Natural = 0
-    placement: Literal["auto", "jit", "pmap"] = "auto"  # auto: jit on one device and on CPU, pmap on several accelerators
+    placement: Literal["auto", "jit", "pmap"] = (
+        "auto"  # auto: jit on one device and on CPU, pmap on several accelerators
+    )
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
-    max_nonfinite: Count = 10  # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
+    max_nonfinite: Count = (
+        10  # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

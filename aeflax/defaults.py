@@ -3,7 +3,18 @@
 import math
 from dataclasses import replace
 
-from aeflax.config import Conv, Dense, Deterministic, Experiment, Model, Optimizer, Sparse, TopK, Train, validate
+from aeflax.config import (
+    Conv,
+    Dense,
+    Deterministic,
+    Experiment,
+    Model,
+    Optimizer,
+    Sparse,
+    TopK,
+    Train,
+    validate,
+)
 from aeflax.errors import ConfigError
 
 # Optax's own defaults; the other optimizers decay only when asked.

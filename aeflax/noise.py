@@ -15,7 +15,8 @@ def _mix(bits: jax.Array) -> jax.Array:
     """The 32-bit finaliser `lowbias32` (C. Wellons, 2018)."""
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
-    return bits ^ (bits >> 16)
+    mixed: jax.Array = bits ^ (bits >> 16)
+    return mixed
 
 
 def uniform(keys: jax.Array, features: int) -> jax.Array:
@@ -26,10 +27,12 @@ def uniform(keys: jax.Array, features: int) -> jax.Array:
     words = jax.random.key_data(keys)
     index = jnp.arange(features, dtype=jnp.uint32) * jnp.uint32(_GOLDEN)
     bits = _mix(_mix(words[:, :1] + index) ^ words[:, 1:])
-    return (bits >> 9).astype(jnp.float32) * jnp.float32(2.0**-23) + jnp.float32(2.0**-24)
+    grid: jax.Array = (bits >> 9).astype(jnp.float32)
+    return grid * 2.0**-23 + 2.0**-24
 
 
 def normal(keys: jax.Array, features: int) -> jax.Array:
     """Standard normal noise: one key an example [B] -> [B, features] float32."""
     centred = 2.0 * uniform(keys, features) - 1.0
-    return jnp.float32(2.0**0.5) * jax.lax.erf_inv(centred)
+    draw: jax.Array = jnp.float32(2.0**0.5) * jax.lax.erf_inv(centred)
+    return draw

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from aeflax.models.autoencoder import Outputs
+from aeflax.outputs import Outputs
 
 Values = Mapping[str, jax.Array]
 BatchMean = Callable[[jax.Array], jax.Array]
@@ -74,13 +74,13 @@ def gaussian(*, learned: bool) -> Likelihood:
 
 
 def l1(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """weight · Σ|code|; reports the norm itself."""
+    """Weight · Σ|code|; reports the norm itself."""
     norm = jnp.sum(jnp.abs(outputs.latent.code), axis=-1)
     return values["weight"] * norm, norm
 
 
 def rate(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """weight · Σ KL(target || mean activation) (Ng 2011), the same for every example; reports the divergence."""
+    """Weight · Σ KL(target || mean activation) (Ng 2011), the same for every example; reports the divergence."""
     code = outputs.latent.code
     divergence = jnp.sum(bernoulli_kl(values["target"], mean(code)))
     shared = jnp.broadcast_to(divergence, code.shape[:1])

@@ -22,7 +22,13 @@ UNITS = {
     "elbo": "nats",
     "l0": "units",
 }
-HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a record has is shown live
+HEADLINE = (
+    "elbo",
+    "restored_psnr",
+    "bce",
+    "psnr",
+    "mse",
+)  # the first of these that a record has is shown live
 
 
 class Bar:
@@ -52,9 +58,7 @@ class Bar:
         elif record.kind == "evaluation":
             self._score = _headline(record)
         note = "  ".join(filter(None, (self._loss, self._score, self._speed))) or "running"
-        self._progress.update(
-            self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note
-        )
+        self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
 
     def close(self) -> None:
         """Removes the bar."""

@@ -53,7 +53,9 @@ class RunDirectory:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise RunInUseError(f"{self.path} is in use by {holder}; wait for it or choose another --run-dir") from error
+            raise RunInUseError(
+                f"{self.path} is in use by {holder}; wait for it or choose another --run-dir"
+            ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

@@ -80,11 +80,15 @@ class Part:
             cls.kinds[kind] = cls
 
 
-@functools.cache
-def hints(cls: type) -> dict[str, Any]:
+def hints(cls: Any) -> dict[str, Any]:
     """Annotations of a dataclass by field name, with `Annotated` kept."""
+    return _hints(cls)
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
     known = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: known[field.name] for field in fields(cls)}  # type: ignore[arg-type]
+    return {field.name: known[field.name] for field in fields(cls)}
 
 
 def options(hint: Any) -> tuple[Any, ...]:
@@ -166,7 +170,9 @@ def to_dict(config: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {"kind": config.kind} if isinstance(config, Part) else {}
     for field in fields(config):
         value = getattr(config, field.name)
-        plain[field.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        plain[field.name] = (
+            to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        )
     return plain
 
 

@@ -1,9 +1,9 @@
 """Chooses the kinds of a model's parts from command-line words, before the options of those kinds are parsed.
 
-    --model.corruption masking           fills a slot by kind (also: model.corruption:masking)
-    --model.corruption.sigma 0.2         a field that only one kind has names that kind
-    --model.penalties.l1.weight 1e-4     switches an optional part on
-    --model.penalties.l1 none            switches it off
+--model.corruption masking           fills a slot by kind (also: model.corruption:masking)
+--model.corruption.sigma 0.2         a field that only one kind has names that kind
+--model.penalties.l1.weight 1e-4     switches an optional part on
+--model.penalties.l1 none            switches it off
 """
 
 import re
@@ -24,13 +24,15 @@ def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str]]:
       ConfigError: for an unknown kind.
     """
     left: list[str] = []
+    changes: dict[str, Any]
     words = iter(arguments)
     for word in words:
         match = _WORD.match(word)
         path = match[1].replace("-", "_") if match else ""
         if match and path in _slots():
             kind = match[2] if match[2] is not None else next(words, "")
-            model = replace(model, **{path: _of_kind(_slots()[path], kind, f"model.{path}")})
+            changes = {path: _of_kind(_slots()[path], kind, f"model.{path}")}
+            model = replace(model, **changes)
         elif match and path in _optional():
             name, state = path.split(".")[-1], match[2] if match[2] is not None else next(words, "")
             if state not in ("on", "none"):
@@ -83,7 +85,8 @@ def _implied(model: Model, path: str) -> Model:
     if head in _slots() and field not in {known.name for known in fields(getattr(model, head))}:
         kinds = [kind for kind, part in _slots()[head].kinds.items() if field in hints(part)]
         if len(kinds) == 1:
-            return replace(model, **{head: _slots()[head].kinds[kinds[0]]()})
+            changes: dict[str, Any] = {head: _slots()[head].kinds[kinds[0]]()}
+            return replace(model, **changes)
         if kinds:
             raise ConfigError(f"--model.{path} belongs to {' and '.join(kinds)}; add --model.{head} {kinds[0]} first")
     return model

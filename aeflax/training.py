@@ -86,6 +86,8 @@ class Trainer:
         self._epoch = self.placement.compile(self.built.parts, streamed=self._feed.streamed)
         self._total = experiment.train.steps or 0
         self._step = 0
+        self._state: TrainState
+        self._sums: Sums
         self._pace = FIRST_CHUNK
         self._record_seconds = 0.0  # `seconds` at the start of the record being summed
         self._pending: tuple[int, Sums, jax.Array] | None = None  # a record whose metrics are not read yet
@@ -145,7 +147,7 @@ class Trainer:
 
     def _begin(self) -> None:
         """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
-        self._state, self._sums = None, self._zeros()
+        self._sums = self._zeros()
         if self._checkpoints is not None and self._checkpoints.latest is not None:
             self._state, progress = self.restore()
             self.seconds, self._record_seconds = progress["seconds"], progress["record_seconds"]
@@ -165,9 +167,9 @@ class Trainer:
         """Dispatches at most `limit` steps; returns how many."""
         chunk = self._feed.chunk(self._step, limit)
         self._state, self._sums = self._epoch(
-            self._state, self._sums, chunk.source, chunk.order, chunk.first, chunk.count, self.key, self.hyper
+            self._state, self._sums, chunk.source, chunk.order, chunk.first, chunk.steps, self.key, self.hyper
         )
-        return chunk.count
+        return chunk.steps
 
     def _advance(self) -> None:
         """Dispatches the next chunk, then waits for the one before it and settles its record."""

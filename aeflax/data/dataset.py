@@ -191,7 +191,7 @@ def _scaling(scale: str, values: np.ndarray, divisor: float | None) -> Scaling:
         return Scaling(np.zeros(1, np.float32), np.array([divisor], np.float32))
     vectors = values.ndim == 2
     if scale == "unit":
-        axes = (0,) if vectors else None
+        axes: tuple[int, ...] | None = (0,) if vectors else None
         low = np.min(values, axis=axes).astype(np.float64)
         span = np.max(values, axis=axes).astype(np.float64) - low
     else:

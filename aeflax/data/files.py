@@ -3,11 +3,13 @@
 Nothing is ever unpickled.
 """
 
+import contextlib
 import gzip
 import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,36 +56,37 @@ def _bytes(path: Path) -> bytes:
 
 def npy(path: Path) -> np.ndarray:
     """Reads an NPY file, memory-mapped."""
-    return _load(path, mmap_mode="r")
+    with _reading(path, b"\x93NUMPY", "NPY"):
+        loaded: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return loaded
 
 
 def npz(path: Path, name: str | None) -> np.ndarray:
     """Reads one array of an NPZ file; `name` may be left out where there is only one."""
-    archive = _load(path)
-    with archive:
+    with _reading(path, b"PK", "NPZ"), np.load(path, allow_pickle=False) as archive:
         names = list(archive.files)
         if name is None and len(names) == 1:
             name = names[0]
         if name not in names:
             raise DataError(f"{path} holds the arrays {', '.join(names) or '(none)'}; name one as npz:{path}#ARRAY")
-        try:
-            return np.asarray(archive[name])
-        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{path}: the array {name} cannot be read ({error}); write it again") from error
+        return np.asarray(archive[name])
 
 
-def _load(path: Path, mmap_mode: str | None = None) -> np.ndarray:
+@contextlib.contextmanager
+def _reading(path: Path, magic: bytes, kind: str) -> Iterator[None]:
+    """Turns what NumPy raises on a bad file into one clear sentence."""
     try:
         with path.open("rb") as file:
-            magic = file.read(6)
-        if magic != b"\x93NUMPY" and magic[:2] != b"PK":
-            raise DataError(f"{path} is neither an NPY nor an NPZ file; write it with numpy.save")
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)  # type: ignore[call-overload, no-any-return]
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0) if error.errno else error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
+            if not file.read(len(magic)) == magic:
+                raise DataError(f"{path} is no {kind} file; write it with numpy.{'save' if kind == 'NPY' else 'savez'}")
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         if "pickle" in str(error).lower():
             raise DataError(f"{path} holds Python objects, which are never loaded; save plain numbers") from error
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(f"cannot read {path}: {os.strerror(error.errno)}; check the path") from error
         raise DataError(f"{path} is damaged ({error}); write it again") from error
 
 

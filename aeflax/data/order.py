@@ -11,4 +11,3 @@ def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     """
     words = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, epoch], np.uint32)
     return np.random.RandomState(words).permutation(examples).astype(np.int32)
-

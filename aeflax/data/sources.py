@@ -60,7 +60,9 @@ def _mnist_like(name: str) -> Raw:
     try:
         return _tfds(name)
     except DataError as error:
-        raise DataError(f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder with {name}/ in IDX form, or: {error}") from error
+        raise DataError(
+            f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder with {name}/ in IDX form, or: {error}"
+        ) from error
 
 
 def _idx(place: str) -> Raw:

@@ -10,7 +10,8 @@ from aeflax.engine.state import Batch, Hyper, Order, Parts, Reduce, Source, Trai
 from aeflax.engine.step import Sums, make_step
 
 Epoch = Callable[
-    [TrainState, Sums, Source, Order, jax.Array | int, jax.Array | int, jax.Array, Hyper], tuple[TrainState, Sums]
+    [TrainState, Sums, Source, Order, jax.Array | int, jax.Array | int, jax.Array, Hyper],
+    tuple[TrainState, Sums],
 ]
 
 

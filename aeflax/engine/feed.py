@@ -17,12 +17,12 @@ CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk; two are in
 
 
 class Chunk(NamedTuple):
-    """Rows `first` .. `first + count - 1` of the order are the next steps."""
+    """Rows `first` .. `first + steps - 1` of the order are the next steps."""
 
     source: Source
     order: Order
     first: int
-    count: int
+    steps: int
 
 
 class Feed:

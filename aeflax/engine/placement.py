@@ -74,10 +74,10 @@ class Placement:
 @functools.lru_cache(maxsize=32)
 def _compile(placement: Placement, parts: Parts, streamed: bool) -> Epoch:
     if placement.name == "jit":
-        return jax.jit(make_epoch(parts, lambda tree: tree), donate_argnums=0)  # type: ignore[no-any-return]
+        return jax.jit(make_epoch(parts, lambda tree: tree), donate_argnums=0)
     reduce = functools.partial(lax.psum, axis_name=AXIS)
     rows = 0 if streamed else None
-    return jax.pmap(  # type: ignore[no-any-return]
+    parallel: Epoch = jax.pmap(
         make_epoch(parts, reduce),
         axis_name=AXIS,
         devices=list(placement.devices),
@@ -94,6 +94,7 @@ def _compile(placement: Placement, parts: Parts, streamed: bool) -> Epoch:
         out_axes=None,
         donate_argnums=0,
     )
+    return parallel
 
 
 def choose(name: str, batch_size: int) -> Placement:

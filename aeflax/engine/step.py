@@ -54,9 +54,7 @@ def make_step(parts: Parts, reduce: Reduce) -> Step:
             params, model = parts.update(params, state.model, outputs)
             ema = None if parts.average is None else parts.average(state.ema, params, hyper)
             return (
-                state.replace(
-                    params=params, opt_state=opt_state, model=model, ema=ema, skipped_in_row=jnp.int32(0)
-                ),
+                state.replace(params=params, opt_state=opt_state, model=model, ema=ema, skipped_in_row=jnp.int32(0)),
                 sums,
             )
 

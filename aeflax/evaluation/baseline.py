@@ -8,8 +8,8 @@ import numpy as np
 from aeflax.build import Built
 from aeflax.data.dataset import Dataset
 from aeflax.engine.keys import Keys, Split
-from aeflax.evaluation.scores import PSNR_FLOOR, batches
 from aeflax.engine.placement import Placement
+from aeflax.evaluation.scores import PSNR_FLOOR, batches
 
 MAX_VALUES = 2**28  # of the training matrix, 1 GiB in float32; a larger one is thinned to every n-th example
 

@@ -140,7 +140,7 @@ def _scorer(built: Built, unit_range: bool, split: Split) -> Scorer:
             scores |= {f"corrupted_{name}": value for name, value in quality(inputs, targets).items() if name == "psnr"}
         return scores, counts
 
-    return jax.jit(score)  # type: ignore[no-any-return]
+    return jax.jit(score)
 
 
 def _psnr(error: jax.Array) -> jax.Array:

@@ -1,24 +1,12 @@
 """The one model: encoder, bottleneck, decoder. A variant is a choice of the three."""
 
 import flax.linen as nn
-import flax.struct
 import jax
+import jax.numpy as jnp
 
-from aeflax.models.bottlenecks import Latent
+from aeflax.outputs import Outputs
 
 LOG_SCALE_BOUND = 7.0
-
-
-class Outputs(flax.struct.PyTreeNode):
-    """Decoder output and latent of a batch.
-
-    `logits` [B, ...] parametrise the likelihood: Bernoulli logits, or the Gaussian's mean. `log_scale` is the
-    learned log standard deviation of a Gaussian likelihood, else None.
-    """
-
-    logits: jax.Array
-    latent: Latent
-    log_scale: jax.Array | None = None
 
 
 class Autoencoder(nn.Module):
@@ -36,7 +24,7 @@ class Autoencoder(nn.Module):
         log_scale = None
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())
-            log_scale = LOG_SCALE_BOUND * jax.numpy.tanh(raw / LOG_SCALE_BOUND)
+            log_scale = LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND)
         return Outputs(logits=self.decoder(latent.code), latent=latent, log_scale=log_scale)
 
     def encode(self, images: jax.Array) -> jax.Array:

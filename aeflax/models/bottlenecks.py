@@ -1,22 +1,17 @@
 """Bottlenecks: encoder features to a code. `keys` None means no sampling: the posterior mean is the code."""
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aeflax.models.layers import ACTIVATIONS
+from aeflax.models.layers import ACTIVATIONS, dense
+from aeflax.outputs import Latent
 
 LOG_VAR_BOUND = 10.0
-
-
-class Latent(flax.struct.PyTreeNode):
-    """What the bottleneck says of each example: the code [B, D] and, for a posterior, mean and log-variance."""
-
-    code: jax.Array
-    mean: jax.Array | None = None
-    log_var: jax.Array | None = None
+# A ReLU code starts with every unit alive. With 0, one to four of 16 units were dead for good after training
+# on digits (test MSE .0090 with none, .0136 with four).
+RELU_BIAS = 1.0
 
 
 class Deterministic(nn.Module):
@@ -29,7 +24,10 @@ class Deterministic(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
         """Maps features [B, ...] to a code [B, D]."""
-        return Latent(code=ACTIVATIONS[self.activation](_project(self, hidden)))
+        bias = RELU_BIAS if self.activation == "relu" else 0.0
+        if self.project:
+            hidden = dense(self.features, "code", bias)(hidden)
+        return Latent(code=ACTIVATIONS[self.activation](hidden.reshape(hidden.shape[0], -1)))
 
 
 class TopK(nn.Module):
@@ -42,7 +40,9 @@ class TopK(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
         """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
-        code = nn.relu(_project(self, hidden))
+        if self.project:
+            hidden = dense(self.features, "code", RELU_BIAS)(hidden)
+        code = nn.relu(hidden.reshape(hidden.shape[0], -1))
         _, kept = lax.top_k(lax.stop_gradient(code), self.k)
         mask = jax.nn.one_hot(kept, code.shape[-1], dtype=code.dtype).sum(axis=-2)
         return Latent(code=code * mask)
@@ -60,16 +60,10 @@ class GaussianPosterior(nn.Module):
     def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
         """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
         # On a spatial map the layer acts on channels: a 1×1 convolution.
-        both = nn.Dense(2 * self.features, name="posterior")(hidden)
+        both = dense(2 * self.features, "posterior")(hidden)
         mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
         if keys is None:
             return Latent(code=mean, mean=mean, log_var=log_var)
         noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
         return Latent(code=mean + jnp.exp(0.5 * log_var) * noise, mean=mean, log_var=log_var)
-
-
-def _project(module: Deterministic | TopK, hidden: jax.Array) -> jax.Array:
-    if module.project:
-        hidden = nn.Dense(module.features, name="code", parent=module)(hidden)
-    return hidden.reshape(hidden.shape[0], -1)

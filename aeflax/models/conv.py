@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 from jax import lax
 
-from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv
+from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv, dense
 
 
 class ConvEncoder(nn.Module):
@@ -47,7 +47,7 @@ class ConvDecoder(nn.Module):
         activation = ACTIVATIONS[self.activation]
         height, width = self.sizes[-1]
         if not self.spatial:
-            code = activation(nn.Dense(height * width * self.features[-1], name="input")(code))
+            code = activation(dense(height * width * self.features[-1], "input")(code))
         maps = code.reshape(-1, height, width, self.features[-1])
         outputs = (*reversed(self.features[:-1]), self.channels)
         for i, (features, (height, width)) in enumerate(zip(outputs, reversed(self.sizes[:-1]), strict=True)):

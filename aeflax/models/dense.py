@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 import jax
 
-from aeflax.models.layers import ACTIVATIONS
+from aeflax.models.layers import ACTIVATIONS, dense
 
 
 class DenseEncoder(nn.Module):
@@ -19,7 +19,7 @@ class DenseEncoder(nn.Module):
         """Maps [B, ...] to features [B, widths[-1]]."""
         hidden = images.reshape(images.shape[0], -1)
         for i, width in enumerate(self.widths):
-            hidden = ACTIVATIONS[self.activation](nn.Dense(width, name=f"dense_{i}")(hidden))
+            hidden = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(hidden))
         return hidden
 
 
@@ -35,6 +35,6 @@ class DenseDecoder(nn.Module):
         """Maps a code [B, D] to logits [B, *shape]."""
         hidden = code
         for i, width in enumerate(self.widths):
-            hidden = ACTIVATIONS[self.activation](nn.Dense(width, name=f"dense_{i}")(hidden))
-        logits = nn.Dense(math.prod(self.shape), name="output")(hidden)
+            hidden = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(hidden))
+        logits = dense(math.prod(self.shape), "output")(hidden)
         return logits.reshape(-1, *self.shape)
