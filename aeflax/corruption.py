@@ -24,35 +24,37 @@ def gaussian(*, clip: bool) -> Corruption:
     """Adds N(0, sigma²) to every feature; `clip` keeps the result in [0, 1]."""
 
     def corrupt(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
-        draw = noise.normal(keys, _features(images)).reshape(images.shape)
-        noisy = images + _level(keys, images, values, "sigma") * draw
-        return jnp.clip(noisy, 0.0, 1.0) if clip else noisy
+        flat = _flat(images)
+        noisy = flat + _level(keys, values, "sigma") * noise.normal(keys, flat.shape[1])
+        return (jnp.clip(noisy, 0.0, 1.0) if clip else noisy).reshape(images.shape)
 
     return corrupt
 
 
 def masking(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
     """Sets each feature to zero with probability `rate`."""
-    draw = noise.uniform(keys, _features(images)).reshape(images.shape)
-    return jnp.where(draw < _level(keys, images, values, "rate"), 0.0, images)
+    flat = _flat(images)
+    hit = noise.uniform(keys, flat.shape[1]) < _level(keys, values, "rate")
+    return jnp.where(hit, 0.0, flat).reshape(images.shape)
 
 
 def salt_pepper(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
     """Sets each feature to 0 or to 1, each with probability `rate` / 2."""
-    draw = noise.uniform(keys, _features(images)).reshape(images.shape)
-    rate = _level(keys, images, values, "rate")
-    return jnp.where(draw < 0.5 * rate, 0.0, jnp.where(draw < rate, 1.0, images))
+    flat = _flat(images)
+    draw, rate = noise.uniform(keys, flat.shape[1]), _level(keys, values, "rate")
+    return jnp.where(draw < 0.5 * rate, 0.0, jnp.where(draw < rate, 1.0, flat)).reshape(images.shape)
 
 
-def _features(images: jax.Array) -> int:
-    return images.size // images.shape[0] if images.shape[0] else 0
+def _flat(images: jax.Array) -> jax.Array:
+    """[B, ...] -> [B, F]: elementwise work over trailing axes of size 1 is slow on CPU."""
+    return images.reshape(images.shape[0], -1)
 
 
-def _level(keys: jax.Array, images: jax.Array, values: Values, name: str) -> jax.Array:
-    """The level of each example: `name` itself, or uniform in [`name`_min, `name`] where that is set."""
+def _level(keys: jax.Array, values: Values, name: str) -> jax.Array:
+    """The level of each example: `name` itself, or uniform in [`name`_min, `name`] where that is set, [B, 1]."""
     high, low = values[name], values.get(f"{name}_min")
     if low is None:
         return high
     # A key of its own, so that an example's level is independent of its noise.
     share = noise.uniform(jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys), 1)
-    return (low + (high - low) * share).reshape((-1,) + (1,) * (images.ndim - 1))
+    return low + (high - low) * share

@@ -35,14 +35,15 @@ def bernoulli_nats(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
     `where` and not `maximum`: at a logit of exactly 0 the gradient is then ½ - target, as it should be.
     """
+    logits, targets = _flat(logits), _flat(targets)
     terms = jnp.where(logits >= 0, logits, 0.0) - targets * logits + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return _sum(terms)
+    return jnp.sum(terms, axis=-1)
 
 
 def gaussian_nats(mean: jax.Array, targets: jax.Array, log_scale: jax.Array) -> jax.Array:
     """-Σ log N(target | mean, exp(log_scale)²), [B, ...] -> [B]."""
-    deviation = (targets - mean) * jnp.exp(-log_scale)
-    return _sum(0.5 * deviation**2 + log_scale + 0.5 * math.log(2.0 * math.pi))
+    deviation = (_flat(targets) - _flat(mean)) * jnp.exp(-log_scale)
+    return jnp.sum(0.5 * deviation**2 + log_scale + 0.5 * math.log(2.0 * math.pi), axis=-1)
 
 
 def gaussian_kl(mean: jax.Array, log_var: jax.Array) -> jax.Array:
@@ -102,5 +103,6 @@ def kl(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tu
     return values["beta"] * share * charged, plain
 
 
-def _sum(terms: jax.Array) -> jax.Array:
-    return jnp.sum(terms.reshape(terms.shape[0], -1), axis=-1)
+def _flat(images: jax.Array) -> jax.Array:
+    """[B, ...] -> [B, F]. On CPU, XLA runs the same elementwise terms three times slower over [B, 28, 28, 1]."""
+    return images.reshape(images.shape[0], -1)
