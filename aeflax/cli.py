@@ -6,23 +6,28 @@ Results go to standard output, progress and messages to standard error.
 import difflib
 import json
 import os
-import runpy
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Literal
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from aeflax import __version__
+from aeflax import run as runs
 from aeflax.config import Experiment, validate
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
+from aeflax.schema import nearest, problems
 from aeflax.slots import choose_parts, describe_slots
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HELP = """\
 usage: aeflax COMMAND [ARGUMENTS]
@@ -76,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AeflaxError as error:
         print(f"aeflax: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except SystemExit as error:  # from the parser, which has printed why
+        return error.code if isinstance(error.code, int) else 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; nothing more to say
         return 0
@@ -102,8 +109,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name in ("", "-h", "--help", "help"):
         print(HELP.format(presets=presets), file=sys.stdout if name else sys.stderr)
         return 0 if name else 2
-    near = difflib.get_close_matches(name, commands, n=1)
-    raise ConfigError(f"unknown command {name!r}{f'; did you mean {near[0]}?' if near else ''} (see aeflax --help)")
+    raise ConfigError(f"unknown command {name!r}{nearest(name, commands)} (see aeflax --help)")
 
 
 def _train(arguments: list[str]) -> int:
@@ -117,16 +123,14 @@ def _train(arguments: list[str]) -> int:
     experiment = validate(command.experiment)
     if command.resume and (command.run_dir is None or command.overwrite):
         raise ConfigError("--resume needs --run-dir and excludes --overwrite")
-
-    from rich.console import Console
-
-    from aeflax import api
-    from aeflax import run as runs
-    from aeflax.progress import final_table, reporter
-
     stem = Path(name).stem
     path = command.run_dir or runs.first_free(Path("runs"), stem, experiment.data.source)
-    console = Console(stderr=True)
+    runs.require_usable(path, resume=command.resume, overwrite=command.overwrite)
+
+    from aeflax import api
+    from aeflax.progress import final_table, reporter
+
+    console = _console(stderr=True)
     show = reporter(console)
     try:
         run = api.train(
@@ -141,7 +145,7 @@ def _train(arguments: list[str]) -> int:
     finally:
         show.close()
     assert run.summary is not None
-    Console().print(final_table(run.summary, run.experiment.model.latent_dim))
+    _console().print(final_table(run.summary, run.experiment.model.latent_dim))
     console.print(f"run kept in {path}", highlight=False, soft_wrap=True)
     if command.json:
         print(json.dumps(run.summary))  # noqa: T201
@@ -150,15 +154,14 @@ def _train(arguments: list[str]) -> int:
 
 def _evaluate(arguments: list[str]) -> int:
     command = _parse(EvaluateCommand, arguments, "aeflax evaluate", "Metrics of a kept run over a whole split.")
-
-    from rich.console import Console
+    runs.read_manifest(command.run)
 
     from aeflax import api
     from aeflax.progress import table
 
     run = api.load(command.run)
     metrics = run.evaluate(command.split)
-    Console().print(table({command.split: metrics}, f"{command.run}, step {run.step}"))
+    _console().print(table({command.split: metrics}, f"{command.run}, step {run.step}"))
     if command.json:
         print(json.dumps({"split": command.split, "step": run.step, **metrics}))  # noqa: T201
     return 0
@@ -168,6 +171,18 @@ def _parse(command: Any, arguments: list[str], prog: str, description: str, defa
     options = {} if default is None else {"default": default}
     flags = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(command, args=arguments, prog=prog, description=description, config=flags, **options)
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    """A console that falls silent when its reader is gone, where Rich's own would end the run."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    return Quiet(stderr=stderr)
 
 
 def _starting_point(name: str) -> Experiment:
@@ -180,20 +195,32 @@ def _starting_point(name: str) -> Experiment:
             f"did you mean {near[0]}?" if near else f"choose {', '.join(PRESETS)}, or a Python file that defines CONFIG"
         )
         raise ConfigError(f"unknown preset {name!r}; {hint}")
+    if not Path(name).is_file():
+        raise ConfigError(f"{name} is no file; check the path")
+    loader = SourceFileLoader("aeflax_experiment", name)
+    module = ModuleType(loader.name)
+    module.__file__ = name
+    sys.modules[loader.name] = module  # where the parser looks up the help texts of parts that the file defines
     try:
-        found = runpy.run_path(name).get("CONFIG")
-    except OSError as error:
-        raise ConfigError(f"cannot read {name}: {os.strerror(error.errno or 0)}; check the path") from error
+        loader.exec_module(module)
     except AeflaxError:
         raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise ConfigError(
-            f"{name} fails in {frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{_place(error, name)} fails: {type(error).__name__}: {error}") from error
+    found = getattr(module, "CONFIG", None)
     if not isinstance(found, Experiment):
         raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
+    if faults := problems(found):
+        raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
     return found
+
+
+def _place(error: BaseException, name: str) -> str:
+    """The last line of an experiment file that an error passed through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    if isinstance(error, SyntaxError) and error.filename == name:
+        lines.append(error.lineno)
+    return f"{name}:{lines[-1]}" if lines else name
 
 
 def _stop_on_signal() -> Callable[[], bool]:

@@ -5,20 +5,24 @@ shapes the program. `None` means "chosen for you" where the comment says how, el
 Needs the standard library alone, so that `--help` and configuration errors answer at once.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from aeflax.errors import ConfigError
 from aeflax.schema import (
     BelowOne,
     Count,
     Fraction,
+    Interval,
     Natural,
     NonNegative,
     OpenUnit,
     Part,
     Positive,
-    TracedNatural,
+    Seed,
+    Steps,
+    TracedSteps,
     problems,
 )
 
@@ -35,12 +39,10 @@ class Data:
     resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
     holdout: OpenUnit = 0.2  # share of test examples, for sources that bring no test split
     validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
-    scale: Literal["none", "unit", "standard"] = (
-        "none"  # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
-    )
-    binarize: Literal["none", "fixed", "dynamic"] = (
-        "none"  # draw pixels as Bernoulli(pixel), once or anew at every visit
-    )
+    # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
+    scale: Literal["none", "unit", "standard"] = "none"
+    # draw pixels as Bernoulli(pixel), once or anew at every visit
+    binarize: Literal["none", "fixed", "dynamic"] = "none"
     limit: Count | None = None  # train on the first N examples only
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
 
@@ -64,9 +66,9 @@ class Conv(Backbone, kind="conv"):
     features: tuple[Count, ...] = (32, 64)  # channels of each strided layer
     kernel: Count = 3  # side, pixels
     stride: Count = 2  # of every layer
-    activation: Activation = "relu"
-    bias: bool = True
-    normalization: Literal["none", "layer", "group"] = "none"
+    activation: Activation = "relu"  # of the strided layers
+    bias: bool = True  # add one value a channel after each convolution
+    normalization: Literal["none", "layer", "group"] = "none"  # after each convolution
     spatial: bool = False  # the last feature map is the code, no dense layer around it
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
@@ -169,8 +171,8 @@ class L1:
 class Rate:
     """weight · Σ KL(target ‖ mean activation over the whole batch) for sigmoid codes (Ng 2011)."""
 
-    target: OpenUnit = 0.05
-    weight: NonNegative = 1.0
+    target: OpenUnit = 0.05  # mean activation aimed at
+    weight: NonNegative = 1.0  # of the divergence in nats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +180,7 @@ class KL:
     """beta · KL(q(code | x) ‖ N(0, I)); beta 1 makes the loss the negative ELBO."""
 
     beta: NonNegative = 1.0  # (Higgins et al. 2017)
-    warmup_steps: TracedNatural = 0  # steps over which beta rises linearly from 0
+    warmup_steps: TracedSteps = 0  # steps over which beta rises linearly from 0
     free_bits: NonNegative | None = None  # nats a dimension left unpenalised, on the batch mean (Kingma et al. 2016)
 
 
@@ -207,16 +209,16 @@ class Model:
 class Optimizer:
     """Optax, by name."""
 
-    name: Literal["adam", "adamw", "sgd", "lamb", "lion", "muon"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "lamb", "lion", "muon"] = "adam"  # update rule
     learning_rate: NonNegative = 1e-3  # at the peak of the schedule
     b1: BelowOne = 0.9  # decay of the first moment; the momentum of sgd
     b2: BelowOne = 0.999  # decay of the second moment
-    eps: NonNegative = 1e-8
-    schedule: Literal["constant", "cosine", "linear", "exponential", "piecewise"] = "constant"
-    warmup_steps: Natural = 0  # steps of linear rise before the schedule
+    eps: NonNegative = 1e-8  # added to the root of the second moment
+    schedule: Literal["constant", "cosine", "linear", "exponential", "piecewise"] = "constant"  # of the learning rate
+    warmup_steps: Steps = 0  # steps of linear rise before the schedule
     final: Fraction = 0.01  # learning rate at the end over the peak (cosine, linear, exponential)
-    boundaries: tuple[Count, ...] = ()  # steps at which the piecewise schedule multiplies by `factor`
-    factor: Positive = 0.1
+    boundaries: tuple[Steps, ...] = ()  # steps at which the piecewise schedule multiplies by `factor`
+    factor: Positive = 0.1  # of the learning rate at each boundary (piecewise)
     weight_decay: NonNegative | None = None  # decoupled, on kernels only; None: 1e-4 for adamw, 1e-3 for lion, else off
     clip_norm: Positive | None = None  # global gradient norm
     ema: BelowOne | None = None  # decay of the averaged parameters used in evaluation
@@ -227,17 +229,15 @@ class Train:
     """Budget, placement and bookkeeping of a run."""
 
     epochs: Count | None = None  # neither epochs nor steps: 20 epochs, but at least 4,000 steps
-    steps: Count | None = None
-    seed: Natural = 0
-    placement: Literal["auto", "jit", "pmap"] = (
-        "auto"  # auto: jit on one device and on CPU, pmap on several accelerators
-    )
+    steps: Annotated[Steps, Interval(1)] | None = None  # in place of epochs
+    seed: Seed = 0  # of initial weights, noise and order
+    # auto: jit on one device and on CPU, pmap on several accelerators
+    placement: Literal["auto", "jit", "pmap"] = "auto"
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
-    max_nonfinite: Count = (
-        10  # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
-    )
+    # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
+    max_nonfinite: Count = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +257,11 @@ def with_source(experiment: Experiment, source: str) -> Experiment:
 
 def validate(experiment: Experiment) -> Experiment:
     """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
-    found = problems(experiment) or _contradictions(experiment)
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets")
+    found = problems(experiment)
+    with suppress(*(AttributeError, TypeError) if found else ()):  # a value of a wrong type, which is reported
+        found += _contradictions(experiment)
     if found:
         raise ConfigError("; ".join(found))
     return experiment

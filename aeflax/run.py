@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ MANIFEST = "experiment.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 LOCK = "run.lock"
+TEMPORARY = ".tmp"  # ends the name of a file that is being written
 
 
 class RunDirectory:
@@ -56,14 +58,17 @@ class RunDirectory:
             raise RunInUseError(
                 f"{self.path} is in use by {holder}; wait for it or choose another --run-dir"
             ) from error
+        except OSError:
+            file.close()
+            raise
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._lock = file
 
     def clear(self) -> None:
-        """Deletes everything but the lock."""
-        for entry in self.path.iterdir():
+        """Deletes everything but the lock; the manifest last, so that what a crash leaves is still a run."""
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == MANIFEST):
             if entry.name == LOCK:
                 continue
             if entry.is_dir() and not entry.is_symlink():
@@ -101,31 +106,47 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         was given.
       RunInUseError: where another process holds it.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create the run directory {path}: {os.strerror(error.errno or 0)}") from error
-    holds_run = (path / MANIFEST).exists()
-    foreign = not holds_run and any(entry.name not in (LOCK, "checkpoints") for entry in path.iterdir())
-    if foreign:
-        raise ConfigError(f"{path} is not empty and holds no {MANIFEST}; choose another --run-dir")
-    if holds_run and not (resume or overwrite):
-        raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")
+    require_usable(path, resume=resume, overwrite=overwrite)
     run = RunDirectory(path)
     try:
+        path.mkdir(parents=True, exist_ok=True)
         run.lock()
     except OSError as error:
         raise ConfigError(f"cannot write to the run directory {path}: {os.strerror(error.errno or 0)}") from error
-    if overwrite:
-        run.clear()
+    try:
+        require_usable(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
+        if overwrite:
+            run.clear()
+    except BaseException:
+        run.__exit__()
+        raise
     return run
+
+
+def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuses a path that is no directory for a run, or that holds one; touches nothing.
+
+    Raises:
+      ConfigError: as `claim` does.
+    """
+    try:
+        held = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be a run directory: {os.strerror(error.errno or 0)}") from error
+    if MANIFEST in held:
+        if not (resume or overwrite):
+            raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")
+    elif held - {LOCK, MANIFEST + TEMPORARY}:
+        raise ConfigError(f"{path} is not empty and holds no {MANIFEST}; choose another --run-dir")
 
 
 def first_free(root: Path, preset: str, source: str) -> Path:
     """`root/PRESET-SOURCE-K` with the first K from 1 that is free."""
     kind, _, place = source.partition(":")
     stem = Path(place.partition("#")[0]).stem or place
-    label = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(filter(None, (kind, stem)))).strip("-") or "data"
+    label = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(filter(None, (kind, stem)))).strip("-")[:100] or "data"
     k = 1
     while (root / f"{preset}-{label}-{k}").exists():
         k += 1
@@ -133,26 +154,26 @@ def first_free(root: Path, preset: str, source: str) -> Path:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a run. Raises ConfigError where the directory holds none."""
+    """The manifest of a run. Raises ConfigError where the directory holds none, or a damaged one."""
     manifest = read_json(path / MANIFEST)
     if manifest is None:
         raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); check the path")
+    if missing := [name for name in ("experiment", "resolved", "data") if not isinstance(manifest.get(name), dict)]:
+        raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; the run directory is damaged")
     return manifest
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a run's metrics log; a last line cut short by a crash is left out."""
     try:
-        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (path / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     records = []
     for line in lines:
-        try:
+        with suppress(json.JSONDecodeError):
             records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records
+    return [record for record in records if isinstance(record, dict) and "step" in record]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -164,7 +185,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, None where there is no file. Raises ConfigError where it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
@@ -174,12 +195,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -40,7 +41,7 @@ class Interval:
     def __str__(self) -> str:
         left = "(" if self.open_left or self.low == -math.inf else "["
         right = ")" if self.open_right or self.high == math.inf else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
+        return f"{left}{self.low:.10g}, {self.high:.10g}{right}"
 
 
 class _Traced:
@@ -56,7 +57,9 @@ BelowOne = Annotated[float, Interval(0, 1, open_right=True)]
 OpenUnit = Annotated[float, Interval(0, 1, open_left=True, open_right=True)]
 Count = Annotated[int, Interval(1)]
 Natural = Annotated[int, Interval(0)]
-TracedNatural = Annotated[int, Interval(0), TRACED]
+Steps = Annotated[int, Interval(0, 2**31 - 1)]  # the state counts them in an int32
+TracedSteps = Annotated[Steps, TRACED]
+Seed = Annotated[int, Interval(0, 2**32 - 1)]  # jax.random.key drops the higher bits
 
 
 class Part:
@@ -98,6 +101,13 @@ def options(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
+def _parts(hint: Any) -> tuple[type[Any], ...]:
+    """The dataclasses and slots among a hint's options."""
+    return tuple(
+        option for option in options(hint) if isinstance(option, type) and (is_dataclass(option) or _is_slot(option))
+    )
+
+
 def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """Splits `Annotated[T, ...]` into T and its metadata."""
     if typing.get_origin(hint) is Annotated:
@@ -107,10 +117,10 @@ def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yields (dotted path, annotation, value) for every field that is not itself a dataclass."""
+    """Yields (dotted path, annotation, value) for every field that holds no part of its own kind or slot."""
     for name, hint in hints(type(config)).items():
         value, path = getattr(config, name), prefix + name
-        if is_dataclass(value):
+        if is_dataclass(value) and isinstance(value, _parts(hint)):
             yield from walk(value, path + ".")
         else:
             yield path, hint, value
@@ -148,10 +158,12 @@ def _type_fault(value: Any, base: Any) -> str | None:
     if base is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return "is not a number"
-        return None if math.isfinite(value) else "is not finite"
+        return None if abs(value) <= sys.float_info.max else "is not finite"
     if base is int:
         return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
-    return None if isinstance(value, base) else f"is not of type {getattr(base, '__name__', base)}"
+    if not isinstance(value, base):
+        return f"is not of type {getattr(base, '__name__', base)}"
+    return "is not a dataclass" if issubclass(base, Part) else None  # `walk` descends into those that are
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
@@ -176,12 +188,19 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
-def from_dict(cls: type[T], plain: Mapping[str, Any], path: str = "") -> T:
+def from_dict(cls: type[T], plain: Mapping[str, Any]) -> T:
     """Inverse of `to_dict`.
 
-    Raises ConfigError on an unknown field or kind. A kind is looked up among the registered classes only:
-    reading a stored configuration never imports anything.
+    Raises ConfigError on an unknown field or kind, or values that do not fit. A kind is looked up among the
+    registered classes only: reading a stored configuration never imports anything.
     """
+    built = _build(cls, plain, "")
+    if found := problems(built):
+        raise ConfigError("; ".join(found))
+    return built
+
+
+def _build(cls: type[T], plain: Mapping[str, Any], path: str) -> T:
     values = dict(plain)
     if issubclass(cls, Part):
         cls = _kind(cls, values.pop("kind", None), path)
@@ -192,8 +211,9 @@ def from_dict(cls: type[T], plain: Mapping[str, Any], path: str = "") -> T:
     built = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            part = next(option for option in options(known[name]) if is_dataclass(option) or _is_slot(option))
-            built[name] = from_dict(part, value, f"{path}{name}.")
+            if not (parts := _parts(known[name])):
+                raise ConfigError(f"{path}{name}={dict(value)!r} is a record where a single value belongs")
+            built[name] = _build(parts[0], value, f"{path}{name}.")
         else:
             built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)

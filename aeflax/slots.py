@@ -4,43 +4,52 @@
 --model.corruption.sigma 0.2         a field that only one kind has names that kind
 --model.penalties.l1.weight 1e-4     switches an optional part on
 --model.penalties.l1 none            switches it off
+
+A choice stands wherever on the line it is: the fields are looked at after all choices.
 """
 
+import difflib
 import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from aeflax.config import Model
 from aeflax.errors import ConfigError
 from aeflax.schema import Part, hints, nearest, options
 
-_WORD = re.compile(r"^(?:--)?model\.([\w.-]+?)(?:[:=](.*))?$")
+_FLAG = re.compile(r"--model\.([\w.-]+?)(?:[:=](.*))?", re.DOTALL)
+_CHOICE = re.compile(r"model\.([\w.-]+?):(.*)", re.DOTALL)  # the colon tells it from another option's value
 
 
 def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str]]:
     """The model with the kinds that the arguments name, and the arguments that are left for its fields.
 
     Raises:
-      ConfigError: for an unknown kind.
+      ConfigError: for unknown kinds and fields, and for fields that do not fit the kinds; all of them at once.
     """
     left: list[str] = []
-    changes: dict[str, Any]
+    faults: list[str] = []
+    chosen: set[str] = set()
     words = iter(arguments)
     for word in words:
-        match = _WORD.match(word)
+        match = _FLAG.fullmatch(word) or _CHOICE.fullmatch(word)
         path = match[1].replace("-", "_") if match else ""
-        if match and path in _slots():
-            kind = match[2] if match[2] is not None else next(words, "")
-            changes = {path: _of_kind(_slots()[path], kind, f"model.{path}")}
-            model = replace(model, **changes)
-        elif match and path in _optional():
-            name, state = path.split(".")[-1], match[2] if match[2] is not None else next(words, "")
-            if state not in ("on", "none"):
-                raise ConfigError(f"--model.{path} takes on or none, not {state!r}")
-            model = _with_penalty(model, name, on=state == "on")
-        else:
-            model = _implied(model, path)
+        if match is None or path not in {**_slots(), **_optional()}:
             left.append(word)
+            continue
+        choice = next(words, "") if match[2] is None else match[2]
+        chosen.add(path)
+        try:
+            model = _of_kind(model, path, choice) if path in _slots() else _switched(model, path, choice)
+        except ConfigError as error:
+            faults.append(str(error))
+    for match in filter(None, map(_FLAG.fullmatch, left)):
+        try:
+            model = _implied(model, match[1].replace("-", "_"), chosen)
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(dict.fromkeys(faults)))
     return model, left
 
 
@@ -51,7 +60,7 @@ def describe_slots(model: Model) -> str:
         lines.append(f"  --model.{name} {{{','.join(slot.kinds)}}} (default: {getattr(model, name).kind})")
     for path in _optional():
         lines.append(f"  --model.{path} {{on,none}}")
-    return "\n".join(lines) + "\nThe options below are those of the kinds chosen so far."
+    return "\n".join(lines) + "\n\nThe options below are those of the kinds chosen so far."
 
 
 def _slots() -> dict[str, type[Part]]:
@@ -65,28 +74,59 @@ def _optional() -> dict[str, Any]:
     return {f"penalties.{name}": part for name, part in parts.items() if part is not None}
 
 
-def _of_kind(slot: type[Part], kind: str, path: str) -> Part:
-    if kind not in slot.kinds:
-        raise ConfigError(f"{path} has no kind {kind!r}; choose {', '.join(slot.kinds)}{nearest(kind, slot.kinds)}")
-    return slot.kinds[kind]()
+def _of_kind(model: Model, path: str, kind: str) -> Model:
+    """Fills a slot; the kind that it holds already keeps its fields."""
+    kinds = _slots()[path].kinds
+    if kind not in kinds:
+        raise ConfigError(f"model.{path} has no kind {kind!r}; choose {', '.join(kinds)}{nearest(kind, kinds)}")
+    changes: dict[str, Any] = {path: kinds[kind]()}
+    return model if getattr(model, path).kind == kind else replace(model, **changes)
 
 
-def _with_penalty(model: Model, name: str, *, on: bool) -> Model:
-    part = _optional()[f"penalties.{name}"]
-    current = getattr(model.penalties, name)
-    return replace(model, penalties=replace(model.penalties, **{name: (current or part()) if on else None}))
+def _switched(model: Model, path: str, state: str) -> Model:
+    """Switches an optional part on or off; one that is on keeps its fields."""
+    if state not in ("on", "none"):
+        raise ConfigError(f"--model.{path} takes on or none, not {state!r}")
+    name = path.rpartition(".")[2]
+    part = (getattr(model.penalties, name) or _optional()[path]()) if state == "on" else None
+    return replace(model, penalties=replace(model.penalties, **{name: part}))
 
 
-def _implied(model: Model, path: str) -> Model:
+def _implied(model: Model, path: str, chosen: set[str]) -> Model:
     """Switches to the one kind that has the field, or the optional part on that holds it."""
+    known = _fields()
+    if path not in known:
+        if near := difflib.get_close_matches(path, known, n=1):
+            raise ConfigError(f"unknown option --model.{_dashed(path)}; did you mean --model.{_dashed(near[0])}?")
+        return model  # the parser knows the options outside the model, too
     head, _, field = path.rpartition(".")
     if head in _optional():
-        return _with_penalty(model, head.split(".")[-1], on=True)
-    if head in _slots() and field not in {known.name for known in fields(getattr(model, head))}:
+        if head not in chosen:
+            return _switched(model, head, "on")
+        if getattr(model.penalties, head.rpartition(".")[2]) is None:
+            raise ConfigError(f"--model.{_dashed(path)} contradicts --model.{head} none; drop one of them")
+    elif head in _slots() and field not in hints(type(getattr(model, head))):
         kinds = [kind for kind, part in _slots()[head].kinds.items() if field in hints(part)]
-        if len(kinds) == 1:
-            changes: dict[str, Any] = {head: _slots()[head].kinds[kinds[0]]()}
-            return replace(model, **changes)
-        if kinds:
-            raise ConfigError(f"--model.{path} belongs to {' and '.join(kinds)}; add --model.{head} {kinds[0]} first")
+        if head in chosen:
+            raise ConfigError(
+                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}, "
+                f"but --model.{head} is {getattr(model, head).kind}; drop one of them"
+            )
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}; add --model.{head} {kinds[0]} to choose"
+            )
+        return _of_kind(model, head, kinds[0])
     return model
+
+
+def _fields() -> set[str]:
+    """Every path below `model.` that some choice of kinds knows."""
+    parts = [(name, part) for name, slot in _slots().items() for part in slot.kinds.values()]
+    return {*hints(Model), *_optional()} | {
+        f"{head}.{name}" for head, part in [*parts, *_optional().items()] for name in hints(part)
+    }
+
+
+def _dashed(path: str) -> str:
+    return path.replace("_", "-")

@@ -1,0 +1,54 @@
+# Two commands do everything: `make demo` and `make test`. Both create the environment if need be.
+# Another interpreter: make test PYTHON=python3.12 (it gets an environment of its own).
+
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(VERSION)
+
+.PHONY: help demo test check fast install format lock bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its final table
+	$(BIN)/aeflax train --run-dir runs/demo --overwrite
+
+test: $(STAMP)  ## all tests
+	$(BIN)/pytest -n 2 --dist loadgroup tests
+
+fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
+
+check: $(STAMP)  ## format, lint, types, import contracts, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
+
+install: $(STAMP)  ## the environment alone
+
+format: $(STAMP)  ## format and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## the compiled epoch against the same step in a Python loop
+	$(BIN)/python benchmarks/loop.py
+
+lock: $(STAMP)  ## renew constraints.txt for every supported Python
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --fork-strategy requires-python --no-header --no-annotate --quiet --upgrade --output-file constraints.txt
+
+clean:  ## remove environments and caches; runs stay
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Rebuilt when the dependencies change. Compiled here, so that the first command is not the slow one.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aeflax needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q aeflax
+	touch $@

@@ -1,0 +1,38 @@
+"""Tests run on four host devices, with strict dtype promotion; warnings are errors (pyproject.toml)."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Most of the tests' time is compiling small programs; a second run finds them again.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+import optax  # noqa: E402
+import pytest  # noqa: E402
+
+from aeflax import optimizers  # noqa: E402
+
+_transformation = optimizers.transformation
+
+
+def _with_standard_promotion(*args, **kwargs):
+    tx = _transformation(*args, **kwargs)
+
+    def update(grads, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return tx.update(grads, state, params)
+
+    return optax.GradientTransformation(tx.init, update)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _strict_promotion_in_our_code_alone():
+    """Optax raises a traced float to an integer count, which strict promotion forbids; nothing of ours may."""
+    optimizers.transformation = _with_standard_promotion
+    yield
+    optimizers.transformation = _transformation

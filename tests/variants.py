@@ -1,0 +1,101 @@
+"""Small experiments of every variant, and a harness that runs them without the host loop."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from aeflax import build, presets
+from aeflax.config import KL, Conv, Dense, Experiment, Masking, Model, Optimizer, Penalties, Rate, Sparse, TopK, Train
+from aeflax.data.dataset import Dataset, load
+from aeflax.data.order import permutation
+from aeflax.defaults import resolve
+from aeflax.engine.feed import Feed
+from aeflax.engine.placement import Placement, choose
+from aeflax.engine.state import Source, TrainState, init_state
+from aeflax.engine.step import zero_sums
+
+PRESETS = tuple(presets.PRESETS)
+# What the presets leave out: batch statistics, top-k, free bits, odd images, a learned scale.
+MORE = ("rate", "top-k", "free-bits", "denoising-conv-vae")
+VARIANTS = (*PRESETS, *MORE)
+# Tests of one variant run in one process, where they share compiled programs.
+BY_VARIANT = tuple(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in VARIANTS)
+SHAPE, EXAMPLES = (9, 7, 1), 44
+BATCH = 16  # 44 examples: two full batches and one of 12, which four devices get as 4, 4, 4, 0
+
+
+def images(examples: int = EXAMPLES, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
+    """Random uint8 images, the same at every call."""
+    return np.random.RandomState(seed).randint(0, 256, (examples, *shape)).astype(np.uint8)
+
+
+def experiment(variant: str, *, optimizer: Optimizer | None = None, steps: int = 7, seed: int = 3) -> Experiment:
+    """A small experiment of a variant, batch 16, four units."""
+    base = presets.PRESETS[variant](4) if variant in PRESETS else replace(presets.vanilla(4), model=_more(variant))
+    if isinstance(base.model.backbone, Conv):
+        base = replace(base, model=replace(base.model, backbone=replace(base.model.backbone, features=(3, 5))))
+    return replace(
+        base,
+        data=replace(base.data, batch_size=BATCH),
+        optimizer=optimizer or Optimizer(learning_rate=3e-3),
+        train=Train(steps=steps, seed=seed),
+    )
+
+
+def _more(variant: str) -> Model:
+    if variant == "rate":
+        return Model(latent_dim=6, bottleneck=Sparse(), penalties=Penalties(rate=Rate()))
+    if variant == "top-k":
+        return Model(latent_dim=6, backbone=Dense(widths=(8,)), bottleneck=TopK(k=2))
+    vae = presets.vae(4).model
+    if variant == "free-bits":
+        return replace(vae, penalties=Penalties(kl=KL(beta=0.5, warmup_steps=3, free_bits=0.1)))
+    return replace(vae, backbone=Conv(features=(3, 5)), corruption=Masking(rate=0.3, rate_min=0.1))
+
+
+class Harness:
+    """Runs an experiment's compiled loop on given devices, step ranges at will."""
+
+    def __init__(
+        self,
+        settings: Experiment,
+        placement: Placement | None = None,
+        *,
+        array: np.ndarray | None = None,
+        resident: bool = True,
+    ) -> None:
+        self.dataset: Dataset = load(settings.data, images(EXAMPLES * 5 // 4) if array is None else array)
+        values = self.dataset.train.values
+        self.settings = resolve(settings, self.dataset.shape, len(values))
+        self.built = build.build(self.settings, self.dataset.shape)
+        self.hyper = build.hyper(self.settings)
+        self.key = jax.random.key(self.settings.train.seed)
+        self.placement = placement or choose("jit", self.settings.data.batch_size)
+        stored = Source(values.reshape(len(values), -1), self.dataset.scaling.shift, self.dataset.scaling.divisor)
+        self.feed = Feed(
+            stored,
+            self.settings.data.batch_size,
+            lambda epoch: permutation(self.settings.train.seed, epoch, len(values)),
+            self.placement,
+            resident=resident,
+        )
+        self.epoch = self.placement.compile(self.built.parts, streamed=not resident)
+
+    def initial(self) -> TrainState:
+        state = jax.jit(init_state, static_argnums=0)(self.built.parts, self.key, self.hyper)
+        return self.placement.replicate(state)
+
+    def run(self, state: TrainState, steps: int, *, chunk: int = 10**6, hyper: Any = None) -> tuple[TrainState, dict]:
+        """Takes steps from the state's own step on; returns the state and the metric sums."""
+        sums = self.placement.replicate(zero_sums(self.built.parts))
+        step, last = int(state.step), int(state.step) + steps
+        while step < last:
+            part = self.feed.chunk(step, min(chunk, last - step))
+            state, sums = self.epoch(
+                state, sums, part.source, part.order, part.first, part.steps, self.key, hyper or self.hyper
+            )
+            step += part.steps
+        return state, jax.device_get(sums)
