@@ -198,7 +198,7 @@ def _scaling(scale: str, values: np.ndarray, divisor: float | None) -> Scaling:
         axes = (0,) if vectors else (0, 1, 2)
         low = np.mean(values, axis=axes, dtype=np.float64)
         span = np.std(values, axis=axes, dtype=np.float64)
-    span = np.where(span > 0, span, 1.0)  # a constant feature maps to 0
     repeat = 1 if vectors or low.ndim == 0 else values.shape[1] * values.shape[2]
     shift, divisors = (np.tile(np.atleast_1d(part), repeat).astype(np.float32) for part in (low, span))
-    return Scaling(shift, divisors)
+    # A constant feature maps to 0; so does one whose spread is below float32.
+    return Scaling(shift, np.where(divisors > 0, divisors, np.float32(1)))

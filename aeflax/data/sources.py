@@ -73,10 +73,10 @@ def _idx_split(folder: Path, prefix: str) -> Examples:
     images_path = _find(folder, prefix, "images", 3)
     labels_path = _find(folder, prefix, "labels", 1)
     images, labels = files.idx(images_path), files.idx(labels_path)
-    if labels.ndim != 1 or len(images) != len(labels):
+    if labels.ndim != 1 or images.shape[:1] != labels.shape:
         raise DataError(
-            f"{images_path.name} holds {len(images)} examples and {labels_path.name} {len(labels)} labels; "
-            f"they must match: fetch both files in {folder} again"
+            f"{images_path.name} has the shape {images.shape} and {labels_path.name} {labels.shape}; "
+            f"there must be one label an example: fetch both files in {folder} again"
         )
     return Examples(images, labels)
 

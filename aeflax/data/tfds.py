@@ -1,5 +1,6 @@
 """TensorFlow Datasets, read without TensorFlow: prepared data sets as random-access sources."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,17 @@ from aeflax.errors import DataError
 def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], str]:
     """Reads a prepared data set -> ({split: (examples, labels or None)}, full name with its version).
 
-    Examples are the feature `image`, or the only feature beside `label`. Looks under `TFDS_DATA_DIR`.
+    Examples are the feature `image`, or the only feature beside `label`. Looks under `TFDS_DATA_DIR`,
+    which is `~/tensorflow_datasets` where it is not set.
 
     Raises:
       DataError: if it is not prepared, with the commands that prepare it.
     """
-    import tensorflow_datasets as tfds
+    # Not `tfds.builder`: it runs the code of data sets that are not prepared, and that code needs TensorFlow.
+    from tensorflow_datasets.core.read_only_builder import builder_from_files
 
     try:
-        builder = tfds.builder_from_files(name)
+        builder = builder_from_files(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
         sources = {str(split): builder.as_data_source(split=split) for split in builder.info.splits}
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
         raise DataError(
@@ -33,7 +36,10 @@ def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], st
 
 
 def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    records = [source[i] for i in range(len(source))]
+    try:
+        records = [source[i] for i in range(len(source))]
+    except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
+        raise DataError(f"{where} is damaged ({_first_line(error)}); remove it and prepare it again") from error
     if not records:
         raise DataError(f"{where} holds an empty split")
     features = [key for key in records[0] if key != "label"]

@@ -1,0 +1,174 @@
+"""Layers against JAX's own operations, and the autoencoder's shapes."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from aeflax import build, presets
+from aeflax.config import Bernoulli, Conv, Dense, GaussianLikelihood, GaussianPosterior, Model, TopK
+from aeflax.defaults import resolve
+from aeflax.models import bottlenecks
+from aeflax.models.layers import SubPixelConv, convolve
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    channels=st.integers(1, 3),
+    features=st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=25)
+def test_convolution_equals_xlas_own_for_any_geometry(size, kernel, stride, channels, features):
+    random = np.random.RandomState(0)
+    images = jnp.asarray(random.randn(2, *size, channels), jnp.float32)
+    weights = jnp.asarray(random.randn(kernel, kernel, channels, features), jnp.float32)
+
+    def native(x, w):
+        return lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    # At most 75 float32 products a sum, in another order.
+    chex.assert_trees_all_close(convolve(images, weights, stride), native(images, weights), atol=2e-5)
+    ours, theirs = (
+        jax.grad(lambda x, w, f=f: jnp.sum(jnp.sin(f(x, w))), argnums=(0, 1))(images, weights)
+        for f in (lambda x, w: convolve(x, w, stride), native)
+    )
+    chex.assert_trees_all_close(ours, theirs, atol=1e-4)
+
+
+def test_convolution_is_native_on_gpu():
+    lowered = jax.jit(lambda x, w: convolve(x, w, 2)).trace(jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 4)))
+    assert "stablehlo.convolution" in lowered.lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.convolution" not in lowered.lower(lowering_platforms=("cpu",)).as_text()
+
+
+def test_sub_pixel_convolution_moves_channels_into_space():
+    """Channel (feature, row, column) of a map goes to that row and column of its block (Shi et al. 2016)."""
+    layer = SubPixelConv(features=2, kernel=1, stride=2)
+    params = {"conv": {"kernel": jnp.eye(8).reshape(1, 1, 8, 8), "bias": jnp.zeros(8)}}
+    maps = jnp.arange(8.0).reshape(1, 1, 1, 8)
+    out = layer.apply({"params": params}, maps)
+    np.testing.assert_array_equal(out[0, :, :, 0], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(out[0, :, :, 1], [[4, 5], [6, 7]])
+
+
+SHAPES = [(28, 28, 1), (25, 25, 1), (7, 11, 3), (1, 1, 1), (32, 32, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        Dense(),
+        Dense(widths=(12, 7), activation="tanh"),
+        Conv(features=(3, 5)),
+        Conv(features=(4,), stride=3, kernel=5, normalization="layer", bias=False),
+        Conv(features=(3, 5, 6), stride=1, normalization="group", activation="gelu"),
+        Conv(features=(3, 5), spatial=True),
+    ],
+    ids=["dense", "deep", "conv", "conv-layer-norm", "conv-stride-1", "spatial"],
+)
+def test_output_has_the_inputs_shape(backbone, shape):
+    """Abstract evaluation: shapes of every backbone and posterior, without compiling anything."""
+    for bottleneck in (presets.vanilla().model.bottleneck, GaussianPosterior()):
+        spatial = getattr(backbone, "spatial", False)
+        model = Model(latent_dim=None if spatial else 4, backbone=backbone, bottleneck=bottleneck)
+        settings_ = resolve(presets.vanilla().__class__(model=model), shape, 100)
+        built = build.build(settings_, shape)
+        params, _ = jax.eval_shape(built.parts.init, jax.random.key(0))
+        images = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+        outputs = jax.eval_shape(lambda p, x, b=built: b.parts.apply(p, {}, x, None, train=False), params, images)
+        assert outputs.logits.shape == (3, *shape)
+        assert outputs.latent.code.shape == (3, settings_.model.latent_dim)
+
+
+def test_vectors_work_as_images_do():
+    settings_ = resolve(presets.vae(3), (13,), 100)
+    built = build.build(settings_, (13,))
+    params, _ = built.parts.init(jax.random.key(0))
+    outputs = built.parts.apply(params, {}, jnp.ones((2, 13)), None, train=False)
+    assert outputs.logits.shape == (2, 13)
+
+
+def test_vanilla_is_the_classic_784_64_784():
+    built = build.build(resolve(presets.vanilla(), (28, 28, 1), 60000), (28, 28, 1))
+    params, _ = jax.eval_shape(built.parts.init, jax.random.key(0))
+    shapes = {jax.tree_util.keystr(k, simple=True, separator="/"): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
+    assert shapes == {
+        "bottleneck/code/kernel": (784, 64),
+        "bottleneck/code/bias": (64,),
+        "decoder/output/kernel": (64, 784),
+        "decoder/output/bias": (784,),
+    }
+
+
+@given(st.integers(1, 6), st.integers(0, 2**31 - 1))
+@settings(deadline=None, max_examples=20)
+def test_top_k_keeps_exactly_the_k_largest_positive_units(k, seed):
+    hidden = np.random.RandomState(seed).randn(5, 6).astype(np.float32)
+    code = np.asarray(bottlenecks.TopK(features=6, k=k, project=False).apply({}, hidden, None).code)
+    for row, kept in zip(hidden, code, strict=True):
+        expected = np.where(np.isin(np.arange(6), np.argsort(-row, kind="stable")[:k]), np.maximum(row, 0), 0)
+        np.testing.assert_array_equal(kept, expected)
+
+
+def test_posterior_samples_have_the_posteriors_moments_and_no_keys_give_its_mean():
+    module = bottlenecks.GaussianPosterior(features=2)
+    hidden = jnp.tile(jnp.array([[0.3, -0.8]]), (20000, 1))
+    params = module.init(jax.random.key(0), hidden[:1], None)
+    keys = jax.random.split(jax.random.key(1), len(hidden))
+    latent = module.apply(params, hidden, keys)
+    deviation = np.exp(latent.log_var[0] / 2)
+    standard_error = deviation / np.sqrt(len(hidden))
+    assert np.all(np.abs(latent.code.mean(0) - latent.mean[0]) < 5 * standard_error)
+    np.testing.assert_allclose(latent.code.std(0), deviation, rtol=0.03)
+    still = module.apply(params, hidden, None)
+    np.testing.assert_array_equal(still.code, still.mean)
+
+
+@pytest.mark.parametrize("magnitude", [1e4, 1e18])
+def test_log_variances_are_bounded_so_that_the_kl_stays_finite(magnitude):
+    module = bottlenecks.GaussianPosterior(features=2)
+    params = module.init(jax.random.key(0), jnp.ones((1, 2)), None)
+    latent = module.apply(params, jnp.full((1, 2), magnitude), None)
+    assert np.all(np.abs(latent.log_var) <= bottlenecks.LOG_VAR_BOUND)
+    chex.assert_tree_all_finite(jnp.exp(latent.log_var))
+
+
+def test_relu_codes_start_with_every_unit_alive():
+    """On the digits; with a zero bias 1 to 4 of 16 units never fire, and no gradient ever wakes them."""
+    from aeflax.data.dataset import load
+
+    dataset = load(presets.vanilla().data)
+    rows = dataset.scaling.apply(dataset.train.values.reshape(len(dataset.train.values), -1))
+    built = build.build(resolve(presets.vanilla(), dataset.shape, len(rows)), dataset.shape)
+    params, _ = built.parts.init(jax.random.key(0))
+    code = built.module.apply({"params": params}, rows.reshape(-1, *dataset.shape), method="encode")
+    assert np.all(np.asarray(code).max(axis=0) > 0)
+
+
+def test_a_learned_scale_is_a_parameter_and_a_fixed_one_is_not():
+    for scale, found in ((None, True), (1.0, False)):
+        model = Model(latent_dim=2, likelihood=GaussianLikelihood(scale=scale))
+        built = build.build(resolve(presets.vanilla().__class__(model=model), (5,), 10), (5,))
+        params, _ = jax.eval_shape(built.parts.init, jax.random.key(0))
+        assert ("log_scale" in params) is found
+
+
+def test_decode_inverts_the_models_own_encoding():
+    built = build.build(resolve(presets.vanilla(3), (6,), 10), (6,))
+    params, _ = built.parts.init(jax.random.key(0))
+    images = jnp.linspace(0, 1, 12).reshape(2, 6)
+    code = built.module.apply({"params": params}, images, method="encode")
+    logits = built.module.apply({"params": params}, code, method="decode")
+    np.testing.assert_array_equal(logits, built.parts.apply(params, {}, images, None, train=False).logits)
+
+
+def test_top_k_and_bernoulli_are_kinds_of_their_slots():
+    assert TopK.kind == "top-k"
+    assert Bernoulli.kind == "bernoulli"

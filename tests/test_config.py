@@ -1,0 +1,297 @@
+"""Validation of experiments: every field, and the fields that are impossible together."""
+
+import math
+import typing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aeflax.config import (
+    KL,
+    L1,
+    Conv,
+    Data,
+    Deterministic,
+    Experiment,
+    GaussianLikelihood,
+    GaussianNoise,
+    GaussianPosterior,
+    Masking,
+    Model,
+    Optimizer,
+    Penalties,
+    Rate,
+    SaltPepper,
+    Sparse,
+    TopK,
+    Train,
+    validate,
+    with_source,
+)
+from aeflax.errors import ConfigError
+from aeflax.presets import PRESETS
+from aeflax.schema import Interval, Part, hints, options
+
+
+def messages(experiment: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        validate(experiment)
+    return str(caught.value)
+
+
+def sections() -> Iterator[tuple[str, type, Any]]:
+    """(path, class, function from an instance to an experiment that holds it) of every section and kind."""
+    for name, hint in hints(Experiment).items():
+        yield name, hint, lambda part, name=name: Experiment(**{name: part})
+    for name, hint in hints(Model).items():
+        if isinstance(hint, type) and issubclass(hint, Part):
+            for part in hint.kinds.values():
+                if part.__module__ == "aeflax.config":  # other tests may register kinds of their own
+                    yield f"model.{name}", part, lambda part, name=name: Experiment(model=Model(**{name: part}))
+    for name, hint in hints(Penalties).items():
+        part = next(filter(is_dataclass, options(hint)))
+        yield (
+            f"model.penalties.{name}",
+            part,
+            lambda part, name=name: Experiment(model=Model(penalties=Penalties(**{name: part}))),
+        )
+
+
+def bare(hint: Any) -> tuple[Any, list[Interval]]:
+    """The type of a hint without None, and its intervals."""
+    hint = next(option for option in options(hint) if option is not type(None))
+    if typing.get_origin(hint) is Annotated:
+        base, *metadata = typing.get_args(hint)
+        return base, [mark for mark in metadata if isinstance(mark, Interval)]
+    return hint, []
+
+
+def bad_values() -> Iterator[Any]:
+    for path, part, build in sections():
+        for field in fields(part):
+            base, bounds = bare(hints(part)[field.name])
+            wrap = (lambda value: (value,)) if typing.get_origin(base) is tuple else (lambda value: value)
+            if typing.get_origin(base) is tuple:
+                base, bounds = bare(typing.get_args(base)[0])
+            values: list[Any] = []
+            if base is float:
+                values = [math.nan, math.inf, -math.inf, True, "1", (), 10**400]
+            elif base is int:
+                values = [True, 1.0, "1", math.nan, math.inf, ()]
+            elif base is bool:
+                values = [1, "true", 0.0]
+            elif base is str:
+                values = [1, None, ()]
+            elif typing.get_origin(base) is Literal:
+                values = ["no such choice", 3, True, ()]
+            step = 1 if base is int else 1e-6
+            for bound in bounds:
+                if bound.low > -math.inf:
+                    values.append(bound.low if bound.open_left else bound.low - step)
+                if bound.high < math.inf:
+                    values.append(bound.high if bound.open_right else bound.high + step)
+            for value in values:
+                broken = part(**{field.name: wrap(value)})
+                name = f"{path}.{field.name}"
+                yield pytest.param(build(broken), name, id=f"{name}-{part.__name__}-{str(value)[:20]}")
+
+
+@pytest.mark.parametrize(("experiment", "name"), bad_values())
+def test_a_value_that_does_not_fit_its_field_is_refused_by_name(experiment, name):
+    assert f"{name}=" in messages(experiment)
+
+
+def test_every_numeric_field_has_bounds():
+    unbounded = []
+    for path, part, _ in sections():
+        for field in fields(part):
+            base, bounds = bare(hints(part)[field.name])
+            if base in (int, float) and not bounds:
+                unbounded.append(f"{path}.{field.name}")
+    assert unbounded == []
+
+
+def test_every_default_is_valid():
+    for _, part, build in sections():
+        if part not in (KL, Rate):  # they need their bottleneck
+            validate(build(part()))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_returned_unchanged(name):
+    experiment = PRESETS[name]()
+    assert validate(experiment) is experiment
+
+
+def test_all_problems_are_listed_at_once():
+    found = messages(
+        Experiment(
+            data=Data(batch_size=0, source=3, scale="standard"),
+            model=Model(latent_dim=0, corruption=Masking(rate=2.0)),
+            optimizer=Optimizer(name="adm", learning_rate=-1.0),
+            train=Train(seed=-1, epochs=1, steps=1),
+        )
+    )
+    for part in (
+        "data.batch_size=0 lies outside [1, inf)",
+        "data.source=3 is not of type str",
+        "model.latent_dim=0",
+        "model.corruption.rate=2.0 lies outside [0, 1)",
+        "optimizer.name='adm' is none of adam, adamw, sgd, lamb, lion, muon; did you mean adam?",
+        "optimizer.learning_rate=-1.0",
+        "train.seed=-1",
+        "train.epochs and train.steps are both given",
+        "model.likelihood bernoulli needs data in [0, 1]",
+    ):
+        assert part in found
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(model="vae"),
+        Experiment(data=None),
+        Experiment(optimizer=Optimizer(boundaries=None)),
+        Experiment(model=Model(corruption=Masking(rate="a", rate_min=0.1))),
+        Experiment(model=Model(latent_dim="a", bottleneck=TopK(k=3))),
+        "vae",
+        Experiment,
+        None,
+    ],
+)
+def test_a_wrong_type_is_a_configuration_error_and_nothing_else(experiment):
+    assert messages(experiment)
+
+
+def of(**changes: Any) -> Experiment:
+    """The defaults with changes, each given to the section that has the field."""
+    experiment = Experiment()
+    for name in ("data", "model", "optimizer", "train"):
+        section = getattr(experiment, name)
+        mine = {key: value for key, value in changes.items() if key in hints(type(section))}
+        experiment = replace(experiment, **{name: replace(section, **mine)})
+    return experiment
+
+
+RULES = [
+    ("train.epochs and train.steps are both given", dict(epochs=1, steps=1), [dict(epochs=1), dict(steps=1)]),
+    (
+        "model.penalties.kl needs a posterior",
+        dict(penalties=Penalties(kl=KL())),
+        [dict(penalties=Penalties(kl=KL()), bottleneck=GaussianPosterior()), dict(bottleneck=GaussianPosterior())],
+    ),
+    (
+        "model.penalties.rate needs activations in [0, 1]",
+        dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse(activation="relu")),
+        [
+            dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse()),
+            dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse(activation="sigmoid")),
+        ],
+    ),
+    (
+        "model.penalties.rate needs activations in [0, 1]",
+        dict(penalties=Penalties(rate=Rate()), bottleneck=Deterministic(activation="sigmoid")),
+        [dict(bottleneck=Deterministic(activation="sigmoid"))],
+    ),
+    (
+        "model.bottleneck.k=9 exceeds model.latent_dim=8",
+        dict(bottleneck=TopK(k=9), latent_dim=8),
+        [dict(bottleneck=TopK(k=8), latent_dim=8), dict(bottleneck=TopK(k=9))],
+    ),
+    *[
+        (
+            f"the lower corruption level 0.3 exceeds the upper one {high}",
+            dict(corruption=part(**{name: high, f"{name}_min": 0.3})),
+            [dict(corruption=part(**{name: 0.3, f"{name}_min": 0.3})), dict(corruption=part(**{name: high}))],
+        )
+        for part, name, high in [(GaussianNoise, "sigma", 0.2), (Masking, "rate", 0.2), (SaltPepper, "rate", 0.0)]
+    ],
+    (
+        "use --data.scale unit or --model.likelihood gaussian",
+        dict(scale="standard"),
+        [dict(scale="unit"), dict(scale="standard", likelihood=GaussianLikelihood())],
+    ),
+    (
+        "data.binarize needs data in [0, 1]",
+        dict(binarize="fixed", scale="standard", likelihood=GaussianLikelihood()),
+        [dict(binarize="dynamic", scale="unit"), dict(scale="standard", likelihood=GaussianLikelihood())],
+    ),
+    (
+        "optimizer.schedule=piecewise needs optimizer.boundaries",
+        dict(schedule="piecewise"),
+        [dict(schedule="piecewise", boundaries=(3,)), dict(schedule="cosine")],
+    ),
+    ("optimizer.boundaries must rise", dict(boundaries=(3, 3)), [dict(boundaries=(3, 4))]),
+    ("optimizer.boundaries must rise", dict(boundaries=(4, 3)), [dict(boundaries=())]),
+    (
+        "model.backbone.features is empty",
+        dict(backbone=Conv(features=())),
+        [dict(backbone=Conv(features=(1,))), dict()],
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "broken", "kept"), RULES)
+def test_impossible_combinations_are_refused_and_their_possible_neighbours_kept(message, broken, kept):
+    assert message in messages(of(**broken))
+    for changes in kept:
+        validate(of(**changes))
+
+
+def test_contradictions_are_listed_together():
+    found = messages(of(epochs=1, steps=1, penalties=Penalties(kl=KL()), boundaries=(2, 1)))
+    assert all(word in found for word in ("train.epochs", "model.penalties.kl", "optimizer.boundaries"))
+
+
+@given(st.integers())
+def test_a_seed_is_a_whole_number_of_32_bits(seed):
+    if 0 <= seed < 2**32:
+        validate(of(seed=seed))
+    else:
+        assert f"train.seed={seed} lies outside [0, 4294967295]" in messages(of(seed=seed))
+
+
+@given(st.floats())
+def test_a_holdout_lies_strictly_between_nothing_and_all(share):
+    if 0 < share < 1:
+        validate(of(holdout=share))
+    else:
+        assert "data.holdout=" in messages(of(holdout=share))
+
+
+@given(st.floats(min_value=0, max_value=0.99), st.floats(min_value=0, max_value=0.99))
+def test_corruption_levels_are_ordered(low, high):
+    experiment = of(corruption=Masking(rate=high, rate_min=low))
+    if low <= high:
+        validate(experiment)
+    else:
+        assert "swap them" in messages(experiment)
+
+
+@given(st.lists(st.integers(min_value=0, max_value=20), max_size=5))
+def test_boundaries_rise_strictly(boundaries):
+    experiment = of(boundaries=tuple(boundaries))
+    if all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False)):
+        validate(experiment)
+    else:
+        assert "must rise" in messages(experiment)
+
+
+def test_a_weight_of_zero_switches_a_penalty_off_and_is_valid():
+    validate(of(penalties=Penalties(l1=L1(weight=0.0))))
+
+
+@pytest.mark.parametrize(("size", "stride", "expected"), [(28, 2, [28, 14, 7]), (7, 2, [7, 4, 2]), (1, 3, [1, 1, 1])])
+def test_strided_layers_round_their_sizes_up(size, stride, expected):
+    assert Conv(features=(1, 1), stride=stride).sizes(size, 2 * size)[:1] == [(size, 2 * size)]
+    assert [height for height, _ in Conv(features=(1, 1), stride=stride).sizes(size, 1)] == expected
+    assert [width for _, width in Conv(features=(1, 1), stride=stride).sizes(1, size)] == expected
+
+
+def test_with_source_changes_the_source_alone():
+    experiment = of(batch_size=3, seed=4)
+    assert with_source(experiment, "mnist") == of(batch_size=3, seed=4, source="mnist")
