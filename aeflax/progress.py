@@ -51,6 +51,7 @@ class Bar:
     def __call__(self, record: Record) -> None:
         """Shows one record."""
         if record.kind == "start":
+            self._progress.console.print(_opening(record), highlight=False)
             self._progress.start()
         elif record.kind == "train":
             self._loss = f"loss {record.metrics.get('loss', float('nan')):.4g}"
@@ -76,8 +77,7 @@ class Lines:
     def __call__(self, record: Record) -> None:
         """Prints a line at an evaluation, and where nothing was printed for long."""
         if record.kind == "start":
-            where = "from the start" if record.step == 0 else f"from step {record.step}"
-            self._console.print(f"training {where} to step {record.steps}", highlight=False)
+            self._console.print(_opening(record), highlight=False)
         elif record.kind == "train":
             self._train = record
             if time.monotonic() - self._last > QUIET_SECONDS or record.step == record.steps:
@@ -100,6 +100,11 @@ class Lines:
 def reporter(console: Console) -> Bar | Lines:
     """The listener that suits the console."""
     return Bar(console) if console.is_terminal else Lines(console)
+
+
+def _opening(record: Record) -> str:
+    where = "" if record.step == 0 else f"from step {record.step:,} "
+    return f"training on {record.devices}, {where}to step {record.steps:,}"
 
 
 def _headline(record: Record) -> str:

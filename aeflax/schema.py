@@ -224,7 +224,7 @@ def _is_slot(hint: Any) -> bool:
 
 
 def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
-    if kind not in slot.kinds:
+    if not isinstance(kind, str) or kind not in slot.kinds:
         raise ConfigError(
             f"{path.rstrip('.') or slot.__name__} has the kind {kind!r}, which is not registered"
             f" (known: {', '.join(slot.kinds)}); import the module that defines it first"

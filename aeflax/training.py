@@ -46,6 +46,7 @@ class Record:
     split: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
+    devices: str = ""  # at the start: what the run trains on
 
 
 Listener = Callable[[Record], None]
@@ -155,7 +156,7 @@ class Trainer:
         else:
             self._state = self.initial_state()
         self._step = int(self._state.step)
-        self._tell("start")
+        self._tell("start", devices=str(self.placement))
         if self._step < self._total:
             started = time.perf_counter()
             self._run(limit=0)

@@ -15,7 +15,8 @@ def describe() -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "devices": [str(d) for d in jax.devices()]},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("aeflax", "jax", "jaxlib")},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("aeflax", "jax", "jaxlib")},
         "commit": commit.stdout.strip() or None,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

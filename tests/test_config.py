@@ -1,5 +1,6 @@
 """Validation of experiments: every field, and the fields that are impossible together."""
 
+import itertools
 import math
 import typing
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def bad_values() -> Iterator[Any]:
                 yield pytest.param(build(broken), name, id=f"{name}-{part.__name__}-{str(value)[:20]}")
 
 
-@pytest.mark.parametrize(("experiment", "name"), bad_values())
+@pytest.mark.parametrize(("experiment", "name"), [*bad_values()])
 def test_a_value_that_does_not_fit_its_field_is_refused_by_name(experiment, name):
     assert f"{name}=" in messages(experiment)
 
@@ -178,59 +179,59 @@ def of(**changes: Any) -> Experiment:
 
 
 RULES = [
-    ("train.epochs and train.steps are both given", dict(epochs=1, steps=1), [dict(epochs=1), dict(steps=1)]),
+    ("train.epochs and train.steps are both given", {"epochs": 1, "steps": 1}, [{"epochs": 1}, {"steps": 1}]),
     (
         "model.penalties.kl needs a posterior",
-        dict(penalties=Penalties(kl=KL())),
-        [dict(penalties=Penalties(kl=KL()), bottleneck=GaussianPosterior()), dict(bottleneck=GaussianPosterior())],
+        {"penalties": Penalties(kl=KL())},
+        [{"penalties": Penalties(kl=KL()), "bottleneck": GaussianPosterior()}, {"bottleneck": GaussianPosterior()}],
     ),
     (
         "model.penalties.rate needs activations in [0, 1]",
-        dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse(activation="relu")),
+        {"penalties": Penalties(rate=Rate()), "bottleneck": Sparse(activation="relu")},
         [
-            dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse()),
-            dict(penalties=Penalties(rate=Rate()), bottleneck=Sparse(activation="sigmoid")),
+            {"penalties": Penalties(rate=Rate()), "bottleneck": Sparse()},
+            {"penalties": Penalties(rate=Rate()), "bottleneck": Sparse(activation="sigmoid")},
         ],
     ),
     (
         "model.penalties.rate needs activations in [0, 1]",
-        dict(penalties=Penalties(rate=Rate()), bottleneck=Deterministic(activation="sigmoid")),
-        [dict(bottleneck=Deterministic(activation="sigmoid"))],
+        {"penalties": Penalties(rate=Rate()), "bottleneck": Deterministic(activation="sigmoid")},
+        [{"bottleneck": Deterministic(activation="sigmoid")}],
     ),
     (
         "model.bottleneck.k=9 exceeds model.latent_dim=8",
-        dict(bottleneck=TopK(k=9), latent_dim=8),
-        [dict(bottleneck=TopK(k=8), latent_dim=8), dict(bottleneck=TopK(k=9))],
+        {"bottleneck": TopK(k=9), "latent_dim": 8},
+        [{"bottleneck": TopK(k=8), "latent_dim": 8}, {"bottleneck": TopK(k=9)}],
     ),
     *[
         (
             f"the lower corruption level 0.3 exceeds the upper one {high}",
-            dict(corruption=part(**{name: high, f"{name}_min": 0.3})),
-            [dict(corruption=part(**{name: 0.3, f"{name}_min": 0.3})), dict(corruption=part(**{name: high}))],
+            {"corruption": part(**{name: high, f"{name}_min": 0.3})},
+            [{"corruption": part(**{name: 0.3, f"{name}_min": 0.3})}, {"corruption": part(**{name: high})}],
         )
         for part, name, high in [(GaussianNoise, "sigma", 0.2), (Masking, "rate", 0.2), (SaltPepper, "rate", 0.0)]
     ],
     (
         "use --data.scale unit or --model.likelihood gaussian",
-        dict(scale="standard"),
-        [dict(scale="unit"), dict(scale="standard", likelihood=GaussianLikelihood())],
+        {"scale": "standard"},
+        [{"scale": "unit"}, {"scale": "standard", "likelihood": GaussianLikelihood()}],
     ),
     (
         "data.binarize needs data in [0, 1]",
-        dict(binarize="fixed", scale="standard", likelihood=GaussianLikelihood()),
-        [dict(binarize="dynamic", scale="unit"), dict(scale="standard", likelihood=GaussianLikelihood())],
+        {"binarize": "fixed", "scale": "standard", "likelihood": GaussianLikelihood()},
+        [{"binarize": "dynamic", "scale": "unit"}, {"scale": "standard", "likelihood": GaussianLikelihood()}],
     ),
     (
         "optimizer.schedule=piecewise needs optimizer.boundaries",
-        dict(schedule="piecewise"),
-        [dict(schedule="piecewise", boundaries=(3,)), dict(schedule="cosine")],
+        {"schedule": "piecewise"},
+        [{"schedule": "piecewise", "boundaries": (3,)}, {"schedule": "cosine"}],
     ),
-    ("optimizer.boundaries must rise", dict(boundaries=(3, 3)), [dict(boundaries=(3, 4))]),
-    ("optimizer.boundaries must rise", dict(boundaries=(4, 3)), [dict(boundaries=())]),
+    ("optimizer.boundaries must rise", {"boundaries": (3, 3)}, [{"boundaries": (3, 4)}]),
+    ("optimizer.boundaries must rise", {"boundaries": (4, 3)}, [{"boundaries": ()}]),
     (
         "model.backbone.features is empty",
-        dict(backbone=Conv(features=())),
-        [dict(backbone=Conv(features=(1,))), dict()],
+        {"backbone": Conv(features=())},
+        [{"backbone": Conv(features=(1,))}, {}],
     ),
 ]
 
@@ -275,7 +276,7 @@ def test_corruption_levels_are_ordered(low, high):
 @given(st.lists(st.integers(min_value=0, max_value=20), max_size=5))
 def test_boundaries_rise_strictly(boundaries):
     experiment = of(boundaries=tuple(boundaries))
-    if all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False)):
+    if all(a < b for a, b in itertools.pairwise(boundaries)):
         validate(experiment)
     else:
         assert "must rise" in messages(experiment)

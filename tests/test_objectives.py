@@ -102,7 +102,9 @@ def test_gaussian_kl_equals_a_monte_carlo_estimate():
 @settings(deadline=None)
 def test_bernoulli_kl_equals_scipys_relative_entropy(target, rate):
     expected = special.rel_entr(target, rate) + special.rel_entr(1 - target, 1 - rate)
-    np.testing.assert_allclose(objectives.bernoulli_kl(jnp.float32(target), jnp.float32(rate)), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        objectives.bernoulli_kl(jnp.float32(target), jnp.float32(rate)), expected, rtol=1e-3, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

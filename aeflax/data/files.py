@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from csv import Error as CsvError
 from csv import reader
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def npy(path: Path) -> np.ndarray:
 
 def npz(path: Path, name: str | None) -> np.ndarray:
     """Reads one array of an NPZ file; `name` may be left out where there is only one."""
-    with _reading(path, b"PK\x03\x04", "NPZ"), np.load(path, allow_pickle=False) as archive:
+    # NumPy gets the open file: given the path, it leaves the file open where the archive is damaged.
+    with _reading(path, b"PK\x03\x04", "NPZ") as file, np.load(file, allow_pickle=False) as archive:
         names = list(archive.files)
         if name is None and len(names) == 1:
             name = names[0]
@@ -79,13 +81,14 @@ def npz(path: Path, name: str | None) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, magic: bytes, kind: str) -> Iterator[None]:
-    """Turns what NumPy raises on a bad file into one clear sentence."""
+def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
+    """Opens the file and turns what NumPy raises on a bad one into one clear sentence."""
     try:
         with path.open("rb") as file:
             if not file.read(len(magic)) == magic:
                 raise DataError(f"{path} is no {kind} file; write it with numpy.{'save' if kind == 'NPY' else 'savez'}")
-        yield
+            file.seek(0)
+            yield file
     except DataError:
         raise
     except Exception as error:  # NumPy and zipfile raise a dozen kinds on damaged bytes, down to IndexError

@@ -25,6 +25,9 @@ class Placement:
     name: str
     devices: tuple[jax.Device, ...]
 
+    def __str__(self) -> str:
+        return f"{len(self.devices)} × {self.devices[0].device_kind} ({self.name})"
+
     @property
     def shards(self) -> int:
         """Devices that share a batch."""

@@ -89,7 +89,9 @@ def test_noise_does_not_depend_on_the_number_of_devices(devices):
 
         def corrupt(keys, targets, hyper, parts=parts, recorded=recorded):
             inputs = parts.corrupt(keys, targets, hyper)
-            jax.debug.callback(lambda k, x: recorded.append((np.array(k), np.array(x))), jax.random.key_data(keys), inputs)
+            jax.debug.callback(
+                lambda k, x: recorded.append((np.array(k), np.array(x))), jax.random.key_data(keys), inputs
+            )
             return inputs
 
         harness.epoch = harness.placement.compile(parts._replace(corrupt=corrupt), streamed=False)
@@ -111,7 +113,9 @@ def test_padding_changes_nothing(variant):
     for batch_size in (1, 16):
         settings = experiment(variant, optimizer=SGD)
         data = settings.data.__class__(batch_size=batch_size, holdout=0.5)
-        harness = Harness(settings.__class__(data=data, model=settings.model, optimizer=SGD, train=settings.train), array=array)
+        harness = Harness(
+            settings.__class__(data=data, model=settings.model, optimizer=SGD, train=settings.train), array=array
+        )
         results.append(harness.run(harness.initial(), 3))
     (one, one_sums), (padded, padded_sums) = results
     assert one_sums["weight"] == padded_sums["weight"] == 3
@@ -194,7 +198,9 @@ def test_every_number_reaches_the_step():
             state, _ = harness.run(harness.initial(), 5, hyper=jax.tree_util.tree_unflatten(structure, changed))
             same = all(
                 np.array_equal(a, b)
-                for a, b in zip(jax.tree.leaves((base.params, base.ema)), jax.tree.leaves((state.params, state.ema)), strict=True)
+                for a, b in zip(
+                    jax.tree.leaves((base.params, base.ema)), jax.tree.leaves((state.params, state.ema)), strict=True
+                )
             )
             assert not same, f"{variant}: {name} has no effect"
 

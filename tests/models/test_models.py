@@ -98,7 +98,10 @@ def test_vectors_work_as_images_do():
 def test_vanilla_is_the_classic_784_64_784():
     built = build.build(resolve(presets.vanilla(), (28, 28, 1), 60000), (28, 28, 1))
     params, _ = jax.eval_shape(built.parts.init, jax.random.key(0))
-    shapes = {jax.tree_util.keystr(k, simple=True, separator="/"): v.shape for k, v in jax.tree_util.tree_leaves_with_path(params)}
+    shapes = {
+        jax.tree_util.keystr(k, simple=True, separator="/"): v.shape
+        for k, v in jax.tree_util.tree_leaves_with_path(params)
+    }
     assert shapes == {
         "bottleneck/code/kernel": (784, 64),
         "bottleneck/code/bias": (64,),

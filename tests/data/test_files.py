@@ -1,0 +1,436 @@
+"""Readers of array files: what they return, and one clear sentence for every kind of damage."""
+
+import gzip
+import io
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aeflax.data import files
+from aeflax.errors import DataError
+
+# http://yann.lecun.com/exdb/mnist/, "The IDX file format": the type codes of the third byte, big-endian.
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def idx_bytes(code, sizes, payload=b""):
+    return bytes([0, 0, code, len(sizes)]) + struct.pack(f">{len(sizes)}i", *sizes) + payload
+
+
+def npy_bytes(header, payload=b""):
+    text = header if isinstance(header, bytes) else header.encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + payload
+
+
+def npy_header(shape, descr="'<f4'"):
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"
+
+
+def npz_bytes(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Writes bytes or text to a file and returns its path."""
+
+    def write(content):
+        path = tmp_path / "stored"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """One path for all the examples of a hypothesis test."""
+    return tmp_path_factory.mktemp("fuzz") / "stored"
+
+
+def array_or_data_error(reader, path, content):
+    path.unlink(missing_ok=True)  # a memory map of the last example may still hold the old file
+    path.write_bytes(content)
+    try:
+        return reader(path)
+    except DataError:
+        return None
+
+
+# --- IDX ---
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("code", IDX_TYPES, ids=IDX_TYPES.values())
+def test_idx_returns_the_stored_numbers_in_native_order(store, code, packed):
+    kind = np.dtype(IDX_TYPES[code])
+    expected = np.array([[0, 1, 100], [127, 5, 9]], kind) - kind.type(1 if kind.kind != "u" else 0)
+    content = idx_bytes(code, [2, 3], expected.astype(kind).tobytes())
+    found = files.idx(store(gzip.compress(content) if packed else content))
+    assert found.dtype == kind.newbyteorder("=")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_idx_reads_a_header_written_by_hand(store):
+    # Two images of 1x2, as the format's description spells them out.
+    found = files.idx(store(bytes.fromhex("00000803 00000002 00000001 00000002 0a0b0cff")))
+    assert found.tolist() == [[[10, 11]], [[12, 255]]]
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, -1])
+def test_idx_reports_a_truncated_gzip_file(store, length):
+    whole = gzip.compress(idx_bytes(8, [100], bytes(range(100))))
+    with pytest.raises(DataError, match=r"stored is (a damaged or truncated gzip|no IDX) file"):
+        files.idx(store(whole[:length]))
+
+
+def test_idx_reports_a_damaged_gzip_file(store):
+    whole = bytearray(gzip.compress(idx_bytes(8, [100], bytes(range(100)))))
+    whole[-6] ^= 1  # the stored checksum
+    with pytest.raises(DataError, match="damaged or truncated gzip file"):
+        files.idx(store(bytes(whole)))
+
+
+@pytest.mark.parametrize("magic", ["00010801", "01000801", "00000a01", "00000001", "504b0304", "000008"])
+def test_idx_reports_a_wrong_magic_number_with_what_it_found(store, magic):
+    with pytest.raises(DataError, match=rf"magic number is 0x{magic}\b.*fetch the file again"):
+        files.idx(store(bytes.fromhex(magic) + (idx_bytes(8, [1], b"\1")[4:] if len(magic) == 8 else b"")))
+
+
+@pytest.mark.parametrize("sizes", [[-1], [2, -1], [-2, -2]])
+def test_idx_refuses_negative_sizes(store, sizes):
+    with pytest.raises(DataError, match=r"damaged IDX header with the sizes \[.*-"):
+        files.idx(store(idx_bytes(8, sizes, b"\0\0\0\0")))
+
+
+def test_idx_refuses_a_header_that_ends_early(store):
+    with pytest.raises(DataError, match="damaged IDX header"):
+        files.idx(store(idx_bytes(8, [4, 4])[:-2]))
+
+
+@pytest.mark.parametrize("stored", [5, 7], ids=["too short", "too long"])
+def test_idx_reports_a_payload_that_does_not_fit_its_header(store, stored):
+    with pytest.raises(DataError, match=rf"holds {12 + stored} bytes .* sizes \[2, 3\], asks for 18;"):
+        files.idx(store(idx_bytes(8, [2, 3], bytes(stored))))
+
+
+@pytest.mark.parametrize("sizes", [[0] * 65, [0, *[2**31 - 1] * 3]], ids=["65 axes", "beyond the address space"])
+def test_idx_refuses_shapes_that_no_array_can_have(store, sizes):
+    with pytest.raises(DataError, match="damaged IDX header"):
+        files.idx(store(idx_bytes(8, sizes)))
+
+
+def test_idx_allocates_nothing_for_sizes_that_the_file_does_not_hold(store):
+    path = store(idx_bytes(14, [2**31 - 1] * 3, bytes(100)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="holds 116 bytes"):
+            files.idx(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20  # the header asks for 2**96 bytes
+
+
+@st.composite
+def idx_like(draw):
+    code = draw(st.sampled_from([*IDX_TYPES, 0]))
+    rank = draw(st.one_of(st.integers(0, 4), st.integers(0, 255)))
+    sizes = draw(st.lists(st.one_of(st.integers(-1, 3), st.integers(-(2**31), 2**31 - 1)), max_size=rank))
+    head = bytes([0, 0, code, rank]) + struct.pack(f">{len(sizes)}i", *sizes)
+    return head + draw(st.binary(max_size=64))
+
+
+@settings(deadline=None)
+@given(st.one_of(st.binary(max_size=64), idx_like()), st.sampled_from(["plain", "gzip", "cut", "flipped"]))
+def test_idx_turns_any_bytes_into_an_array_or_a_data_error(scratch, content, packing):
+    if packing != "plain":
+        content = gzip.compress(content)
+    if packing == "cut":
+        content = content[: len(content) // 2]
+    if packing == "flipped":
+        content = content[:10] + bytes(byte ^ 0x55 for byte in content[10:14]) + content[14:]
+    found = array_or_data_error(files.idx, scratch, content)
+    assert found is None or found.nbytes <= 64
+
+
+@pytest.mark.parametrize("reader", [files.idx, files.npy, lambda path: files.npz(path, None), files.csv])
+def test_a_missing_file_and_a_folder_are_reported_with_their_path(reader, tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*absent: No such file or directory; check the path"):
+        reader(tmp_path / "absent")
+    with pytest.raises(DataError, match=r"cannot read .*: Is a directory; check the path"):
+        reader(tmp_path)
+
+
+# --- NPY and NPZ ---
+
+
+def test_npy_returns_the_stored_array_without_reading_all_of_it(tmp_path):
+    expected = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.save(tmp_path / "a.npy", expected)
+    found = files.npy(tmp_path / "a.npy")
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_npz_returns_the_named_array(tmp_path):
+    np.savez(tmp_path / "a.npz", one=np.zeros(2), two=np.arange(3))
+    assert files.npz(tmp_path / "a.npz", "two").tolist() == [0, 1, 2]
+
+
+def test_npz_needs_no_name_where_there_is_one_array(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", only=np.arange(3))
+    assert files.npz(tmp_path / "a.npz", None).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", [None, "three"])
+def test_npz_lists_its_arrays_where_the_name_is_missing_or_wrong(tmp_path, name):
+    np.savez(tmp_path / "a.npz", one=np.zeros(2), two=np.arange(3))
+    with pytest.raises(DataError, match=r"a\.npz holds the arrays one, two; name one as npz:.*a\.npz#ARRAY"):
+        files.npz(tmp_path / "a.npz", name)
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "pickle as npy", "pickle as npz", "field of objects"])
+def test_a_pickle_is_never_run(tmp_path, kind):
+    marker, path = tmp_path / "ran", tmp_path / "stored"
+    payload = np.empty(1, object)
+    payload[0] = Payload(marker)
+    if kind in ("npy", "npz"):
+        with path.open("wb") as file:
+            np.save(file, payload) if kind == "npy" else np.savez(file, a=payload)
+    elif kind == "field of objects":
+        path.write_bytes(npy_bytes(npy_header("(1,)", "[('a', '|O')]"), pickle.dumps(payload)))
+    else:
+        path.write_bytes(pickle.dumps(Payload(marker)))
+    with pytest.raises(DataError, match=r"holds Python objects, which are never loaded|is no NP[YZ] file"):
+        files.npz(path, None) if "npz" in kind else files.npy(path)
+    assert not marker.exists()
+
+
+def test_the_pickle_of_these_tests_would_leave_a_mark(tmp_path):
+    pickle.loads(pickle.dumps(Payload(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 3, 7, 9, 40, 127, 128, 130])
+def test_npy_reports_a_truncated_file(tmp_path, kept):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(10))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"a\.npy is (no NPY file|damaged)"):
+        files.npy(path)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 60, 200, -1, -30])
+def test_npz_reports_a_truncated_file(tmp_path, kept):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(10))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"a\.npz is (no NPZ file|damaged)"):
+        files.npz(path, None)
+
+
+def test_a_file_of_another_kind_is_named_so(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    np.savez(tmp_path / "a.npz", np.arange(3))
+    with pytest.raises(DataError, match=r"a\.npz is no NPY file; write it with numpy\.save$"):
+        files.npy(tmp_path / "a.npz")
+    with pytest.raises(DataError, match=r"a\.npy is no NPZ file; write it with numpy\.savez$"):
+        files.npz(tmp_path / "a.npy", None)
+
+
+HOSTILE_SHAPES = ["(-1,)", "(-2, -2)", "(-2, 0)", "(2, -1)", "(1" + "0" * 30 + ",)", "(True,)", "(3, 'x')", "7", "(("]
+
+
+@pytest.mark.parametrize("shape", HOSTILE_SHAPES)
+def test_a_header_with_an_impossible_shape_is_damage(store, shape):
+    content = npy_bytes(npy_header(shape), bytes(16))
+    with pytest.raises(DataError, match="stored is damaged"):
+        files.npy(store(content))
+    with pytest.raises(DataError, match="stored is damaged"):
+        files.npz(store(npz_bytes(a=content)), None)
+
+
+@pytest.mark.parametrize("header", [b"", b"{", b"\0", b"(" * 5000, b"-" * 9000 + b"1", b"[]", b"\xff"])
+def test_a_header_that_is_no_dictionary_is_damage(store, header):
+    with pytest.raises(DataError, match="stored is damaged"):
+        files.npy(store(npy_bytes(header, bytes(16))))
+
+
+def test_arrays_larger_than_their_file_are_damage_and_take_no_memory(store):
+    content = npy_bytes(npy_header("(250000000000,)"), bytes(64))  # 1 TB of float32
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="stored is damaged"):
+            files.npy(store(content))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_npy_turns_any_damage_into_an_array_or_a_data_error(scratch, data):
+    whole = npy_bytes(npy_header("(2, 3)"), bytes(24))
+    start = data.draw(st.integers(6, len(whole)))
+    content = whole[:start] + data.draw(st.binary(max_size=8)) + whole[start + data.draw(st.integers(0, 8)) :]
+    array_or_data_error(files.npy, scratch, content)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_npz_turns_any_damage_into_an_array_or_a_data_error(scratch, data):
+    whole = npz_bytes(a=npy_bytes(npy_header("(2, 3)"), bytes(24)))
+    start = data.draw(st.integers(0, len(whole)))
+    content = whole[:start] + data.draw(st.binary(max_size=4)) + whole[start + data.draw(st.integers(0, 4)) :]
+    array_or_data_error(lambda path: files.npz(path, None), scratch, content)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(6, 99), (8, 1), (8, 0x20), (10, 99)], ids=["version", "encrypted", "patched", "method"]
+)
+def test_npz_reports_zip_features_that_python_lacks(store, at, value):
+    content = bytearray(npz_bytes(a=npy_bytes(npy_header("(2,)"), bytes(8))))
+    content[content.index(b"PK\x01\x02") + at] = value  # a field of the central directory (PKWARE APPNOTE 4.3.12)
+    with pytest.raises(DataError, match="stored is damaged"):
+        files.npz(store(bytes(content)), None)
+
+
+# --- CSV ---
+
+
+def test_csv_without_a_header_is_all_values(store):
+    values, labels = files.csv(store("1,2\n3,4.5\n-5e-1,6\n"))
+    assert values.tolist() == [[1, 2], [3, 4.5], [-0.5, 6]]
+    assert labels is None
+
+
+def test_csv_with_a_header_drops_the_first_line(store):
+    values, labels = files.csv(store("width,2\n3,4\n"))
+    assert values.tolist() == [[3, 4]]
+    assert labels is None
+
+
+def test_csv_takes_the_column_called_label_as_labels(store):
+    values, labels = files.csv(store("a,label,b\n1,7,2\n3,8,4\n"))
+    assert values.tolist() == [[1, 2], [3, 4]]
+    assert labels.tolist() == [7, 8]
+
+
+def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
+    assert files.csv(store("1,2,3"))[0].shape == (1, 3)
+    assert files.csv(store("1\n2\n3\n"))[0].shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffa,label\n1,2\n",
+        '"a","label"\n"1","2"\n',
+        '"a, in cm",label\n1,2\n',
+        " a , label \n 1 , 2 \n",
+        "a,label\r\n1,2\r\n",
+        "a,label\r1,2",
+        "\na,label\n\n1,2\n  \n",
+        gzip.compress(b"a,label\n1,2\n"),
+    ],
+    ids=["BOM", "quoted", "quoted comma", "spaces", "CRLF", "CR", "blank lines", "gzip"],
+)
+def test_csv_reads_the_dialects_that_programs_write(store, content):
+    values, labels = files.csv(store(content))
+    assert values.tolist() == [[1]]
+    assert labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("1,2\n3,\n", "line 2, column 2"),
+        (",2\n3,4\n", "line 1, column 1"),
+        ("1,,3\n4,5,6\n", "line 1, column 2"),
+        ("a,b\n1,2\n ,4\n", "line 3, column 1"),
+        ("a,b\n\n1,2\n\n3,\n", "line 5, column 2"),
+        ('1,2\n"",4\n', "line 2, column 1"),
+    ],
+)
+def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
+    with pytest.raises(DataError, match=f"the value in {where} is missing; fill it in or drop the line"):
+        files.csv(store(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("a,b\n1,2\n3,red\n", "line 3, column 2 is 'red', not a number"),
+        ("a,b\n1,2;3\n", "line 2, column 2 is '2;3', not a number"),
+        ("a,b\n1," + "x" * 200_000 + "\n", f"line 2, column 2 is '{'x' * 40}', not a number"),
+    ],
+)
+def test_csv_names_line_and_column_of_text(store, content, fault):
+    with pytest.raises(DataError, match=f"the value in {fault}"):
+        files.csv(store(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("1,2\n3,4,5\n", "line 2 holds 3 cells, expected 2"),
+        ("a,b\n1,2\n3\n", "line 3 holds 1 cells, expected 2"),
+        ("a,b\n1,2,3\n4,5,6\n", "the header names 2 columns, the rows hold 3"),
+    ],
+)
+def test_csv_reports_ragged_rows(store, content, fault):
+    with pytest.raises(DataError, match=fault):
+        files.csv(store(content))
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "\ufeff", "a,b\n", "a,b"])
+def test_csv_reports_a_file_without_rows(store, content):
+    with pytest.raises(DataError, match="stored holds no rows of numbers"):
+        files.csv(store(content))
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,ü\n".encode("latin-1"), "1,2\n".encode("utf-16")])
+def test_csv_reports_a_file_that_is_not_utf_8(store, content):
+    with pytest.raises(DataError, match=r"is not UTF-8 text .*; save it as UTF-8"):
+        files.csv(store(content))
+
+
+def test_csv_passes_nan_and_numbers_beyond_float32_on_for_the_check_that_names_them(store):
+    values, _ = files.csv(store("1,nan\n1e300,inf\n"))
+    np.testing.assert_array_equal(values, [[1, np.nan], [1e300, np.inf]])
+
+
+@pytest.mark.parametrize("content", ['1,"2\n3",4\n', "1_0,2\n", "1,2\n#3,4\n", "1\t2\n3\t4\n"])
+def test_csv_never_guesses_at_a_malformed_table(store, content):
+    with pytest.raises(DataError):
+        files.csv(store(content))
+
+
+@settings(deadline=None)
+@given(st.one_of(st.binary(max_size=48), st.text('0123456789.,-+e"\n\r\t #naifx\0\ufeff', max_size=48)))
+def test_csv_turns_any_bytes_into_a_table_or_a_data_error(scratch, content):
+    found = array_or_data_error(files.csv, scratch, content.encode() if isinstance(content, str) else content)
+    assert found is None or found[0].ndim == 2

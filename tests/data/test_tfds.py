@@ -1,0 +1,195 @@
+"""Prepared TensorFlow Datasets, read without TensorFlow."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from aeflax import config
+from aeflax.data import dataset, sources, tfds
+from aeflax.errors import DataError
+
+DIGITS = load_digits()
+
+
+def digits(start, stop):
+    for i in range(start, stop):
+        yield {"image": DIGITS.images[i].astype(np.uint8)[..., None], "label": int(DIGITS.target[i])}
+
+
+def prepare(folder, dataset_name, splits, *, version="1.0.0", **features):
+    """Writes a data set as the library's own tools do, from {split: examples}, with the code that wrote it unknown."""
+    import tensorflow_datasets as library
+
+    class Builder(library.core.GeneratorBasedBuilder, skip_registration=True):
+        name = dataset_name
+        VERSION = library.core.Version(version)
+
+        def _info(self):
+            return library.core.DatasetInfo(builder=self, features=library.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {split: enumerate(examples) for split, examples in splits.items()}
+
+        def _generate_examples(self):
+            raise NotImplementedError  # the library asks for the method
+
+    Builder(data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder / dataset_name / version
+
+
+def tensor(*shape, dtype=np.uint8):
+    import tensorflow_datasets as library
+
+    return library.features.Tensor(shape=shape, dtype=dtype)
+
+
+def label():
+    import tensorflow_datasets as library
+
+    return library.features.Scalar(np.int64)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with the data set `our_digits`: 40 training and 12 test digits."""
+    folder = tmp_path_factory.mktemp("tfds")
+    prepare(
+        folder, "our_digits", {"train": digits(0, 40), "test": digits(40, 52)}, image=tensor(8, 8, 1), label=label()
+    )
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty data folder, where TFDS is told to look."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def assert_same_examples(values, labels, start, stop):
+    # TFDS shuffles when it prepares a data set.
+    found = sorted((image.tobytes(), int(kind)) for image, kind in zip(values, labels, strict=True))
+    expected = sorted((example["image"].tobytes(), example["label"]) for example in digits(start, stop))
+    assert found == expected
+
+
+def test_a_prepared_data_set_is_read_with_its_splits_and_labels(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    raw = sources.read("tfds:our_digits")
+    assert raw.train.values.shape == (40, 8, 8, 1)
+    assert raw.train.values.dtype == np.uint8
+    assert_same_examples(raw.train.values, raw.train.labels, 0, 40)
+    assert_same_examples(raw.test.values, raw.test.labels, 40, 52)
+
+
+def test_a_prepared_data_set_comes_in_the_same_order_at_every_reading(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    settings = config.Data(source="tfds:our_digits")
+    assert dataset.load(settings).fingerprint() == dataset.load(settings).fingerprint()
+
+
+def test_its_test_split_is_kept_and_nothing_held_out(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    found = dataset.load(config.Data(source="tfds:our_digits", holdout=0.5))
+    assert (len(found.train.values), len(found.test.values)) == (40, 12)
+
+
+def test_reading_imports_no_tensorflow_and_warns_of_nothing(prepared):
+    program = (
+        "import sys; from aeflax.data.sources import read; raw = read('tfds:our_digits'); "
+        "print(raw.train.values.shape, [name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'jax')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={"TFDS_DATA_DIR": str(prepared), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "(40, 8, 8, 1) []\n", done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["our_digits:1.0.0", "our_digits:1.*.*", "our_digits"])
+def test_a_version_may_be_named(prepared, monkeypatch, name):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    splits, full_name = tfds.read(name)
+    assert set(splits) == {"train", "test"}
+    assert full_name == "our_digits/1.0.0"
+
+
+def test_the_newest_version_is_read_where_none_is_named(here):
+    for version, number in (("1.0.0", 1), ("1.10.0", 10), ("1.9.0", 9)):
+        prepare(here, "versions", {"train": [{"x": np.array([number, 0])}]}, version=version, x=tensor(2, dtype=int))
+    splits, full_name = tfds.read("versions")
+    assert full_name == "versions/1.10.0"
+    assert splits["train"][0].tolist() == [[10, 0]]
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist", "our_digits:2.0.0", "our_digits/other", "no_such_set", "not a name", "a:b:c"]
+)
+def test_what_is_not_prepared_is_answered_with_the_commands_that_prepare_it(prepared, monkeypatch, name):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    with pytest.raises(DataError, match="is not prepared in a form that can be read") as caught:
+        tfds.read(name)
+    assert caught.value.exit_code == 5
+    assert "pip install 'aeflax[tfds]'" in str(caught.value)
+    assert f"tfds.builder('{name}', file_format='array_record').download_and_prepare()" in str(caught.value)
+
+
+def test_damaged_examples_are_a_data_error(here):
+    folder = prepare(here, "damaged", {"train": digits(0, 5)}, image=tensor(8, 8, 1), label=label())
+    (records,) = folder.glob("*.array_record-*")
+    content = bytearray(records.read_bytes())
+    content[len(content) // 4] ^= 1
+    records.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"tfds:damaged is (damaged|not prepared in a form that can be read) \("):
+        tfds.read("damaged")
+
+
+def test_a_lost_file_of_examples_is_a_data_error(here):
+    folder = prepare(here, "lost", {"train": digits(0, 5)}, image=tensor(8, 8, 1), label=label())
+    for records in folder.glob("*.array_record-*"):
+        records.unlink()
+    with pytest.raises(DataError, match="tfds:lost is "):
+        tfds.read("lost")
+
+
+def test_the_only_feature_needs_no_name_and_labels_are_optional(here):
+    rows = [{"vector": np.full(3, i, np.float32)} for i in range(5)]
+    prepare(here, "vectors", {"train": rows}, vector=tensor(3, dtype=np.float32))
+    raw = sources.read("tfds:vectors")
+    assert raw.train.values.dtype == np.float32
+    assert sorted(raw.train.values[:, 0].tolist()) == [0, 1, 2, 3, 4]
+    assert raw.train.labels is None
+    assert raw.test is None
+
+
+def test_image_is_taken_from_several_features(here):
+    rows = [{"image": np.full((2, 2), i), "angle": np.array([99])} for i in range(3)]
+    prepare(here, "angles", {"train": rows}, image=tensor(2, 2, dtype=int), angle=tensor(1, dtype=int))
+    assert tfds.read("angles")[0]["train"][0].max() == 2
+
+
+def test_several_features_without_image_are_a_data_error(here):
+    rows = [{"left": np.zeros(2, int), "right": np.zeros(2, int)}]
+    prepare(here, "pairs", {"train": rows}, left=tensor(2, dtype=int), right=tensor(2, dtype=int))
+    with pytest.raises(DataError, match="tfds:pairs has the features left, right; one of them must be called image"):
+        tfds.read("pairs")
+
+
+def test_examples_of_several_sizes_are_a_data_error(here):
+    rows = [{"image": np.zeros((size, 2), np.uint8)} for size in (2, 3)]
+    prepare(here, "ragged", {"train": rows}, image=tensor(None, 2))
+    with pytest.raises(DataError, match="tfds:ragged: examples of the feature image differ in shape"):
+        tfds.read("ragged")
+
+
+def test_a_set_without_a_training_split_is_a_data_error(here):
+    prepare(here, "parts", {"left": digits(0, 2), "right": digits(2, 4)}, image=tensor(8, 8, 1), label=label())
+    with pytest.raises(DataError, match="tfds:parts has the splits left, right, but no split called train"):
+        tfds.read("parts")

@@ -1,0 +1,150 @@
+"""Metrics over a whole split against float64 NumPy."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from scipy import special
+from variants import BY_VARIANT, experiment, images
+
+import aeflax
+from aeflax.config import GaussianLikelihood
+from aeflax.engine.placement import choose
+from aeflax.evaluation.scores import evaluate
+
+ARRAY = images(60)
+TEST = ARRAY[4::5].reshape(12, -1) / 255.0
+
+
+def trained(variant, **model):
+    base = experiment(variant, steps=6)
+    return aeflax.train(replace(base, model=replace(base.model, **model)), ARRAY)
+
+
+def scores(run, split="test", **options):
+    trainer = run._trainer
+    options = {"hyper": trainer.hyper, "key": trainer.key, "placement": trainer.placement} | options
+    return evaluate(trainer.built, run.state, trainer.dataset, split, **options)
+
+
+@pytest.mark.parametrize("variant", BY_VARIANT)
+def test_the_batch_size_and_the_devices_do_not_matter(variant):
+    """Exact: each example's own float32 value, averaged in float64; a matrix product may round by its size."""
+    run = trained(variant)
+    whole = scores(run)
+    for options in ({"batch_size": 5}, {"batch_size": 1}, {"batch_size": 7, "placement": choose("pmap", 8)}):
+        if "placement" in options:
+            run.state = jax.device_put(jax.device_get(run.state), options["placement"].sharding())
+        parted = scores(run, **options)
+        assert parted.keys() == whole.keys()
+        for name, value in whole.items():
+            assert parted[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+def test_bernoulli_metrics_equal_numpy():
+    run = trained("vanilla")
+    logits = (
+        np.asarray(
+            run._trainer.built.parts.apply(
+                run.state.params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False
+            ).logits
+        )
+        .reshape(12, -1)
+        .astype(np.float64)
+    )
+    bce = -(TEST * special.log_expit(logits) + (1 - TEST) * special.log_expit(-logits))
+    error = ((special.expit(logits) - TEST) ** 2).mean(axis=1)
+    found = run.evaluate("test")
+    assert set(found) == {"bce", "mse", "psnr", "reconstruction_nats"}
+    assert found["bce"] == pytest.approx(bce.mean(), rel=1e-5)
+    assert found["reconstruction_nats"] == pytest.approx(bce.sum(axis=1).mean(), rel=1e-5)
+    assert found["mse"] == pytest.approx(error.mean(), rel=1e-5)
+    assert found["psnr"] == pytest.approx((-10 * np.log10(error)).mean(), rel=1e-5)
+
+
+def test_gaussian_likelihood_has_no_bce_and_its_output_is_the_mean():
+    run = trained("vanilla", likelihood=GaussianLikelihood(scale=0.5))
+    found = run.evaluate("test")
+    assert "bce" not in found
+    squares = found["mse"] * 63
+    expected = squares / (2 * 0.5**2) + 63 * (np.log(0.5) + 0.5 * np.log(2 * np.pi))
+    assert found["reconstruction_nats"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_elbo_is_a_sample_with_beta_one_whatever_was_trained():
+    run = trained("free-bits")  # beta .5, warm-up, free bits
+    found = run.evaluate("test")
+    assert found["elbo"] == pytest.approx(-(found["reconstruction_nats"] + found["kl"]), rel=1e-6)
+    params, built = run.state.params, run._trainer.built
+    latent = built.parts.apply(params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False).latent
+    mean, log_var = np.asarray(latent.mean, np.float64), np.asarray(latent.log_var, np.float64)
+    kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1).mean()
+    assert found["kl"] == pytest.approx(kl, rel=1e-5)
+    assert run.evaluate("test") == found  # the sample is drawn from the run's own keys
+
+
+def test_sparse_metrics_count_units():
+    run = trained("top-k")
+    found = run.evaluate("test")
+    code = np.asarray(
+        run._trainer.built.module.apply(
+            {"params": run.state.params}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), method="encode"
+        )
+    )
+    assert found["l0"] == pytest.approx((code > 0).sum(axis=1).mean())
+    assert found["l0"] <= 2
+    assert found["mean_activation"] == pytest.approx(code.mean(), rel=1e-5)
+    assert found["dead_fraction"] == pytest.approx((code.max(axis=0) == 0).mean())
+
+
+def test_denoising_is_scored_clean_and_corrupted_against_the_clean_input():
+    run = trained("denoising")
+    found = run.evaluate("test")
+    assert {"restored_bce", "restored_mse", "restored_psnr", "corrupted_psnr"} < set(found)
+    assert found["restored_mse"] > found["mse"]
+    # sigma .4 clipped to [0, 1] on uniform pixels: E[min(noise, room)²], integrated numerically, is about .083.
+    levels, noise = np.meshgrid((np.arange(256)) / 255, np.random.RandomState(0).randn(4000) * 0.4)
+    expected = np.mean((np.clip(levels + noise, 0, 1) - levels) ** 2)
+    assert found["corrupted_psnr"] == pytest.approx(-10 * np.log10(expected), abs=0.5)
+
+
+def test_all_joins_the_splits():
+    run = trained("vanilla")
+    parts = {name: run.evaluate(name)["mse"] for name in ("train", "test", "all")}
+    assert parts["all"] == pytest.approx((48 * parts["train"] + 12 * parts["test"]) / 60, rel=1e-6)
+
+
+def test_psnr_is_left_out_for_data_beyond_the_unit_range():
+    array = np.random.RandomState(0).randn(40, 6).astype(np.float32)
+    base = experiment("vanilla", steps=3)
+    run = aeflax.train(replace(base, model=replace(base.model, likelihood=GaussianLikelihood())), array)
+    assert set(run.evaluate("test")) == {"mse", "reconstruction_nats"}
+    assert set(run.summary["pca"]["test"]) == {"mse"}
+
+
+def test_pca_equals_the_truncated_svd_and_is_exact_at_full_size():
+    run = trained("vanilla")
+    baseline = run.pca()
+    train = np.delete(ARRAY, np.s_[4::5], axis=0).reshape(48, -1) / 255.0
+    centre = train.mean(axis=0)
+    _, _, axes = np.linalg.svd(train - centre, full_matrices=False)
+    residual = (TEST - centre) - (TEST - centre) @ axes[:4].T @ axes[:4]
+    assert baseline["dim"] == 4
+    assert baseline["compresses"]
+    assert baseline["test"]["mse"] == pytest.approx((residual**2).mean(), rel=1e-4)
+
+    square = np.random.RandomState(0).rand(60, 3).astype(np.float32)
+    full = aeflax.train(replace(experiment("vanilla", steps=3)), square).pca()
+    assert full["dim"] == 3
+    assert not full["compresses"]
+    assert full["test"]["mse"] < 1e-10
+
+
+def test_averaged_parameters_are_the_ones_scored():
+    from aeflax.config import Optimizer
+
+    run = aeflax.train(experiment("vanilla", steps=6, optimizer=Optimizer(ema=0.9, learning_rate=0.05)), ARRAY)
+    averaged = run.evaluate("test")
+    run.state = run.state.replace(params=run.state.ema, ema=None)
+    assert run.evaluate("test") == averaged

@@ -1,0 +1,326 @@
+"""What the command line answers before anything is trained: help and usage errors."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from aeflax.cli import main
+from aeflax.config import Corruption
+from aeflax.presets import PRESETS
+
+HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
+
+
+@pytest.fixture
+def aeflax(capsys, monkeypatch, tmp_path):
+    """Runs a command in an empty directory: (arguments) -> (exit code, output, errors in one line)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, re.sub(r"[\s│╭╮╰╯─]+", " ", captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(aeflax):
+    """The sentence with which a command exits 2, having written nothing."""
+
+    def run(*arguments):
+        before = sorted(os.listdir())
+        code, out, err = aeflax(*arguments)
+        assert (code, out) == (2, "")
+        assert sorted(os.listdir()) == before
+        assert "Traceback" not in err
+        assert "bug of ours" not in err
+        return err
+
+    return run
+
+
+def test_help_names_every_command_preset_and_exit_code(aeflax):
+    for word in ("--help", "-h", "help"):
+        code, out, err = aeflax(word)
+        assert (code, err) == (0, "")
+        for expected in ("train", "evaluate", *PRESETS, "Exit codes: 0 done, 1", "75"):
+            assert expected in out
+
+
+def test_no_command_prints_the_help_as_an_error(refused):
+    assert "usage: aeflax COMMAND" in refused()
+
+
+def test_version(aeflax):
+    import aeflax as package
+
+    assert aeflax("--version") == (0, f"aeflax {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize("preset", ["", *PRESETS])
+def test_train_help_shows_the_defaults_of_the_preset(aeflax, preset):
+    code, out, err = aeflax("train", *filter(None, [preset]), "--help")
+    assert (code, err) == (0, "")
+    assert f"usage: aeflax train {preset or 'vanilla'}" in out
+    assert ("--model.penalties.kl.beta FLOAT" in out) == (preset == "vae")
+    assert ("--model.corruption.sigma FLOAT" in out) == (preset == "denoising")
+    assert ("--model.backbone.kernel INT" in out) == (preset == "conv")
+    assert "{none,gaussian,masking,salt-pepper}" in out
+
+
+def test_help_shows_the_fields_of_the_kinds_chosen_so_far(aeflax):
+    _, out, _ = aeflax("train", "--model.bottleneck", "top-k", "--help")
+    assert "--model.bottleneck.k INT" in out
+    assert "(default: top-k)" in out
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        [],
+        ["--model.penalties.l1", "on", "--model.penalties.rate", "on", "--model.bottleneck", "sparse"],
+        ["--model.penalties.kl", "on", "--model.bottleneck", "posterior", "--model.backbone", "conv"],
+        ["--model.corruption", "masking", "--model.bottleneck", "top-k", "--model.likelihood", "gaussian"],
+        ["--model.corruption", "gaussian"],
+        ["--model.corruption", "salt-pepper"],
+    ],
+)
+def test_every_option_says_what_it_is(aeflax, kinds):
+    _, out, _ = aeflax("train", *kinds, "--help")
+    text = re.sub(r"[\s│╭╮╰╯─]+", " ", out.partition("╭")[2])
+    # clip says what it does where it is declared; its flag may be shown as a pair
+    bare = re.findall(r"(--[a-z0-9.-]+) (?:(?!--)\S+ )?\(default", text)
+    bare += re.findall(r"(--[a-z0-9.-]+) \[\S+ \[\S+ \.\.\.\]\] \(default", text)
+    assert bare == []
+
+
+def test_evaluate_help(aeflax):
+    code, out, err = aeflax("evaluate", "--help")
+    assert (code, err) == (0, "")
+    assert "--split {train,validation,test,all}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train? (see aeflax --help)"),
+        (["zzz"], "unknown command 'zzz' (see aeflax --help)"),
+        (["train", "vea"], "unknown preset 'vea'; did you mean vae?"),
+        (["train", "zzz"], "unknown preset 'zzz'; choose vanilla, sparse, denoising, vae, conv, or a Python file"),
+        (["train", ""], "unknown preset ''"),
+        (["train", "vae", "extra"], "Unrecognized options: extra"),
+        (["train", "--optimizer.learning-rat", "3"], "--optimizer.learning-rate FLOAT"),
+        (["train", "--epochs", "3"], "--train.epochs"),
+        (["train", "--resum"], "--resume"),
+        (["train", "--model.bottlneck", "sparse"], "did you mean --model.bottleneck?"),
+        (["train", "--model.latent-din=3"], "did you mean --model.latent-dim?"),
+        (["train", "--model.bottleneck", "topk"], "did you mean top-k?"),
+        (["train", "--run-dir"], "Missing value for argument '--run-dir'"),
+        (["evaluate"], "a run directory (required)"),
+        (["evaluate", "x", "--split", "tset"], "invalid choice 'tset' for argument '--split'"),
+        (["evaluate", "x", "y"], "Unrecognized options: y"),
+    ],
+)
+def test_a_misspelt_word_exits_2_and_names_the_nearest(refused, arguments, message):
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--optimizer.learning-rate", "fast", "could not convert string to float: 'fast'"),
+        ("--data.batch-size", "1.5", "'1.5'"),
+        ("--data.scale", "std", "Expected one of ('none', 'unit', 'standard')"),
+        ("--data.resident", "maybe", "'maybe'"),
+        ("--model.backbone.widths", "x", "'x'"),
+        ("--train.seed", "-1", "train.seed=-1 lies outside [0, 4294967295]"),
+        ("--optimizer.learning-rate", "nan", "optimizer.learning_rate=nan is not finite"),
+        ("--optimizer.clip-norm", "inf", "optimizer.clip_norm=inf is not finite"),
+        ("--data.batch-size", "0", "data.batch_size=0 lies outside [1, inf)"),
+        ("--model.backbone.widths", "0", "model.backbone.widths=(0,) holds 0, which lies outside [1, inf)"),
+    ],
+)
+def test_a_wrong_value_exits_2_and_names_the_option(refused, option, value, message):
+    found = refused("train", option, value)
+    assert message in found
+    assert option[2:] in found.replace("_", "-")
+
+
+def test_all_problems_are_listed_at_once(refused):
+    found = refused(
+        "train", "--data.batch-size", "0", "--train.seed", "-1", "--train.epochs", "1", "--train.steps", "1"
+    )
+    assert all(word in found for word in ("data.batch_size=0", "train.seed=-1", "train.epochs and train.steps"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train.epochs", "1", "--train.steps", "1"], "train.epochs and train.steps are both given; keep one"),
+        (["--model.penalties.kl.beta", "4"], "model.penalties.kl needs a posterior; add --model.bottleneck posterior"),
+        (["--data.scale", "standard"], "use --data.scale unit or --model.likelihood gaussian"),
+        (["--model.bottleneck.k", "9", "--model.latent-dim", "8"], "model.bottleneck.k=9 exceeds model.latent_dim=8"),
+        (["--model.corruption.rate", "0.1"], "belongs to masking and salt-pepper; add --model.corruption masking"),
+        (["--resume"], "--resume needs --run-dir and excludes --overwrite"),
+        (["--resume", "--overwrite", "--run-dir", "x"], "--resume needs --run-dir and excludes --overwrite"),
+    ],
+)
+def test_an_impossible_combination_exits_2_with_the_mend(refused, arguments, message):
+    assert message in refused("train", *arguments)
+
+
+def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):
+    (tmp_path / "mine.py").write_text("from aeflax.config import *\nCONFIG = Experiment(train=Train(epochs=3))\n")
+    assert "both given" in refused("train", "mine.py", "--train.steps", "5")
+    assert "train.epochs=0" in refused("train", "mine.py", "--train.epochs", "0")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1", "mine.py defines no CONFIG, an aeflax.config.Experiment; add one"),
+        ("CONFIG = 3", "mine.py defines no CONFIG"),
+        ("from aeflax.config import *\nCONFIG = Experiment", "mine.py defines no CONFIG"),
+        ("\nraise RuntimeError('boom')", "mine.py:2 fails: RuntimeError: boom"),
+        ("def f(:\n", "mine.py:1 fails: SyntaxError: invalid syntax"),
+        ("\nimport no_such_module_anywhere", "mine.py:2 fails: ModuleNotFoundError"),
+        ("\n\nopen('missing.txt')", "mine.py:3 fails: FileNotFoundError"),
+        ("import json\njson.loads('{')", "mine.py:2 fails: JSONDecodeError"),
+        ("import sys\nsys.exit(0)", "mine.py:2 fails: SystemExit: 0"),
+        ("x = '\0'", "mine.py fails: SyntaxError"),
+        ("from aeflax.config import *\nCONFIG = Experiment(data=Data(bach_size=1))", "mine.py:2 fails: TypeError"),
+        ("from aeflax.config import *\nCONFIG = Experiment(data='mnist')", "CONFIG in mine.py is wrong: data='mnist'"),
+        (
+            "from aeflax.config import *\nCONFIG = Experiment(data=Data(batch_size=0), train=Train(seed=-1))",
+            "CONFIG in mine.py is wrong: data.batch_size=0 lies outside [1, inf); train.seed=-1",
+        ),
+        ("from aeflax.errors import *\nraise ConfigError('their own sentence')", "aeflax: their own sentence"),
+    ],
+)
+def test_a_bad_experiment_file_exits_2_and_names_the_line(refused, tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "mine.py").write_text(content)
+    assert message in refused("train", "mine.py")
+
+
+@pytest.mark.parametrize("name", ["missing.py", "folder.py"])
+def test_a_missing_experiment_file_exits_2(refused, tmp_path, name):
+    (tmp_path / "folder.py").mkdir()
+    assert f"{name} is no file; check the path" in refused("train", name)
+
+
+def test_a_part_that_an_experiment_file_defines_has_its_options(aeflax, tmp_path, monkeypatch):
+    monkeypatch.setattr(Corruption, "kinds", dict(Corruption.kinds))
+    (tmp_path / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\nfrom aeflax.config import *\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Blur(Corruption, kind='blur'):\n"
+        "    '''Blurs.'''\n    width: float = 1.5  # in pixels\n"
+        "CONFIG = Experiment(model=Model(corruption=Blur()))\n"
+    )
+    code, out, err = aeflax("train", "mine.py", "--help")
+    assert (code, err) == (0, "")
+    assert re.search(r"--model\.corruption\.width FLOAT\W+in pixels \(default: 1\.5\)", out)
+    code, _, err = aeflax("train", "mine.py", "--model.corruption.width", "nan")
+    assert (code, "model.corruption.width=nan is not finite" in err) == (2, True)
+
+
+def test_a_directory_that_holds_a_run_needs_resume_or_overwrite(refused, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "experiment.json").write_text("{}")
+    found = refused("train", "--run-dir", "kept")
+    assert "kept already holds a run; add --resume to go on or --overwrite to replace it" in found
+
+
+def test_a_foreign_directory_is_refused_even_with_overwrite(refused, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    assert "is not empty and holds no experiment.json" in refused("train", "--run-dir", ".", "--overwrite")
+
+
+def test_evaluating_a_missing_run_exits_2(refused, tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("missing", ".", "file"):
+        assert f"{name} holds no run (experiment.json is missing); check the path" in refused("evaluate", name)
+
+
+def test_an_unexpected_error_exits_1_with_its_traceback_and_out_of_memory_exits_2(aeflax, monkeypatch):
+    def fail(error):
+        def raising(*_):
+            raise error
+
+        monkeypatch.setattr("aeflax.cli.choose_parts", raising)
+        return aeflax("train")
+
+    code, _, err = fail(RuntimeError("boom"))
+    assert code == 1
+    assert "RuntimeError: boom" in err
+    assert "this is a bug of ours" in err
+    for error in (MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 3 GiB")):
+        code, _, err = fail(error)
+        assert code == 2
+        assert "lower data.batch_size" in err
+    assert fail(KeyboardInterrupt())[0] == 130
+
+
+LIGHT = {
+    "help": (["--help"], 0),
+    "no-command": ([], 2),
+    "train-help": (["train", "--help"], 0),
+    "preset-help": (["train", "vae", "--help"], 0),
+    "evaluate-help": (["evaluate", "--help"], 0),
+    "version": (["--version"], 0),
+    "unknown-command": (["trian"], 2),
+    "unknown-preset": (["train", "vea"], 2),
+    "unknown-kind": (["train", "--model.bottleneck", "topk"], 2),
+    "misspelt-option": (["train", "--optimizer.learning-rat", "3"], 2),
+    "wrong-type": (["train", "--data.batch-size", "x"], 2),
+    "out-of-range": (["train", "--data.batch-size", "0"], 2),
+    "contradiction": (["train", "--train.epochs", "1", "--train.steps", "1"], 2),
+    "resume-without-run": (["train", "--resume"], 2),
+    "missing-file": (["train", "missing.py"], 2),
+    "run-in-the-way": (["train", "--run-dir", "kept"], 2),
+    "missing-run": (["evaluate", "missing"], 2),
+}
+
+
+@pytest.mark.parametrize("case", LIGHT)
+def test_help_and_configuration_errors_import_nothing_heavy(case, tmp_path):
+    arguments, expected = LIGHT[case]
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "experiment.json").write_text("{}")
+    code = (
+        "import sys; from aeflax.cli import main; code = main(sys.argv[1:])\n"
+        f"print('LOADED', sorted(set({HEAVY}) & set(sys.modules))); sys.exit(code)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.stdout.splitlines()[-1] == "LOADED []"
+    assert run.returncode == expected
+    assert bool(run.stderr) == (expected != 0)
+
+
+def test_the_module_is_the_command():
+    run = subprocess.run([sys.executable, "-m", "aeflax", "trian"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "did you mean train?" in run.stderr
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_a_reader_that_leaves_ends_neither_the_run_nor_its_exit_code(stderr):
+    code = (
+        "import sys; from aeflax.cli import _console\n"
+        f"console = _console(stderr={stderr}); sys.stdin.read()\n"
+        "for _ in range(3): console.print('x' * 100_000)\n"
+        "sys.exit(3)"
+    )
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    streams["stderr" if stderr else "stdout"] = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, **streams) as process:
+        (process.stderr if stderr else process.stdout).close()
+        process.stdin.close()
+        assert process.wait() == 3

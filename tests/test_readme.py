@@ -1,0 +1,70 @@
+"""README's own commands and code run, in its order, in one fresh folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for language, block in BLOCKS
+    if language == "bash"
+    for line in block.splitlines()
+    if line.startswith("aeflax ")
+]
+pytestmark = pytest.mark.slow
+
+
+def environment():
+    found = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS",)}
+    return found | {"PYTHONPATH": str(ROOT)}
+
+
+def test_every_command_of_the_readme_runs(tmp_path):
+    """MNIST commands are cut to 50 steps, and need AEFLAX_DATA_DIR."""
+    assert len(COMMANDS) >= 8
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        if "mnist" in command or "classic_keras" in command:
+            if "AEFLAX_DATA_DIR" not in os.environ:
+                continue
+            words = [w for w in words if w not in ("--train.epochs", "20")] + ["--train.steps", "50"]
+            if "classic_keras" in command:
+                words += ["--train.epochs", "None"]
+        done = subprocess.run(
+            [sys.executable, "-m", "aeflax", *words],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    assert (tmp_path / "runs" / "vanilla-digits-1" / "summary.json").exists()
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path):
+    (example,) = [block for language, block in BLOCKS if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    elbo, mse = map(float, done.stdout.split())
+    assert elbo < 0 < mse
+    assert (tmp_path / "runs" / "python" / "summary.json").exists()
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make (\w+)", README)):
+        if target not in ("and",):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

@@ -1,0 +1,309 @@
+"""The run directory: who may take it, what survives, and what a crash leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aeflax.errors import ConfigError, RunInUseError
+from aeflax.run import (
+    LOCK,
+    MANIFEST,
+    METRICS,
+    SUMMARY,
+    claim,
+    first_free,
+    read_json,
+    read_manifest,
+    read_metrics,
+    require_usable,
+    write_json,
+)
+
+RULES = [
+    {"resume": False, "overwrite": False},
+    {"resume": True, "overwrite": False},
+    {"resume": False, "overwrite": True},
+]
+
+
+def tree(path: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(path)): p.read_bytes() if p.is_file() else None for p in sorted(path.rglob("*"))}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A run that finished."""
+    path = tmp_path / "kept"
+    with claim(path, resume=False, overwrite=False) as run:
+        run.write(MANIFEST, {"a": 1})
+        run.write(SUMMARY, {"step": 3})
+        (run.checkpoints / "3").mkdir(parents=True)
+        (run.checkpoints / "3" / "data").write_bytes(b"x")
+    return path
+
+
+@contextmanager
+def holder(path: Path):
+    """Another process that holds the run directory; yields it."""
+    code = (
+        "import sys, pathlib; from aeflax.run import claim\n"
+        "run = claim(pathlib.Path(sys.argv[1]), resume=True, overwrite=False)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_a_new_path_is_created_with_its_parents(tmp_path, rules):
+    with claim(tmp_path / "a" / "b", **rules) as run:
+        assert (run.path, run.checkpoints) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / "checkpoints")
+        assert os.listdir(run.path) == [LOCK]
+
+
+@pytest.mark.parametrize("left", [[], [LOCK], [LOCK, MANIFEST + ".tmp"]])
+@pytest.mark.parametrize("rules", RULES)
+def test_what_an_attempt_left_before_its_manifest_is_taken_over(tmp_path, left, rules):
+    for name in left:
+        (tmp_path / name).touch()
+    claim(tmp_path, **rules).__exit__()
+
+
+def test_a_run_needs_resume_or_overwrite_and_is_untouched_without(kept):
+    before = tree(kept)
+    with pytest.raises(ConfigError, match="already holds a run; add --resume to go on or --overwrite to replace it"):
+        claim(kept, resume=False, overwrite=False)
+    assert tree(kept) == before
+
+
+def test_resume_keeps_everything(kept):
+    before = tree(kept)
+    with claim(kept, resume=True, overwrite=False):
+        pass
+    assert {**tree(kept), LOCK: b""} == {**before, LOCK: b""}
+
+
+def test_overwrite_keeps_nothing_but_the_lock(kept, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    (kept / "link").symlink_to(outside, target_is_directory=True)
+    with claim(kept, resume=False, overwrite=True):
+        assert os.listdir(kept) == [LOCK]
+    assert os.listdir(outside) == ["precious"]
+
+
+def test_an_interrupted_overwrite_leaves_a_run_that_can_be_overwritten(kept, monkeypatch):
+    for number in range(10):
+        (kept / f"file-{number}").touch()
+
+    def interrupted(self, *args, **kwargs):
+        if self.name.startswith("file-") and self.name != "file-0":
+            raise KeyboardInterrupt
+        os.unlink(self)
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        claim(kept, resume=False, overwrite=True)
+    monkeypatch.undo()
+    with claim(kept, resume=False, overwrite=True):
+        assert os.listdir(kept) == [LOCK]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints/", METRICS, ".hidden", "sub/deep/"])
+@pytest.mark.parametrize("rules", RULES)
+def test_a_foreign_directory_is_refused_and_untouched(tmp_path, name, rules):
+    entry = tmp_path / name
+    if name.endswith("/"):
+        entry.mkdir(parents=True)
+        entry /= "file"
+    entry.write_text("mine")
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match=r"is not empty and holds no experiment\.json; choose another --run-dir"):
+        claim(tmp_path, **rules)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_the_way_is_a_configuration_error(tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="Not a directory"):
+        claim(tmp_path / "file" / below, resume=False, overwrite=True)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_asking_whether_a_path_is_usable_creates_nothing(tmp_path):
+    require_usable(tmp_path / "new", resume=False, overwrite=False)
+    require_usable(tmp_path, resume=False, overwrite=False)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("rules", RULES[1:])
+def test_a_second_process_learns_who_holds_the_run_and_changes_nothing(kept, rules):
+    with holder(kept) as process:
+        before = tree(kept)
+        with pytest.raises(RunInUseError, match=rf"is in use by process {process.pid} on .+; wait for it"):
+            claim(kept, **rules)
+        assert tree(kept) == before
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(kept):
+    with holder(kept) as process:
+        process.kill()
+        process.wait()
+        assert f"process {process.pid} " in (kept / LOCK).read_text()
+        with claim(kept, resume=True, overwrite=False):
+            assert (kept / LOCK).read_text().split(" on ")[0] == f"process {os.getpid()}"
+
+
+def test_the_lock_ends_with_its_context_also_after_an_error(kept):
+    def fail():
+        with claim(kept, resume=True, overwrite=False):
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    with claim(kept, resume=True, overwrite=False), pytest.raises(RunInUseError, match=f"process {os.getpid()} "):
+        claim(kept, resume=True, overwrite=False)
+
+
+def test_a_run_that_appears_between_the_look_and_the_lock_is_not_trained_over(tmp_path, monkeypatch):
+    from aeflax.run import RunDirectory
+
+    lock = RunDirectory.lock
+
+    def slow(self):
+        lock(self)
+        write_json(self.path / MANIFEST, {"from": "a faster process"})
+
+    monkeypatch.setattr(RunDirectory, "lock", slow)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        claim(tmp_path / "run", resume=False, overwrite=False)
+    monkeypatch.undo()
+    claim(tmp_path / "run", resume=True, overwrite=False).__exit__()  # and the lock was let go
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("digits", "vae-digits-1"),
+        ("fashion_mnist", "vae-fashion_mnist-1"),
+        ("npy:/data/my images (1)/faces é.v2.npy", "vae-npy-faces-.v2-1"),
+        ("npz:a/b.npz#train/x", "vae-npz-b-1"),
+        ("csv:../../etc/passwd", "vae-csv-passwd-1"),
+        ("idx:/data/mnist/", "vae-idx-mnist-1"),
+        ("synthetic:28x28x1:1000", "vae-synthetic-28x28x1-1000-1"),
+        ("npy:文.npy", "vae-npy-1"),
+        ("../up", "vae-..-up-1"),
+        ("", "vae-data-1"),
+        ("/", "vae-data-1"),
+        ("npy:" + 300 * "x" + ".npy", "vae-npy-" + 96 * "x" + "-1"),
+    ],
+)
+def test_the_default_name_holds_preset_and_source_and_stays_in_its_root(tmp_path, source, name):
+    path = first_free(tmp_path, "vae", source)
+    assert path == tmp_path / name
+    path.mkdir()
+    assert path.resolve().parent == tmp_path.resolve()
+
+
+def test_the_default_name_takes_the_first_free_number(tmp_path):
+    for k in (1, 2, 4):
+        (tmp_path / f"vanilla-digits-{k}").mkdir()
+    assert first_free(tmp_path, "vanilla", "digits").name == "vanilla-digits-3"
+    assert first_free(tmp_path / "none", "vanilla", "digits").name == "vanilla-digits-1"
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_log_appends_and_a_resumed_one_drops_later_records(tmp_path):
+    records = [{"step": step, "split": "train", "loss": step / 2} for step in (1, 2, 3, 4)]
+    with claim(tmp_path, resume=False, overwrite=False) as run:
+        run.start_log(0)
+        for record in records:
+            run.log(record)
+            assert read_metrics(tmp_path)[-1] == record  # flushed at once
+        run.write(MANIFEST, {})
+    with claim(tmp_path, resume=True, overwrite=False) as run:
+        run.start_log(2)
+        run.log({"step": 3, "again": True})
+    assert read_metrics(tmp_path) == [*records[:2], {"step": 3, "again": True}]
+
+
+@pytest.mark.parametrize("torn", ['{"step": 2, "lo', "{", '{"step": 2}\0\0', "[2]", "2", "{}", b"\xff\xfe{"])
+def test_a_torn_last_line_is_dropped_and_the_log_goes_on(tmp_path, torn):
+    torn = torn if isinstance(torn, bytes) else torn.encode()
+    (tmp_path / METRICS).write_bytes(b'{"step": 1}\n' + torn)
+    (tmp_path / MANIFEST).write_text("{}")
+    assert read_metrics(tmp_path) == [{"step": 1}]
+    with claim(tmp_path, resume=True, overwrite=False) as run:
+        run.start_log(5)
+        run.log({"step": 6})
+    assert (tmp_path / METRICS).read_text() == '{"step": 1}\n{"step": 6}\n'
+
+
+def test_no_log_means_no_records(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+def test_a_written_file_is_whole_and_leaves_no_temporary_one(tmp_path):
+    path = tmp_path / "x.json"
+    for content in ({"a": [1, 2.5, None]}, {"b": "é"}):
+        write_json(path, content)
+        assert read_json(path) == content
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_a_failed_write_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"new": 2})
+    assert read_json(path) == {"old": 1}
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[]", b"3", b"null", b"\xff\xfe\x00"])
+def test_damaged_json_is_a_configuration_error_that_names_the_file(tmp_path, content):
+    path = tmp_path / MANIFEST
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"experiment\.json .*the run directory is damaged"):
+        read_json(path)
+    with pytest.raises(ConfigError, match="damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_without_its_records_is_damaged(tmp_path):
+    write_json(tmp_path / MANIFEST, {"experiment": {}, "data": []})
+    with pytest.raises(ConfigError, match="lacks resolved, data; the run directory is damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_missing_run_is_a_configuration_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(ConfigError, match=r"holds no run \(experiment\.json is missing\); check the path"):
+            read_manifest(path)
+    assert read_json(tmp_path / "none.json") is None
+
+
+def test_read_and_write_go_to_the_run_directory(tmp_path):
+    with claim(tmp_path, resume=False, overwrite=False) as run:
+        assert run.read(SUMMARY) is None
+        run.write(SUMMARY, {"step": 1})
+        assert run.read(SUMMARY) == json.loads((tmp_path / SUMMARY).read_text()) == {"step": 1}
