@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -197,12 +196,11 @@ def _starting_point(name: str) -> Experiment:
         raise ConfigError(f"unknown preset {name!r}; {hint}")
     if not Path(name).is_file():
         raise ConfigError(f"{name} is no file; check the path")
-    loader = SourceFileLoader("aeflax_experiment", name)
-    module = ModuleType(loader.name)
+    module = ModuleType("aeflax_experiment")
     module.__file__ = name
-    sys.modules[loader.name] = module  # where the parser looks up the help texts of parts that the file defines
+    sys.modules[module.__name__] = module  # where the parser looks up the help texts of parts that the file defines
     try:
-        loader.exec_module(module)
+        exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
     except AeflaxError:
         raise
     except (Exception, SystemExit) as error:

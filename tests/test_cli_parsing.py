@@ -37,7 +37,7 @@ def refused(aeflax):
         assert (code, out) == (2, "")
         assert sorted(os.listdir()) == before
         assert "Traceback" not in err
-        assert "bug of ours" not in err
+        assert "please report" not in err
         return err
 
     return run
@@ -91,10 +91,9 @@ def test_help_shows_the_fields_of_the_kinds_chosen_so_far(aeflax):
 )
 def test_every_option_says_what_it_is(aeflax, kinds):
     _, out, _ = aeflax("train", *kinds, "--help")
-    text = re.sub(r"[\s│╭╮╰╯─]+", " ", out.partition("╭")[2])
-    # clip says what it does where it is declared; its flag may be shown as a pair
-    bare = re.findall(r"(--[a-z0-9.-]+) (?:(?!--)\S+ )?\(default", text)
-    bare += re.findall(r"(--[a-z0-9.-]+) \[\S+ \[\S+ \.\.\.\]\] \(default", text)
+    assert "--train.seed INT" in out
+    # Each option has a line of its own, and its help starts on the next.
+    bare = re.findall(r"^[ │]*(--\S+)[^\n]*\n[ │]*\(default", out, re.MULTILINE)
     assert bare == []
 
 
@@ -201,8 +200,7 @@ def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):
         ("from aeflax.errors import *\nraise ConfigError('their own sentence')", "aeflax: their own sentence"),
     ],
 )
-def test_a_bad_experiment_file_exits_2_and_names_the_line(refused, tmp_path, monkeypatch, content, message):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def test_a_bad_experiment_file_exits_2_and_names_the_line(refused, tmp_path, content, message):
     (tmp_path / "mine.py").write_text(content)
     assert message in refused("train", "mine.py")
 
@@ -315,7 +313,7 @@ def test_a_reader_that_leaves_ends_neither_the_run_nor_its_exit_code(stderr):
     code = (
         "import sys; from aeflax.cli import _console\n"
         f"console = _console(stderr={stderr}); sys.stdin.read()\n"
-        "for _ in range(3): console.print('x' * 100_000)\n"
+        "for _ in range(3): console.print('x')\n"
         "sys.exit(3)"
     )
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -34,21 +34,22 @@ def test_pca_gives_the_published_figures():
 
 
 def test_the_classic_example_is_on_its_way():
-    """Three epochs of 784-64-784 at batch 256: test bce .0952 to .0985 over seeds 0 to 3 when recorded."""
+    """Three epochs of 784-64-784 at batch 256: test bce .1006 to .1019 over seeds 0 to 3 when recorded."""
     settings = replace(
         presets.vanilla(64), data=config.Data(source="mnist", batch_size=256), train=config.Train(epochs=3)
     )
     found = aeflax.train(settings).summary
-    assert 0.090 < found["test"]["bce"] < 0.105
+    assert 0.098 < found["test"]["bce"] < 0.105
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_every_preset_learns_mnist(preset):
     settings = replace(
-        presets.PRESETS[preset](), data=config.Data(source="mnist", limit=6000), train=config.Train(steps=150)
+        presets.PRESETS[preset](), data=config.Data(source="mnist", limit=6000), train=config.Train(steps=150, log_every=30)
     )
     seen = []
     run = aeflax.train(settings, listeners=[lambda record: seen.append(record)])
     losses = [record.metrics["loss"] for record in seen if record.kind == "train"]
-    assert losses[-1] < 0.75 * losses[0]
+    # Means over steps 1-30 and 121-150; the ratios were .46 to .54 when recorded.
+    assert losses[-1] < 0.6 * losses[0]
     assert run.summary["skipped_updates"] == 0

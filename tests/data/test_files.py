@@ -339,6 +339,10 @@ def test_csv_takes_the_column_called_label_as_labels(store):
     assert labels.tolist() == [7, 8]
 
 
+def test_csv_does_not_take_a_byte_order_mark_for_a_header(store):
+    assert files.csv(store("\ufeff1,2\n3,4\n"))[0].tolist() == [[1, 2], [3, 4]]
+
+
 def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
     assert files.csv(store("1,2,3"))[0].shape == (1, 3)
     assert files.csv(store("1\n2\n3\n"))[0].shape == (3, 1)
@@ -347,7 +351,7 @@ def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
 @pytest.mark.parametrize(
     "content",
     [
-        "\ufeffa,label\n1,2\n",
+        "\ufefflabel,a\n2,1\n",
         '"a","label"\n"1","2"\n',
         '"a, in cm",label\n1,2\n',
         " a , label \n 1 , 2 \n",
