@@ -102,9 +102,9 @@ def train(
     """
     if resume and (overwrite or run_dir is None):
         raise ConfigError("--resume needs --run-dir and excludes --overwrite")
-    if isinstance(data, str):
-        experiment = config.with_source(experiment, data)
     config.validate(experiment)
+    if isinstance(data, str):
+        experiment = config.validate(config.with_source(experiment, data))
     array = None if isinstance(data, str) else data
     with ExitStack() as stack:
         directory = None

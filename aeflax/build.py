@@ -31,6 +31,7 @@ from aeflax.models import bottlenecks
 from aeflax.models.autoencoder import Autoencoder
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
+from aeflax.errors import ConfigError
 from aeflax.outputs import Outputs
 from aeflax.schema import structure, traced
 
@@ -164,8 +165,8 @@ def _(part: config.KL) -> objectives.Penalty:
     return objectives.kl
 
 
-def _unregistered(part: Any) -> TypeError:
-    return TypeError(f"no factory is registered for {type(part).__name__}; see the docstring of aeflax.build")
+def _unregistered(part: Any) -> ConfigError:
+    return ConfigError(f"no factory is registered for {type(part).__name__}; see the docstring of aeflax.build")
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ from variants import Harness, experiment
 import aeflax
 from aeflax import build, config, presets
 from aeflax.defaults import resolve
+from aeflax.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def test_a_kind_without_a_factory_says_where_to_read_on():
         """Has no factory."""
 
     try:
-        with pytest.raises(TypeError, match=r"no factory is registered for Orphan; see the docstring of aeflax.build"):
+        with pytest.raises(ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.build"):
             build.corruption(Orphan())
     finally:
         del config.Corruption.kinds["test-orphan"]
