@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from aeflax.errors import ConfigError, StoppedError
 from aeflax.evaluation.baseline import pca
 from aeflax.schema import differences, from_dict, to_dict
 from aeflax.training import Listener, Trainer, journal
+from aeflax.validation import validate
 
 # What a resumed run may change: how long it trains, and where and how often it reports.
 _FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
@@ -102,9 +104,9 @@ def train(
     """
     if resume and (overwrite or run_dir is None):
         raise ConfigError("--resume needs --run-dir and excludes --overwrite")
-    config.validate(experiment)
+    validate(experiment)
     if isinstance(data, str):
-        experiment = config.validate(config.with_source(experiment, data))
+        experiment = validate(replace(experiment, data=replace(experiment.data, source=data)))
     array = None if isinstance(data, str) else data
     with ExitStack() as stack:
         directory = None

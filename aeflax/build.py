@@ -27,11 +27,11 @@ from aeflax import config, noise, objectives, optimizers
 from aeflax import corruption as corruptions
 from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
+from aeflax.errors import ConfigError
 from aeflax.models import bottlenecks
 from aeflax.models.autoencoder import Autoencoder
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
-from aeflax.errors import ConfigError
 from aeflax.outputs import Outputs
 from aeflax.schema import structure, traced
 

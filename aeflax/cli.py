@@ -19,11 +19,12 @@ import tyro
 
 from aeflax import __version__
 from aeflax import run as runs
-from aeflax.config import Experiment, validate
+from aeflax.config import Experiment
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest, problems
 from aeflax.slots import choose_parts, describe_slots
+from aeflax.validation import validate
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,11 +5,9 @@ shapes the program. `None` means "chosen for you" where the comment says how, el
 Needs the standard library alone, so that `--help` and configuration errors answer at once.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from aeflax.errors import ConfigError
 from aeflax.schema import (
     BelowOne,
     Count,
@@ -23,7 +21,6 @@ from aeflax.schema import (
     Seed,
     Steps,
     TracedSteps,
-    problems,
 )
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"]
@@ -185,8 +182,11 @@ class KL:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Penalties:
-    """Terms added to the negative log-likelihood; one that is named is on."""
+class Penalties(Part, kind="standard"):
+    """Terms added to the negative log-likelihood; one that is named is on.
+
+    A record with more of them is a subclass with a kind of its own.
+    """
 
     l1: L1 | None = None
     rate: Rate | None = None
@@ -248,65 +248,3 @@ class Experiment:
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     train: Train = field(default_factory=Train)
-
-
-def with_source(experiment: Experiment, source: str) -> Experiment:
-    """The experiment on another data source."""
-    return replace(experiment, data=replace(experiment.data, source=source))
-
-
-def validate(experiment: Experiment) -> Experiment:
-    """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
-    if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets")
-    found = problems(experiment)
-    with suppress(*(AttributeError, TypeError) if found else ()):  # a value of a wrong type, which is reported
-        found += _contradictions(experiment)
-    if found:
-        raise ConfigError("; ".join(found))
-    return experiment
-
-
-def _contradictions(experiment: Experiment) -> list[str]:
-    """Fields that are fine alone and impossible together."""
-    data, model, optimizer, train = experiment.data, experiment.model, experiment.optimizer, experiment.train
-    corruption, bottleneck, penalties = model.corruption, model.bottleneck, model.penalties
-    sigmoid = isinstance(bottleneck, Sparse) and bottleneck.activation in (None, "sigmoid")
-    low, high = _levels(corruption)
-    rules = {
-        "train.epochs and train.steps are both given; keep one": train.epochs is not None and train.steps is not None,
-        "model.penalties.kl needs a posterior; add --model.bottleneck posterior": (
-            penalties.kl is not None and not isinstance(bottleneck, GaussianPosterior)
-        ),
-        "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
-            penalties.rate is not None and not sigmoid
-        ),
-        f"model.bottleneck.k={getattr(bottleneck, 'k', 0)} exceeds model.latent_dim={model.latent_dim}; lower k": (
-            isinstance(bottleneck, TopK) and model.latent_dim is not None and bottleneck.k > model.latent_dim
-        ),
-        f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
-        "model.likelihood bernoulli needs data in [0, 1], which --data.scale standard leaves; "
-        "use --data.scale unit or --model.likelihood gaussian": (
-            isinstance(model.likelihood, Bernoulli) and data.scale == "standard"
-        ),
-        "data.binarize needs data in [0, 1], which --data.scale standard leaves; use --data.scale unit": (
-            data.binarize != "none" and data.scale == "standard"
-        ),
-        "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
-            optimizer.schedule == "piecewise" and not optimizer.boundaries
-        ),
-        "optimizer.boundaries must rise": list(optimizer.boundaries) != sorted(set(optimizer.boundaries)),
-        "model.backbone.features is empty; name the channels of at least one layer": (
-            isinstance(model.backbone, Conv) and not model.backbone.features
-        ),
-    }
-    return [message for message, broken in rules.items() if broken]
-
-
-def _levels(corruption: Corruption) -> tuple[float, float]:
-    for name in ("sigma", "rate"):
-        high = getattr(corruption, name, None)
-        if high is not None:
-            low = getattr(corruption, f"{name}_min", None)
-            return (0.0 if low is None else low), high
-    return 0.0, 0.0

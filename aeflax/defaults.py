@@ -13,9 +13,9 @@ from aeflax.config import (
     Sparse,
     TopK,
     Train,
-    validate,
 )
 from aeflax.errors import ConfigError
+from aeflax.validation import validate
 
 # Optax's own defaults; the other optimizers decay only when asked.
 WEIGHT_DECAY = {"adamw": 1e-4, "lion": 1e-3}

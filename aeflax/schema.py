@@ -66,7 +66,8 @@ class Part:
     """Base of a slot that can be filled by several kinds of dataclass.
 
     `class Corruption(Part)` opens a slot; `class Masking(Corruption, kind="masking")` fills it. The kind is
-    the name used on the command line and in stored configurations.
+    the name used on the command line and in stored configurations. A slot with a kind of its own is also the
+    first part to fill it.
     """
 
     kinds: ClassVar[dict[str, type["Part"]]]
@@ -76,11 +77,12 @@ class Part:
         super().__init_subclass__(**kwargs)
         if Part in cls.__bases__:
             cls.kinds = {}
-        elif kind is None:
+            if kind is None:
+                return
+        if kind is None:
             raise TypeError(f"{cls.__name__} fills a slot: write class {cls.__name__}(..., kind='name')")
-        else:
-            cls.kind = kind
-            cls.kinds[kind] = cls
+        cls.kind = kind
+        cls.kinds[kind] = cls
 
 
 def hints(cls: Any) -> dict[str, Any]:

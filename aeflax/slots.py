@@ -64,7 +64,9 @@ def describe_slots(model: Model) -> str:
 
 
 def _slots() -> dict[str, type[Part]]:
-    return {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
+    """Slots with a choice of kinds."""
+    parts = {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
+    return {name: slot for name, slot in parts.items() if slot not in slot.kinds.values()}
 
 
 def _optional() -> dict[str, Any]:

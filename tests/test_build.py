@@ -15,38 +15,42 @@ from aeflax.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Invert(config.Corruption, kind="test-invert"):
-    """Mixes an image with its negative."""
-
-    amount: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Energy:
     """Penalises the squared code."""
 
     weight: float = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
-class MorePenalties(config.Penalties):
-    """Penalties with one of the user's own."""
+@pytest.fixture
+def own_parts():
+    """A corruption and a record of penalties as a user adds them, for one test."""
 
-    energy: Energy | None = None
+    @dataclass(frozen=True, kw_only=True)
+    class Invert(config.Corruption, kind="invert"):
+        """Mixes an image with its negative."""
 
+        amount: float = 1.0
 
-@build.corruption.register
-def _(part: Invert):
-    return lambda keys, images, values: values["amount"] * (1 - images) + (1 - values["amount"]) * images
+    @dataclass(frozen=True, kw_only=True)
+    class MorePenalties(config.Penalties, kind="more"):
+        """Penalties with one of the user's own."""
 
+        energy: Energy | None = None
 
-@build.penalty.register
-def _(part: Energy):
-    def cost(outputs, mean, values, step):
-        energy = jnp.sum(outputs.latent.code**2, axis=-1)
-        return values["weight"] * energy, energy
+    @build.corruption.register
+    def _(part: Invert):
+        return lambda keys, images, values: values["amount"] * (1 - images) + (1 - values["amount"]) * images
 
-    return cost
+    @build.penalty.register
+    def _(part: Energy):
+        def cost(outputs, mean, values, step):
+            energy = jnp.sum(outputs.latent.code**2, axis=-1)
+            return values["weight"] * energy, energy
+
+        return cost
+
+    yield {"corruption": Invert(amount=0.25), "penalties": MorePenalties(energy=Energy(weight=2.0))}
+    del config.Corruption.kinds["invert"], config.Penalties.kinds["more"]
 
 
 def test_experiments_that_differ_in_numbers_share_their_parts():
@@ -92,14 +96,24 @@ def test_training_again_with_other_numbers_compiles_nothing():
     assert first.summary["test"] != second.summary["test"]
 
 
-def test_a_users_corruption_and_penalty_train_without_touching_aeflax():
+def test_a_users_corruption_and_penalty_train_without_touching_aeflax(own_parts):
     base = experiment("vanilla")
-    model = replace(base.model, corruption=Invert(amount=0.25), penalties=MorePenalties(energy=Energy(weight=2.0)))
+    model = replace(base.model, **own_parts)
     harness = Harness(replace(base, model=model))
     assert harness.hyper["model"]["corruption"]["amount"] == 0.25
     _, sums = harness.run(harness.initial(), 3)
     assert sums["energy"] > 0
     np.testing.assert_allclose(sums["loss"], sums["reconstruction_nats"] + 2.0 * sums["energy"], rtol=1e-5)
+
+
+def test_a_run_with_a_users_parts_loads_again(own_parts, tmp_path):
+    base = experiment("vanilla", steps=3)
+    model = replace(base.model, **own_parts)
+    array = np.random.RandomState(0).rand(60, 5).astype(np.float32)
+    run = aeflax.train(replace(base, model=model), array, run_dir=tmp_path / "run")
+    loaded = aeflax.load(tmp_path / "run", array)
+    assert loaded.experiment.model.penalties == model.penalties
+    assert loaded.evaluate("test") == run.summary["test"]
 
 
 def test_a_kind_without_a_factory_says_where_to_read_on():
@@ -108,7 +122,9 @@ def test_a_kind_without_a_factory_says_where_to_read_on():
         """Has no factory."""
 
     try:
-        with pytest.raises(ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.build"):
+        with pytest.raises(
+            ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.build"
+        ):
             build.corruption(Orphan())
     finally:
         del config.Corruption.kinds["test-orphan"]

@@ -30,12 +30,11 @@ from aeflax.config import (
     Sparse,
     TopK,
     Train,
-    validate,
-    with_source,
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import Interval, Part, hints, options
+from aeflax.validation import validate
 
 
 def messages(experiment: Any) -> str:
@@ -291,8 +290,3 @@ def test_strided_layers_round_their_sizes_up(size, stride, expected):
     assert Conv(features=(1, 1), stride=stride).sizes(size, 2 * size)[:1] == [(size, 2 * size)]
     assert [height for height, _ in Conv(features=(1, 1), stride=stride).sizes(size, 1)] == expected
     assert [width for _, width in Conv(features=(1, 1), stride=stride).sizes(1, size)] == expected
-
-
-def test_with_source_changes_the_source_alone():
-    experiment = of(batch_size=3, seed=4)
-    assert with_source(experiment, "mnist") == of(batch_size=3, seed=4, source="mnist")

@@ -20,11 +20,11 @@ from aeflax.config import (
     Sparse,
     TopK,
     Train,
-    validate,
 )
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS, conv, denoising, sparse, vae, vanilla
+from aeflax.validation import validate
 
 IMAGE = (28, 28, 1)
 

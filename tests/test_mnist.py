@@ -45,7 +45,9 @@ def test_the_classic_example_is_on_its_way():
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_every_preset_learns_mnist(preset):
     settings = replace(
-        presets.PRESETS[preset](), data=config.Data(source="mnist", limit=6000), train=config.Train(steps=150, log_every=30)
+        presets.PRESETS[preset](),
+        data=config.Data(source="mnist", limit=6000),
+        train=config.Train(steps=150, log_every=30),
     )
     seen = []
     run = aeflax.train(settings, listeners=[lambda record: seen.append(record)])

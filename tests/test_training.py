@@ -1,5 +1,6 @@
 """The host loop: resume, records, divergence, stopping."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -179,18 +180,16 @@ def test_a_damaged_checkpoint_is_never_restored(tmp_path):
         if p.is_file() and p.stat().st_size > 200
     ]
     assert files
-    refused = 0
+    digest, harmless = aeflax.load(tmp_path / "run", ARRAY).summary["state_sha256"], 0
     for file in files:
         sound = file.read_bytes()
         file.write_bytes(sound[: len(sound) // 2] + bytes([sound[len(sound) // 2] ^ 4]) + sound[len(sound) // 2 + 1 :])
-        try:
-            aeflax.load(tmp_path / "run", ARRAY)
-        except CheckpointError as error:
-            refused += 1
-            assert "checkpoints" in str(error)
+        with contextlib.suppress(CheckpointError):
+            restored = aeflax.load(tmp_path / "run", ARRAY)
+            assert state_sha256(restored.state) == digest
+            harmless += 1
         file.write_bytes(sound)
-    # Files that hold no array data (names, formats) may be harmless; those with the arrays are not.
-    assert refused >= 1
+    assert harmless < len(files)  # a bit in a format's description may be; one in the arrays is not
     assert aeflax.load(tmp_path / "run", ARRAY).step == STEPS
 
 

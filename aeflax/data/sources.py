@@ -11,6 +11,7 @@ import numpy as np
 
 from aeflax.data import files, tfds
 from aeflax.errors import ConfigError, DataError
+from aeflax.validation import source_fault
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,10 @@ def read(source: str) -> Raw:
       ConfigError: for a string that names no source.
       DataError: for data that cannot be read.
     """
+    if fault := source_fault(source):
+        raise ConfigError(fault)
     kind, _, place = source.partition(":")
-    if source in _NAMED:
-        return _NAMED[source]()
-    if kind in _PLACED and place:
-        return _PLACED[kind](place)
-    known = [*_NAMED, *(f"{name}:..." for name in _PLACED)]
-    raise ConfigError(f"data.source={source!r} is unknown; choose one of {', '.join(known)}")
+    return _PLACED[kind](place) if place else _NAMED[source]()
 
 
 def _digits() -> Raw:
