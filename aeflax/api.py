@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 
-import aeflax
 from aeflax import config
 from aeflax import run as runs
 from aeflax.checkpoint import Checkpoints, state_sha256
@@ -21,7 +20,7 @@ from aeflax.data.dataset import Dataset, require_unit_range
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
 from aeflax.engine.state import TrainState
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import ConfigError, DataError, StoppedError
 from aeflax.evaluation.baseline import pca
 from aeflax.schema import differences, from_dict, to_dict
 from aeflax.training import Listener, Trainer, journal
@@ -29,7 +28,7 @@ from aeflax.validation import validate
 
 # What a resumed run may change: how long it trains, and where and how often it reports.
 _FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Run:
@@ -195,7 +194,7 @@ def _manifest(
         "experiment": to_dict(experiment),
         "resolved": to_dict(resolved),
         "data": dataset.fingerprint(),
-        "versions": {"aeflax": aeflax.__version__, "python": platform.python_version()}
+        "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "random": {
             "implementation": str(jax.random.key_impl(jax.random.key(0))),
@@ -231,8 +230,6 @@ def _require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
 
 
 def _require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
-    from aeflax.errors import DataError
-
     found = dataset.fingerprint()
     changed = [name for name, print_ in manifest["data"].items() if found.get(name) != print_]
     if changed:

@@ -188,15 +188,14 @@ class Trainer:
             self._pace = max(1, min(4 * self._pace, round(count * CHUNK_SECONDS / seconds)))
 
     def _settle(self) -> None:
-        """Waits for the pending record, or for all that was dispatched if there is none, and takes the time."""
-        step, sums, skipped_in_row = self._pending or (self._step, None, self._state.skipped_in_row)
-        skipped = int(skipped_in_row)
-        now = time.perf_counter()
-        self.seconds, self._clock = self.seconds + now - self._clock, now
-        if self._pending is None or sums is None:
+        """Waits for the chunks up to the pending record and reports it; without one, for all that was dispatched."""
+        if self._pending is None:
+            jax.block_until_ready(self._state)
+            self._lap()
             return
-        self._pending = None
-        weighted = jax.device_get(sums)
+        (step, sums, skipped_in_row), self._pending = self._pending, None
+        weighted, skipped = jax.device_get(sums), int(skipped_in_row)
+        self._lap()
         examples = float(weighted.pop("weight"))
         metrics = {name: float(total) / examples for name, total in weighted.items()} if examples else {}
         speed = examples / max(self.seconds - self._record_seconds, 1e-9)
@@ -209,6 +208,11 @@ class Trainer:
                 f"and were skipped; lower optimizer.learning_rate={self.experiment.optimizer.learning_rate:g}, "
                 "set optimizer.clip_norm or add optimizer.warmup_steps"
             )
+
+    def _lap(self) -> None:
+        """Adds the time since the last lap to the time spent training."""
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
 
     def _save(self) -> None:
         step = int(self._state.step)
