@@ -194,8 +194,7 @@ def _manifest(
         "experiment": to_dict(experiment),
         "resolved": to_dict(resolved),
         "data": dataset.fingerprint(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "random": {
             "implementation": str(jax.random.key_impl(jax.random.key(0))),
             "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
