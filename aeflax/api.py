@@ -4,7 +4,6 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from aeflax import config
 from aeflax import run as runs
 from aeflax.checkpoint import Checkpoints, state_sha256
-from aeflax.data.dataset import Dataset, require_unit_range
+from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
 from aeflax.engine.state import TrainState
@@ -24,9 +23,9 @@ from aeflax.errors import ConfigError, DataError, StoppedError
 from aeflax.evaluation.baseline import pca
 from aeflax.schema import differences, from_dict, to_dict
 from aeflax.training import Listener, Trainer, journal
-from aeflax.validation import validate
+from aeflax.validation import ARRAY, unit_range_faults, validate
 
-# What a resumed run may change: how long it trains, and where and how often it reports.
+# What a resumed run may change: how long it trains, and where.
 _FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -58,7 +57,7 @@ class Run:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state.params))
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
-        """Metrics over a whole split: train, validation or test. Names and units: `aeflax.evaluation.scores`."""
+        """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`."""
         return self._trainer.evaluate(self.state, split)
 
     def pca(self) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def train(
       resume: go on from the newest checkpoint in `run_dir`, from the start if there is none.
       overwrite: replace the run in `run_dir`.
       listeners: called with every `aeflax.training.Record`.
-      stop: asked several times a second; True saves everything and raises StoppedError.
+      stop: asked about twice a second while training; True saves everything and raises StoppedError.
       preset: a name for the manifest.
 
     Raises:
@@ -106,34 +105,35 @@ def train(
     validate(experiment)
     if isinstance(data, str):
         experiment = validate(replace(experiment, data=replace(experiment.data, source=data)))
-    array = None if isinstance(data, str) else data
-    with ExitStack() as stack:
-        directory = None
-        if run_dir is not None:
-            directory = stack.enter_context(runs.claim(Path(run_dir), resume=resume, overwrite=overwrite))
-        finished = None if directory is None else directory.read(runs.SUMMARY)
-        dataset = load_data(experiment.data, array)
-        resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
-        if isinstance(resolved.model.likelihood, config.Bernoulli):
-            require_unit_range(dataset)
-        checkpoints = None
-        if directory is not None:
-            manifest = _manifest(experiment, resolved, dataset, preset)
-            stored = directory.read(runs.MANIFEST)
-            if stored is not None:
-                _require_same(stored, manifest)
-            directory.write(runs.MANIFEST, manifest)
-            checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
-            listeners = (journal(directory), *listeners)
-        trainer = Trainer(resolved, dataset, checkpoints=checkpoints, listeners=listeners, stop=stop)
-        if finished is not None and finished["step"] == resolved.train.steps:
-            return Run(trainer, trainer.restore()[0], finished, Path(run_dir or "."))
-        state = trainer.fit()
-        result = Run(trainer, state, None, None if run_dir is None else Path(run_dir))
-        result.summary = _summary(result, trainer, stop)
-        if directory is not None:
-            directory.write(runs.SUMMARY, result.summary)
-        return result
+    elif data is not None:
+        experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
+    dataset = load_data(experiment.data, None if isinstance(data, str) else data)
+    resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
+    if not dataset.unit_range:
+        low, high = dataset.span
+        if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
+            raise ConfigError("; ".join(faults))
+    if run_dir is None:
+        trainer = Trainer(resolved, dataset, listeners=listeners, stop=stop)
+        return _finish(Run(trainer, trainer.fit(), None, None), stop)
+    place = Path(run_dir)
+    # Only now is anything touched: a bad configuration or bad data never costs the run that is overwritten.
+    with runs.claim(place, resume=resume, overwrite=overwrite) as directory:
+        trainer = Trainer(resolved, dataset, listeners=(journal(directory), *listeners), stop=stop)
+        trainer.require_shares()
+        manifest = _manifest(experiment, resolved, dataset, preset)
+        if (stored := directory.read(runs.MANIFEST)) is not None:
+            _require_same(stored, manifest)
+        directory.write(runs.MANIFEST, manifest)
+        with Checkpoints(directory.checkpoints) as checkpoints:
+            summary = directory.read(runs.SUMMARY)
+            if summary is not None and summary.get("step") == checkpoints.latest == resolved.train.steps:
+                return Run(trainer, trainer.restore(checkpoints)[0], summary, place)
+            directory.remove(runs.SUMMARY)
+            run = _finish(Run(trainer, trainer.fit(checkpoints), None, place), stop)
+            assert run.summary is not None
+            directory.write(runs.SUMMARY, run.summary)
+            return run
 
 
 def load(path: str | Path, data: np.ndarray | None = None) -> Run:
@@ -155,23 +155,24 @@ def load(path: str | Path, data: np.ndarray | None = None) -> Run:
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
     dataset = load_data(resolved.data, data)
     _require_same_data(manifest, dataset)
+    trainer = Trainer(resolved, dataset)
     with Checkpoints(place / "checkpoints") as checkpoints:
-        trainer = Trainer(resolved, dataset, checkpoints=checkpoints)
-        state, _ = trainer.restore()
+        state, _ = trainer.restore(checkpoints)
     return Run(trainer, state, runs.read_json(place / runs.SUMMARY), place)
 
 
-def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:
-    splits = [name for name in ("train", "validation", "test") if getattr(trainer.dataset, name) is not None]
+def _finish(run: Run, stop: Callable[[], bool]) -> Run:
+    """Evaluates a trained run and gives it its summary."""
+    trainer = run._trainer
     metrics: dict[str, Any] = {}
-    for name in splits:
+    for name in trainer.dataset.splits:
         if stop():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
         metrics[name] = run.evaluate(name)
     step = run.step
     examples = len(trainer.dataset.train.values)
     epoch = step / -(-examples // trainer.experiment.data.batch_size)
-    return {
+    run.summary = {
         "status": "done",
         "step": step,
         "epoch": epoch,
@@ -184,6 +185,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         **metrics,
         "pca": run.pca(),
     }
+    return run
 
 
 def _manifest(

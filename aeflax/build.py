@@ -50,7 +50,7 @@ class Built:
 def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
     """The parts of a resolved experiment for examples of a shape; equal structures share one result."""
     optimizer = experiment.optimizer
-    steps = 0 if optimizer.schedule == "constant" else experiment.train.steps or 0
+    steps = 0 if optimizer.schedule in ("constant", "piecewise") else experiment.train.steps or 0
     return _build(structure(experiment.model), structure(optimizer), steps, experiment.data.binarize, shape)
 
 
@@ -251,5 +251,8 @@ def _tx(optimizer: config.Optimizer, steps: int) -> Any:
     return tx
 
 
-def _average(average: PyTree, params: PyTree, hyper: Hyper) -> PyTree:
-    return optax.incremental_update(params, average, 1.0 - hyper["optimizer"]["ema"])
+def _average(average: PyTree, params: PyTree, hyper: Hyper, step: jax.Array) -> PyTree:
+    # Early on the average is short, or the random initial weights would stay in it for 1 / (1 - ema) steps.
+    now = step.astype(jnp.float32)
+    decay = jnp.minimum(hyper["optimizer"]["ema"], (1.0 + now) / (10.0 + now))
+    return optax.incremental_update(params, average, 1.0 - decay)

@@ -24,10 +24,10 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports its progress 
 def state_sha256(state: Any) -> str:
     """Digest over the leaves sorted by path: path, dtype, global shape and little-endian bytes of each."""
     digest = hashlib.sha256()
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
     named = sorted((jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves)
     for name, leaf in named:
-        value = np.asarray(jax.device_get(leaf))
+        value = np.asarray(leaf)
         digest.update(f"{name}\0{value.dtype.name}\0{value.shape}\0".encode())
         digest.update(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"), copy=False)).tobytes())
     return digest.hexdigest()
@@ -46,8 +46,12 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self._manager.close()
+        except Exception as error:
+            if kind is None:  # else the error that ends the run says more
+                raise CheckpointError(f"the last save in {self._directory} failed: {_reason(error)}") from error
 
     @property
     def latest(self) -> int | None:

@@ -13,10 +13,15 @@ Values = Mapping[str, jax.Array]
 Shape = Callable[[jax.Array, Values], jax.Array]
 Precondition = Callable[[Values], optax.GradientTransformation]
 
+
+def _adam(values: Values) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=values["b1"], b2=values["b2"], eps=values["eps"])
+
+
 PRECONDITIONERS: dict[str, Precondition] = {
-    "adam": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
-    "adamw": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
-    "lamb": lambda v: optax.scale_by_adam(b1=v["b1"], b2=v["b2"], eps=v["eps"]),
+    "adam": _adam,
+    "adamw": _adam,
+    "lamb": _adam,
     "sgd": lambda v: optax.trace(decay=v["b1"]),
     "lion": lambda v: optax.scale_by_lion(b1=v["b1"], b2=v["b2"]),
 }
@@ -56,13 +61,12 @@ def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax
         muon = optax.contrib.muon(
             learning_rate,
             eps=values["eps"],
-            weight_decay=values.get("weight_decay", 0.0),
-            weight_decay_mask=_kernels,
             adam_b1=values["b1"],
             adam_b2=values["b2"],
-            adam_weight_decay=0.0,
         )
-        return optax.chain(*clip, muon)
+        # Decay stands behind both of its branches: matrices, and whatever goes to Adam.
+        late = [optax.add_decayed_weights(-learning_rate * values["weight_decay"], _kernels)]
+        return optax.chain(*clip, muon, *(late if "weight_decay" in values else []))
     decay = [optax.add_decayed_weights(values["weight_decay"], _kernels)] if "weight_decay" in values else []
     trust = [optax.scale_by_trust_ratio()] if name == "lamb" else []
     return optax.chain(*clip, PRECONDITIONERS[name](values), *decay, *trust, optax.scale(-learning_rate))

@@ -84,6 +84,10 @@ class RunDirectory:
         """The content of a JSON file, None where there is none."""
         return read_json(self.path / name)
 
+    def remove(self, name: str) -> None:
+        """Deletes a file if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
     def start_log(self, step: int) -> None:
         """Opens the metrics log and drops the records after `step`, which a resumed run writes again."""
         path = self.path / METRICS

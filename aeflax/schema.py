@@ -48,7 +48,18 @@ class _Traced:
     """Marks an integer field as an argument of the compiled program, as every float is."""
 
 
+class _Unknown(float):
+    """NaN that equals itself, whatever a dataclass compares with."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unknown)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 TRACED = _Traced()
+UNKNOWN = _Unknown("nan")
 
 Positive = Annotated[float, Interval(0, open_left=True)]
 NonNegative = Annotated[float, Interval(0)]
@@ -264,7 +275,7 @@ def structure(config: T) -> T:
         if is_dataclass(value):
             changes[name] = structure(value)
         elif value is not None and _is_traced(hint):
-            changes[name] = math.nan
+            changes[name] = UNKNOWN
     return replace(config, **changes)  # type: ignore[type-var]
 
 

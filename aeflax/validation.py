@@ -15,6 +15,7 @@ from aeflax.errors import ConfigError
 from aeflax.schema import nearest, problems
 
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
+ARRAY = "array"  # examples that were passed from Python
 PLACED = ("idx", "npy", "npz", "csv", "tfds", "synthetic")  # sources that are KIND:PLACE
 
 
@@ -48,13 +49,6 @@ def _contradictions(experiment: Experiment) -> list[str]:
             isinstance(bottleneck, TopK) and model.latent_dim is not None and bottleneck.k > model.latent_dim
         ),
         f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
-        "model.likelihood bernoulli needs data in [0, 1], which --data.scale standard leaves; "
-        "use --data.scale unit or --model.likelihood gaussian": (
-            isinstance(model.likelihood, Bernoulli) and data.scale == "standard"
-        ),
-        "data.binarize needs data in [0, 1], which --data.scale standard leaves; use --data.scale unit": (
-            data.binarize != "none" and data.scale == "standard"
-        ),
         "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
             optimizer.schedule == "piecewise" and not optimizer.boundaries
         ),
@@ -64,13 +58,31 @@ def _contradictions(experiment: Experiment) -> list[str]:
         ),
     }
     source = source_fault(str(data.source))
-    return ([source] if source else []) + [message for message, broken in rules.items() if broken]
+    found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
+    if data.scale == "standard":
+        found += unit_range_faults(experiment, "--data.scale standard leaves that range")
+    return found
+
+
+def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
+    """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each."""
+    model, data = experiment.model, experiment.data
+    needs = {
+        "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
+        "data.binarize": (data.binarize != "none", "--data.binarize none"),
+        "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
+    }
+    return [
+        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit"
+        for name, (needed, mend) in needs.items()
+        if needed
+    ]
 
 
 def source_fault(source: str) -> str | None:
     """Says why a string names no source of data, or None where it does."""
     kind, _, place = source.partition(":")
-    if source in NAMED or (kind in PLACED and place):
+    if source in (*NAMED, ARRAY) or (kind in PLACED and place):
         return None
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, NAMED + PLACED)}"

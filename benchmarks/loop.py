@@ -28,6 +28,7 @@ from aeflax.data.dataset import load
 from aeflax.data.order import permutation
 from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed, table
+from aeflax.engine.keys import root_key
 from aeflax.engine.placement import choose
 from aeflax.engine.state import Batch, Source, init_state
 from aeflax.engine.step import make_step, zero_sums
@@ -80,7 +81,7 @@ def _setup():
     dataset = load(data)
     resolved = resolve(replace(experiment, data=data), dataset.shape, len(dataset.train.values))
     built, hyper = build.build(resolved, dataset.shape), build.hyper(resolved)
-    key, placement = jax.random.key(0), choose("jit", BATCH)
+    key, placement = root_key(0), choose("jit")
     state = placement.replicate(jax.jit(init_state, static_argnums=0)(built.parts, key, hyper))
     return dataset, built.parts, hyper, key, placement, state
 

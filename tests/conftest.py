@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Unoptimised programs: most of the tests' time is compiling, and none of them times anything. The tests of the
+# command line start processes without these flags.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0")
 
 import jax
 

@@ -161,7 +161,7 @@ def test_all_problems_are_listed_at_once(refused):
     [
         (["--train.epochs", "1", "--train.steps", "1"], "train.epochs and train.steps are both given; keep one"),
         (["--model.penalties.kl.beta", "4"], "model.penalties.kl needs a posterior; add --model.bottleneck posterior"),
-        (["--data.scale", "standard"], "use --data.scale unit or --model.likelihood gaussian"),
+        (["--data.scale", "standard"], "use --model.likelihood gaussian or --data.scale unit"),
         (["--model.bottleneck.k", "9", "--model.latent-dim", "8"], "model.bottleneck.k=9 exceeds model.latent_dim=8"),
         (["--model.corruption.rate", "0.1"], "belongs to masking and salt-pepper; add --model.corruption masking"),
         (["--resume"], "--resume needs --run-dir and excludes --overwrite"),

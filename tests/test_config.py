@@ -211,7 +211,7 @@ RULES = [
         for part, name, high in [(GaussianNoise, "sigma", 0.2), (Masking, "rate", 0.2), (SaltPepper, "rate", 0.0)]
     ],
     (
-        "use --data.scale unit or --model.likelihood gaussian",
+        "use --model.likelihood gaussian or --data.scale unit",
         {"scale": "standard"},
         [{"scale": "unit"}, {"scale": "standard", "likelihood": GaussianLikelihood()}],
     ),

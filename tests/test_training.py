@@ -4,6 +4,7 @@ import contextlib
 import json
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from variants import BATCH, BY_VARIANT, experiment, images
@@ -11,9 +12,10 @@ from variants import BATCH, BY_VARIANT, experiment, images
 import aeflax
 from aeflax import api
 from aeflax.checkpoint import Checkpoints, state_sha256
-from aeflax.config import Data, Optimizer, Train
+from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
 from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.run import read_metrics
+from aeflax.training import CHUNK_SECONDS, FIRST_CHUNK, paced
 
 ARRAY = images(55)
 STEPS = 11  # of 3 to an epoch: the stop at 5 is in the middle of one
@@ -162,7 +164,9 @@ def test_divergence_ends_the_run_saves_the_last_good_state_and_says_what_to_try(
     hot = replace(
         settings("vanilla"), optimizer=Optimizer(name="sgd", learning_rate=1e30), train=Train(steps=40, log_every=1)
     )
-    with pytest.raises(DivergedError, match=r"10 updates up to step \d+ .* lower optimizer.learning_rate=1e\+30"):
+    with pytest.raises(
+        DivergedError, match=r"1\d updates in a row before step \d+ .* lower optimizer.learning_rate=1e\+30"
+    ):
         aeflax.train(hot, ARRAY, run_dir=tmp_path / "run")
     loaded = aeflax.load(tmp_path / "run", ARRAY)
     assert int(loaded.state.skipped_in_row) >= 10
@@ -278,3 +282,67 @@ def test_bad_calls_say_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match=r"--model.likelihood gaussian or --data.scale unit"):
         aeflax.train(settings("vanilla"), ARRAY.astype(np.float32))
     assert api.Run.__doc__
+
+
+def test_a_run_loads_and_scores_on_other_devices_than_it_was_trained_on(tmp_path, monkeypatch):
+    run = aeflax.train(settings("vae", placement="pmap"), ARRAY, run_dir=tmp_path / "run")
+    three = jax.local_devices()[:3]  # 16 does not divide over three
+    monkeypatch.setattr(jax, "local_devices", lambda: three)
+    found = aeflax.load(tmp_path / "run", ARRAY).evaluate("test")
+    assert found == pytest.approx(run.summary["test"], rel=1e-5)
+
+
+def test_bad_data_costs_nothing_of_the_run_that_was_to_be_overwritten(tmp_path):
+    first = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
+    with pytest.raises(DataError):
+        aeflax.train(settings("vanilla"), np.full((20, 4), np.nan), run_dir=tmp_path / "run", overwrite=True)
+    with pytest.raises(ConfigError):
+        aeflax.train(settings("conv"), np.ones((20, 4)), run_dir=tmp_path / "run", overwrite=True)
+    assert aeflax.load(tmp_path / "run", ARRAY).summary == first.summary
+
+
+def test_a_run_on_an_array_says_that_the_array_is_needed_again(tmp_path):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
+    with pytest.raises(ConfigError, match="pass them again with data="):
+        aeflax.load(tmp_path / "run")
+
+
+def test_divergence_is_found_within_a_long_record():
+    hot = Optimizer(name="sgd", learning_rate=1e30)
+    with pytest.raises(DivergedError) as caught:
+        aeflax.train(replace(settings("vanilla"), optimizer=hot, train=Train(steps=5000, log_every=5000)), ARRAY)
+    assert int(str(caught.value).split("before step ")[1].split()[0]) < 1000
+
+
+def test_an_unfinished_longer_run_has_no_summary_of_the_shorter_one(tmp_path):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
+    longer = replace(settings("vanilla"), train=replace(settings("vanilla").train, steps=STEPS + 40))
+    with pytest.raises(StoppedError):
+        aeflax.train(longer, ARRAY, run_dir=tmp_path / "run", resume=True, stop=stop_after(0))
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data": Data(binarize="fixed", batch_size=BATCH)}, "data.binarize needs data in"),
+        ({"model": experiment("denoising").model}, "model.corruption.clip needs data in"),
+    ],
+)
+def test_what_needs_the_unit_range_is_refused_beyond_it(changes, named):
+    base = replace(settings("vanilla"), **changes)
+    base = replace(base, model=replace(base.model, likelihood=GaussianLikelihood()))
+    with pytest.raises(ConfigError, match=named):
+        aeflax.train(base, ARRAY.astype(np.float32))
+
+
+@pytest.mark.parametrize("step_seconds", [1e-4, 0.01, 0.1, 3.0])
+def test_the_pace_settles_at_the_asked_time(step_seconds):
+    """The host sees each chunk complete after it has dispatched the next one: no swinging for all that."""
+    pace, dispatched, chunks = FIRST_CHUNK, 0, []
+    for _ in range(40):
+        completed, dispatched = dispatched, pace
+        if completed:
+            pace = paced(pace, completed, completed * step_seconds)
+        chunks.append(dispatched)
+    assert set(chunks[20:]) == {max(1, round(CHUNK_SECONDS / step_seconds))}

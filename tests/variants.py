@@ -13,6 +13,7 @@ from aeflax.data.dataset import Dataset, load
 from aeflax.data.order import permutation
 from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed
+from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.state import Source, TrainState, init_state
 from aeflax.engine.step import zero_sums
@@ -22,7 +23,11 @@ PRESETS = tuple(presets.PRESETS)
 MORE = ("rate", "top-k", "free-bits", "denoising-conv-vae")
 VARIANTS = (*PRESETS, *MORE)
 # Tests of one variant run in one process, where they share compiled programs.
-BY_VARIANT = tuple(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in VARIANTS)
+# Convolutions take long to compile: `make check` leaves them to `make test`.
+BY_VARIANT = tuple(
+    pytest.param(name, marks=[pytest.mark.xdist_group(name), *([pytest.mark.slow] if "conv" in name else [])])
+    for name in VARIANTS
+)
 SHAPE, EXAMPLES = (9, 7, 1), 44
 BATCH = 16  # 44 examples: two full batches and one of 12, which four devices get as 4, 4, 4, 0
 
@@ -72,8 +77,8 @@ class Harness:
         self.settings = resolve(settings, self.dataset.shape, len(values))
         self.built = build.build(self.settings, self.dataset.shape)
         self.hyper = build.hyper(self.settings)
-        self.key = jax.random.key(self.settings.train.seed)
-        self.placement = placement or choose("jit", self.settings.data.batch_size)
+        self.key = root_key(self.settings.train.seed)
+        self.placement = placement or choose("jit")
         stored = Source(values.reshape(len(values), -1), self.dataset.scaling.shift, self.dataset.scaling.divisor)
         self.feed = Feed(
             stored,

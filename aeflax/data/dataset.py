@@ -53,23 +53,26 @@ class Dataset:
         low, high = self.span
         return low >= -1e-6 and high <= 1.0 + 1e-6
 
+    @property
+    def splits(self) -> dict[str, Examples]:
+        """The splits that there are, by name: train, validation where some were withheld, test."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
     def split(self, name: str) -> Examples:
-        """The split called train, validation or test, or all of them together.
+        """The split called train, validation or test.
 
         Raises:
           ConfigError: if there is no such split.
         """
-        if name == "all":
-            return _joined([part for part in (self.train, self.validation, self.test) if part is not None])
-        found = {"train": self.train, "validation": self.validation, "test": self.test}.get(name)
-        if found is None:
-            raise ConfigError(f"{self.source} has no {name} split here; withhold one with --data.validation N")
-        return found
+        if name not in self.splits:
+            mend = "; withhold one with --data.validation N" if name == "validation" else ""
+            raise ConfigError(f"{self.source} has no split {name!r}, only {', '.join(self.splits)}{mend}")
+        return self.splits[name]
 
     def fingerprint(self) -> dict[str, Any]:
         """Shape, dtype and SHA-256 of each split, which a resumed run must find again."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: _fingerprint(split) for name, split in splits.items() if split is not None}
+        return {name: _fingerprint(split) for name, split in self.splits.items()}
 
 
 def _fingerprint(examples: Examples) -> dict[str, Any]:
@@ -119,16 +122,6 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
     return Dataset(name, train, validation, test, scaling)
 
 
-def require_unit_range(dataset: Dataset) -> None:
-    """Raises ConfigError unless the scaled training data lies in [0, 1], as a Bernoulli likelihood needs."""
-    if not dataset.unit_range:
-        low, high = dataset.span
-        raise ConfigError(
-            f"model.likelihood bernoulli needs data in [0, 1], but {dataset.source} spans [{low:.4g}, {high:.4g}]; "
-            "use --model.likelihood gaussian or --data.scale unit"
-        )
-
-
 def _checked(examples: Examples, name: str) -> Examples:
     values = examples.values
     if values.dtype.kind not in "uifb":
@@ -155,12 +148,6 @@ def _checked(examples: Examples, name: str) -> Examples:
 def _take(examples: Examples, index: Any) -> Examples:
     labels = None if examples.labels is None else examples.labels[index]
     return Examples(examples.values[index], labels)
-
-
-def _joined(parts: list[Examples]) -> Examples:
-    labels = [part.labels for part in parts if part.labels is not None]
-    values = np.concatenate([part.values for part in parts])
-    return Examples(values, np.concatenate(labels) if len(labels) == len(parts) else None)
 
 
 def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Examples:

@@ -11,7 +11,7 @@ import numpy as np
 
 from aeflax.data import files, tfds
 from aeflax.errors import ConfigError, DataError
-from aeflax.validation import source_fault
+from aeflax.validation import ARRAY, source_fault
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def read(source: str) -> Raw:
     """
     if fault := source_fault(source):
         raise ConfigError(fault)
+    if source == ARRAY:
+        raise ConfigError("data.source=array: the examples were passed from Python; pass them again with data=")
     kind, _, place = source.partition(":")
     return _PLACED[kind](place) if place else _NAMED[source]()
 

@@ -4,6 +4,7 @@ Both hand the same compiled loop a source and a table of positions in it; which 
 of the result.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -46,11 +47,12 @@ class Feed:
         resident: bool,
     ) -> None:
         self._rows = np.asarray(stored.rows)
-        self._batch_size, self._order_of, self._placement = batch_size, order, placement
+        self._batch_size, self._placement = batch_size, placement
         self.steps_per_epoch = -(-len(self._rows) // batch_size)
         self.streamed = not resident
         self._scaling = placement.replicate(stored.replace(rows=None))
         self._loaded: tuple[int, int] | None = None
+        self._epoch = functools.lru_cache(maxsize=1)(lambda epoch: table(order(epoch), batch_size))
         if resident:
             self._span = self.steps_per_epoch
             self._resident = self._scaling.replace(rows=placement.replicate(self._rows))
@@ -68,7 +70,7 @@ class Feed:
         return Chunk(self._source, self._order, first, min(limit, last - first))
 
     def _load(self, epoch: int, part: int) -> tuple[Source, Order]:
-        batches = table(self._order_of(epoch), self._batch_size)
+        batches = self._epoch(epoch)
         if not self.streamed:
             order = self._placement.split(batches)
             return self._resident, Order(position=order, example=order)

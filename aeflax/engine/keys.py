@@ -8,6 +8,14 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import jax
+import numpy as np
+
+IMPLEMENTATION = "threefry2x32"  # its bits do not depend on how a batch is split or mapped
+
+
+def root_key(seed: int) -> jax.Array:
+    """The key that every draw of a run is derived from, whatever JAX's default generator is."""
+    return jax.random.key(seed, impl=IMPLEMENTATION)
 
 
 class Stream(IntEnum):
@@ -26,7 +34,6 @@ class Split(IntEnum):
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
-    ALL = 3
 
 
 class Keys(NamedTuple):
@@ -35,7 +42,12 @@ class Keys(NamedTuple):
     root: jax.Array
     step: jax.Array | int
     example: jax.Array
-    split: Split = Split.TRAIN
+    split: jax.Array | np.int32 | int = Split.TRAIN
+
+    @classmethod
+    def of_evaluation(cls, root: jax.Array, split: jax.Array | np.int32 | int, example: jax.Array) -> "Keys":
+        """Addresses the draws of evaluation, the same whenever a split is evaluated."""
+        return cls(jax.random.fold_in(jax.random.fold_in(root, Stream.EVALUATION), split), 0, example, split)
 
     def of(self, stream: Stream) -> jax.Array:
         """One key an example [B], fresh at every step."""
@@ -43,7 +55,7 @@ class Keys(NamedTuple):
 
     def constant(self, stream: Stream) -> jax.Array:
         """One key an example [B], the same at every step and for every seed: for what belongs to the data."""
-        return self._each(jax.random.fold_in(jax.random.fold_in(jax.random.key(0), stream), self.split))
+        return self._each(jax.random.fold_in(jax.random.fold_in(root_key(0), stream), self.split))
 
     def _each(self, key: jax.Array) -> jax.Array:
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, self.example)

@@ -33,6 +33,12 @@ class Placement:
         """Devices that share a batch."""
         return len(self.devices)
 
+    def require_shares(self, batch_size: int) -> None:
+        """Raises ValueError unless a batch divides over the devices."""
+        if batch_size % self.shards:
+            near = batch_size - batch_size % self.shards or self.shards
+            raise ValueError(f"data.batch_size={batch_size} does not divide over {self.shards} devices; try {near}")
+
     def compile(self, parts: Parts, *, streamed: bool) -> Epoch:
         """The compiled epoch; equal parts and placements share one program."""
         return _compile(self, parts, streamed)
@@ -100,19 +106,9 @@ def _compile(placement: Placement, parts: Parts, streamed: bool) -> Epoch:
     return parallel
 
 
-def choose(name: str, batch_size: int) -> Placement:
-    """The placement called `name`; auto is pmap on several accelerators, else jit.
-
-    Raises:
-      ValueError: if the batch does not divide over pmap's devices.
-    """
+def choose(name: str) -> Placement:
+    """The placement called `name`; auto is pmap on several accelerators, else jit."""
     devices = tuple(jax.local_devices())
     if name == "auto":
         name = "pmap" if len(devices) > 1 and devices[0].platform != "cpu" else "jit"
-    if name == "jit":
-        return Placement("jit", devices[:1])
-    shards = len(devices)
-    if batch_size % shards:
-        near = batch_size - batch_size % shards or shards
-        raise ValueError(f"data.batch_size={batch_size} does not divide over {shards} devices; try {near}")
-    return Placement("pmap", devices)
+    return Placement("pmap", devices) if name == "pmap" else Placement("jit", devices[:1])

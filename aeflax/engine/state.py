@@ -43,7 +43,7 @@ class Source(flax.struct.PyTreeNode):
 class Order(flax.struct.PyTreeNode):
     """Which examples each step sees: positions in `Source.rows` and global indices, both [S, B] int32.
 
-    A last, partial batch is padded with the global index -1 and position 0; padding carries no weight.
+    A last, partial batch is padded with the global index -1; its position, clipped, is any row, without weight.
     """
 
     position: jax.Array
@@ -82,8 +82,8 @@ class Parts(NamedTuple):
     """(hyper, step) -> the Optax transformation of this step."""
     update: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree]]
     """(params, model state, outputs) -> both, after the optimizer."""
-    average: Callable[[PyTree, PyTree, Hyper], PyTree] | None
-    """(averaged params, params, hyper) -> averaged params; None where off."""
+    average: Callable[[PyTree, PyTree, Hyper, jax.Array], PyTree] | None
+    """(averaged params, params, hyper, step) -> averaged params; None where off."""
     terms: tuple[str, ...]
     """Names of the reported terms."""
 

@@ -52,7 +52,7 @@ def make_step(parts: Parts, reduce: Reduce) -> Step:
             updates, opt_state = parts.tx(hyper, state.step).update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             params, model = parts.update(params, state.model, outputs)
-            ema = None if parts.average is None else parts.average(state.ema, params, hyper)
+            ema = None if parts.average is None else parts.average(state.ema, params, hyper, state.step)
             return (
                 state.replace(params=params, opt_state=opt_state, model=model, ema=ema, skipped_in_row=jnp.int32(0)),
                 sums,

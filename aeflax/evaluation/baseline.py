@@ -36,11 +36,12 @@ def pca(built: Built, dataset: Dataset, *, key: Any, placement: Placement) -> di
 
 
 def _prepared(built: Built, dataset: Dataset, split: str, key: Any, placement: Placement) -> np.ndarray:
-    """A split as the model sees it, flattened to [N, F] float32."""
+    """A split as the model is scored on it, flattened to [N, F] float32."""
+    every = -(-dataset.split(split).values.size // MAX_VALUES) if split == "train" else 1
     found = []
     for source, example in batches(dataset, split, placement, 4096):
-        targets = np.asarray(built.parts.prepare(source, Keys(key, 0, example, Split[split.upper()])))
-        found.append(targets.reshape(len(targets), -1)[np.asarray(example) >= 0])
-    rows = np.concatenate(found)
-    every = -(-rows.size // MAX_VALUES) if split == "train" else 1
-    return rows[::every]
+        keys = Keys.of_evaluation(key, Split[split.upper()], example)
+        targets = np.asarray(built.parts.prepare(source, keys))
+        index = np.asarray(example)
+        found.append(targets.reshape(len(targets), -1)[(index >= 0) & (index % every == 0)])
+    return np.concatenate(found)

@@ -31,13 +31,15 @@ from aeflax.data.dataset import Dataset
 from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
+from aeflax.objectives import gaussian_kl
 
-BATCH = 1024
+MAX_BATCH = 1024
+BATCH_VALUES = 2**20  # features of a batch of small examples, 4 MiB in float32
 PSNR_FLOOR = 1e-10  # squared error of an image reconstructed to 100 dB; keeps a perfect one finite
 SIGMOID_ACTIVE = 0.1  # a sigmoid unit is never exactly 0; active means above twice the usual target rate
 
 Scores = dict[str, jax.Array]
-Scorer = Callable[[TrainState, Source, jax.Array, jax.Array, Hyper], tuple[Scores, Scores]]
+Scorer = Callable[[TrainState, Source, jax.Array, np.int32, jax.Array, Hyper], tuple[Scores, Scores]]
 
 
 def evaluate(
@@ -49,32 +51,46 @@ def evaluate(
     hyper: Hyper,
     key: jax.Array,
     placement: Placement,
-    batch_size: int = BATCH,
+    batch_size: int = 1,
 ) -> dict[str, float]:
-    """Metrics of a state over one split.
+    """Metrics of a state over one split, or over all of them.
 
     Args:
       built: the model.
       state: whose parameters (averaged ones where kept) are scored.
-      dataset: holds the split.
-      split: train, validation or test.
+      dataset: holds the splits.
+      split: train, validation, test or all.
       hyper: the traced numbers, for corruption and likelihood.
       key: the run's root key; evaluation derives a stream of its own.
       placement: devices that share the batches.
-      batch_size: examples a forward pass.
+      batch_size: examples that a training step is known to hold; small examples go in larger batches.
+
+    Raises:
+      ConfigError: if there is no such split.
     """
-    part = Split[split.upper()]
-    scorer = _scorer(built, dataset.unit_range, part)
+    scorer = _scorer(built, dataset.unit_range)
     lean = state.replace(opt_state=None, params=state.inference_params, ema=None)
+    size = max(batch_size, min(MAX_BATCH, BATCH_VALUES // math.prod(built.shape)))
     each: dict[str, list[np.ndarray]] = {}
     units: dict[str, np.ndarray] = {}
-    for source, example in batches(dataset, split, placement, batch_size):
-        scores, counts = jax.device_get(scorer(lean, source, example, key, hyper))
+
+    def collect(result: tuple[Scores, Scores], example: jax.Array) -> None:
+        scores, counts = jax.device_get(result)
         real = np.asarray(example) >= 0
         for name, values in scores.items():
             each.setdefault(name, []).append(values[real])
         for name, values in counts.items():
             units[name] = units.get(name, 0) + values.astype(np.float64)
+
+    for name in dataset.splits if split == "all" else (split,):
+        waiting = None
+        for source, example in batches(dataset, name, placement, size):
+            result = scorer(lean, source, example, np.int32(Split[name.upper()]), key, hyper), example
+            if waiting is not None:
+                collect(*waiting)  # while the next batch computes
+            waiting = result
+        if waiting is not None:
+            collect(*waiting)
     metrics = {name: float(np.mean(np.concatenate(values), dtype=np.float64)) for name, values in each.items()}
     if "active" in units:
         metrics["dead_fraction"] = float(np.mean(units["active"] == 0))
@@ -96,7 +112,7 @@ def batches(dataset: Dataset, split: str, placement: Placement, batch_size: int)
 
 
 @functools.lru_cache(maxsize=32)
-def _scorer(built: Built, unit_range: bool, split: Split) -> Scorer:
+def _scorer(built: Built, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
@@ -113,18 +129,15 @@ def _scorer(built: Built, unit_range: bool, split: Split) -> Scorer:
         return per_feature | quality(like.mean(outputs.logits), targets) | {"reconstruction_nats": nats}
 
     def score(
-        state: TrainState, source: Source, example: jax.Array, key: jax.Array, hyper: Hyper
+        state: TrainState, source: Source, example: jax.Array, split: np.int32, key: jax.Array, hyper: Hyper
     ) -> tuple[Scores, Scores]:
-        root = jax.random.fold_in(jax.random.fold_in(key, Stream.EVALUATION), split)
-        keys = Keys(root, 0, example, split)
+        keys = Keys.of_evaluation(key, split, example)
         targets = parts.prepare(source, keys)
         latent = keys.of(Stream.LATENT)
         outputs = parts.apply(state.params, state.model, targets, latent, train=False)
         scores = reconstruction(outputs, targets, hyper)
         counts: Scores = {}
         if outputs.latent.mean is not None:
-            from aeflax.objectives import gaussian_kl
-
             scores["kl"] = jnp.sum(gaussian_kl(outputs.latent.mean, outputs.latent.log_var), axis=-1)
             scores["elbo"] = -(scores["reconstruction_nats"] + scores["kl"])
         if sparse:

@@ -44,8 +44,8 @@ class TopK(nn.Module):
             hidden = dense(self.features, "code", RELU_BIAS)(hidden)
         code = nn.relu(hidden.reshape(hidden.shape[0], -1))
         _, kept = lax.top_k(lax.stop_gradient(code), self.k)
-        mask = jax.nn.one_hot(kept, code.shape[-1], dtype=code.dtype).sum(axis=-2)
-        return Latent(code=code * mask)
+        rows = jnp.arange(code.shape[0])[:, None]
+        return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0))
 
 
 class GaussianPosterior(nn.Module):

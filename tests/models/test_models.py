@@ -23,7 +23,8 @@ from aeflax.models.layers import SubPixelConv, convolve
     channels=st.integers(1, 3),
     features=st.integers(1, 4),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
+@pytest.mark.slow
 def test_convolution_equals_xlas_own_for_any_geometry(size, kernel, stride, channels, features):
     random = np.random.RandomState(0)
     images = jnp.asarray(random.randn(2, *size, channels), jnp.float32)
