@@ -203,7 +203,7 @@ def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
     def prepare(source: Source, keys: Keys) -> jax.Array:
         rows = (source.rows.astype(jnp.float32) - source.shift) / source.divisor
         if binarize != "none":
-            draw = keys.constant(Stream.BINARIZE) if binarize == "fixed" else keys.of(Stream.BINARIZE)
+            draw = keys.constant(Stream.BINARIZE_ONCE) if binarize == "fixed" else keys.of(Stream.BINARIZE)
             rows = (noise.uniform(draw, rows.shape[1]) < rows).astype(jnp.float32)
         return rows.reshape(-1, *shape)
 

@@ -62,10 +62,13 @@ def test_numbers_may_be_traced(name):
 @pytest.mark.parametrize("name", OWN)
 def test_weight_decay_spares_biases(name):
     """With zero gradients only decay moves anything."""
+    params = PARAMS | {"conv": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones(2)}, "log_scale": jnp.float32(1)}
     tx = transformation(name, jnp.float32(0.1), VALUES | {"weight_decay": jnp.float32(0.5)})
-    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, PARAMS), tx.init(PARAMS), PARAMS)
-    np.testing.assert_array_equal(updates["dense"]["bias"], 0)
-    assert np.any(np.asarray(updates["dense"]["kernel"]) != 0)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    for layer in ("dense", "conv"):
+        np.testing.assert_array_equal(updates[layer]["bias"], 0)
+        assert np.all(np.asarray(updates[layer]["kernel"]) * params[layer]["kernel"] < 0)
+    assert updates["log_scale"] == 0
 
 
 def test_clipping_bounds_the_global_norm():

@@ -27,7 +27,7 @@ from aeflax.config import (
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Interval, Part, differences, from_dict, problems, structure, to_dict, traced
+from aeflax.schema import UNKNOWN, Interval, Part, differences, from_dict, problems, structure, to_dict, traced
 
 
 def full() -> Experiment:
@@ -268,3 +268,13 @@ def test_a_part_without_a_kind_is_refused_at_its_definition():
 
         class Nameless(Corruption):
             pass
+
+
+def test_structures_of_separate_configurations_are_equal_and_hash_equal():
+    """Python 3.13 compares fields one by one, where a plain NaN differs from itself."""
+    one, other = (structure(PRESETS["vae"]().model) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert type(UNKNOWN)("nan") == UNKNOWN
+    assert float("nan") != UNKNOWN
+    assert math.isnan(UNKNOWN + 1.0)

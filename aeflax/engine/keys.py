@@ -26,6 +26,7 @@ class Stream(IntEnum):
     LATENT = 2
     BINARIZE = 3
     EVALUATION = 4
+    BINARIZE_ONCE = 5  # the only one used with `Keys.constant`
 
 
 class Split(IntEnum):

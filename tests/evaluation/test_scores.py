@@ -11,6 +11,7 @@ from variants import BY_VARIANT, experiment, images
 import aeflax
 from aeflax.config import GaussianLikelihood
 from aeflax.engine.placement import choose
+from aeflax.evaluation import scores as scores_module
 from aeflax.evaluation.scores import evaluate
 
 ARRAY = images(60)
@@ -113,6 +114,27 @@ def test_all_joins_the_splits():
     run = trained("vanilla")
     parts = {name: run.evaluate(name)["mse"] for name in ("train", "test", "all")}
     assert parts["all"] == pytest.approx((48 * parts["train"] + 12 * parts["test"]) / 60, rel=1e-6)
+
+
+def test_fixed_binarisation_is_the_same_for_a_split_alone_and_for_all():
+    base = experiment("vanilla", steps=3)
+    run = aeflax.train(replace(base, data=replace(base.data, binarize="fixed")), ARRAY)
+    parts = {name: run.evaluate(name)["bce"] for name in ("train", "test", "all")}
+    assert parts["all"] == pytest.approx((48 * parts["train"] + 12 * parts["test"]) / 60, rel=1e-6)
+    again = run.pca()["test"]["mse"]
+    assert again == run.summary["pca"]["test"]["mse"]
+
+
+def test_large_examples_are_scored_in_batches_that_training_is_known_to_hold(monkeypatch):
+    run = trained("vanilla")
+    sizes = []
+    real = scores_module.batches
+    monkeypatch.setattr(scores_module, "batches", lambda *words: sizes.append(words[-1]) or real(*words))
+    monkeypatch.setattr(scores_module, "BATCH_VALUES", 2 * 63)
+    small = run.evaluate("test")
+    monkeypatch.setattr(scores_module, "BATCH_VALUES", 2**20)
+    assert run.evaluate("test") == pytest.approx(small, rel=1e-5)
+    assert sizes == [16, 1024]  # the training batch; the cap
 
 
 def test_psnr_is_left_out_for_data_beyond_the_unit_range():
