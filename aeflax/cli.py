@@ -61,7 +61,10 @@ class TrainCommand:
     resume: bool = False  # go on from the newest checkpoint in --run-dir
     overwrite: bool = False  # replace the run in --run-dir
     json: bool = False  # print one JSON object as the last line of standard output
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(default_factory=Experiment)
+    # Its switches take a value, as every other field does: --model.backbone.spatial True.
+    experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
+        default_factory=Experiment
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,15 @@ def test_vectors_from_a_table_train_and_conv_on_them_is_exit_2(tmp_path):
     assert "--model.backbone dense" in done.stderr
 
 
+def test_switches_of_the_model_take_a_value_as_every_field_does(tmp_path):
+    words = ["--data.scale", "standard", "--model.likelihood", "gaussian", "--train.steps", "5", "--run-dir", "run"]
+    refused = aeflax("train", "denoising", *words, cwd=tmp_path, code=2)
+    assert "--model.corruption.clip False" in refused.stderr
+    aeflax("train", "denoising", *words, "--model.corruption.clip", "False", cwd=tmp_path)
+    stored = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert stored["experiment"]["model"]["corruption"]["clip"] is False
+
+
 def test_output_closed_early_is_no_error(tmp_path):
     command = f"{sys.executable} -m aeflax train --train.steps 20 --json | true"
     done = subprocess.run(
