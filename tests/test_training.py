@@ -42,7 +42,7 @@ def without_speed(path):
     return [{k: v for k, v in record.items() if k != "images_per_second"} for record in read_metrics(path)]
 
 
-@pytest.mark.parametrize("placement", ["jit", "pmap"])
+@pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_resume_reproduces_the_uninterrupted_run(variant, placement, tmp_path, short_chunks):
     whole = aeflax.train(settings(variant, placement=placement), ARRAY, run_dir=tmp_path / "whole")
