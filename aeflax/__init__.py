@@ -15,18 +15,20 @@ __all__ = ["Run", "config", "errors", "load", "presets", "train"]
 
 if TYPE_CHECKING:
     from aeflax import config, errors, presets
-    from aeflax.api import Run, load, train
+    from aeflax.api import load, train
+    from aeflax.trained import Run
 
 _MODULES = ("config", "errors", "presets")
+_HOMES = {"Run": "aeflax.trained", "load": "aeflax.api", "train": "aeflax.api"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"aeflax.{name}")
-    if name in __all__:
-        return getattr(importlib.import_module("aeflax.api"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'aeflax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

@@ -1,73 +1,35 @@
-"""What Python users call: `train` an experiment, `load` a run, and work with the `Run` that both return."""
+"""What Python users call: `train` an experiment, `load` a run; both return a `Run`."""
 
-import math
-import platform
-import time
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from aeflax import config
+from aeflax import config, manifest
 from aeflax import run as runs
-from aeflax.checkpoint import Checkpoints, state_sha256
+from aeflax.applications.inference import Inputs
+from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
-from aeflax.engine.state import TrainState
+from aeflax.engine.state import PyTree, TrainState
 from aeflax.errors import ConfigError, DataError, StoppedError
-from aeflax.evaluation.baseline import pca
-from aeflax.schema import differences, from_dict, to_dict
-from aeflax.training import Listener, Trainer, journal
+from aeflax.program import Program, prepare
+from aeflax.report.gather import EXAMPLES_FILE, Kept
+from aeflax.schema import from_dict
+from aeflax.trained import Run
+from aeflax.training.records import Callback, events, journal, memory
+from aeflax.training.trainer import Trainer
 from aeflax.validation import ARRAY, unit_range_faults, validate
 
-# What a resumed run may change: how long it trains, and where.
-_FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
-PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
-
-class Run:
-    """A trained autoencoder: its experiment, its state and, where it was kept, its directory.
-
-    Attributes:
-      experiment: the resolved configuration.
-      summary: status, step, speed, digest of the state and metrics of the finished run; None if unfinished.
-      path: the run directory, None for a run that was not kept.
-    """
-
-    def __init__(self, trainer: Trainer, state: TrainState, summary: dict[str, Any] | None, path: Path | None) -> None:
-        self._trainer = trainer
-        self.experiment = trainer.experiment
-        self.state = state
-        self.summary = summary
-        self.path = path
-
-    @property
-    def step(self) -> int:
-        """Optimizer steps taken."""
-        return int(self.state.step)
-
-    @property
-    def parameters(self) -> int:
-        """Number of trained parameters."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state.params))
-
-    def evaluate(self, split: str = "test") -> dict[str, float]:
-        """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`."""
-        return self._trainer.evaluate(self.state, split)
-
-    def pca(self) -> dict[str, Any]:
-        """PCA at the same code size: `dim`, `compresses` and its `test` metrics."""
-        trainer = self._trainer
-        return pca(trainer.built, trainer.dataset, key=trainer.key, placement=trainer.placement)
-
-    def __repr__(self) -> str:
-        kind = type(self.experiment.model.backbone).__name__
-        return f"Run({kind}, code {self.experiment.model.latent_dim}, step {self.step}, path={self.path})"
+def never() -> bool:
+    """The `stop` of a run that is never stopped."""
+    return False
 
 
 def train(
@@ -77,11 +39,14 @@ def train(
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    listeners: Sequence[Listener] = (),
-    stop: Callable[[], bool] = lambda: False,
+    init_from: str | Path | None = None,
+    report: bool = True,
+    profile: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    stop: Callable[[], bool] = never,
     preset: str = "custom",
 ) -> Run:
-    """Trains an autoencoder and evaluates it on the training and test splits.
+    """Trains an autoencoder and evaluates it on every split.
 
     Args:
       experiment: what to train, e.g. `aeflax.presets.vae(latent_dim=16)`.
@@ -89,7 +54,10 @@ def train(
       run_dir: where the run is kept; None keeps nothing.
       resume: go on from the newest checkpoint in `run_dir`, from the start if there is none.
       overwrite: replace the run in `run_dir`.
-      listeners: called with every `aeflax.training.Record`.
+      init_from: a run directory whose weights (of its newest checkpoint) this one begins with.
+      report: draw the figures and `report.html` in `run_dir` at the end.
+      profile: a directory for a trace of the first steps, to be opened in TensorBoard or Perfetto.
+      callbacks: called with every `aeflax.training.records.Record`: after each chunk, evaluation and checkpoint.
       stop: asked about twice a second while training; True saves everything and raises StoppedError.
       preset: a name for the manifest.
 
@@ -109,129 +77,165 @@ def train(
         experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
     dataset = load_data(experiment.data, None if isinstance(data, str) else data)
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
-    if not dataset.unit_range:
-        low, high = dataset.span
-        if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
-            raise ConfigError("; ".join(faults))
+    _require_range(resolved, dataset)
+    program = prepare(resolved, dataset.shape)
+    program.require_shares()
+    weights, origin = (None, None) if init_from is None else _first_weights(program, Path(init_from))
+    described = manifest.describe(experiment, resolved, dataset, preset, origin)
+
+    def run_of(state: TrainState, records: list[dict[str, Any]], summary: dict[str, Any] | None) -> Run:
+        return Run(
+            program,
+            state,
+            Inputs.of(dataset, resolved),
+            manifest=described,
+            records=records,
+            summary=summary,
+            path=None if run_dir is None else Path(run_dir),
+            dataset=lambda: dataset,
+            kept=lambda: Kept.of(dataset),
+        )
+
+    profile = None if profile is None else Path(profile)
     if run_dir is None:
-        trainer = Trainer(resolved, dataset, listeners=listeners, stop=stop)
-        return _finish(Run(trainer, trainer.fit(), None, None), stop)
-    place = Path(run_dir)
-    # Only now is anything touched: a bad configuration or bad data never costs the run that is overwritten.
-    with runs.claim(place, resume=resume, overwrite=overwrite) as directory:
-        trainer = Trainer(resolved, dataset, listeners=(journal(directory), *listeners), stop=stop)
-        trainer.require_shares()
-        manifest = _manifest(experiment, resolved, dataset, preset)
+        records: list[dict[str, Any]] = []
+        trainer = Trainer(
+            program, dataset, callbacks=(memory(records), *callbacks), stop=stop, weights=weights, profile=profile
+        )
+        with contextlib.closing(trainer):
+            run = run_of(trainer.fit(), records, None)
+            run.summary = _summary(run, trainer, stop)
+        return run
+
+    with runs.claim(Path(run_dir), resume=resume, overwrite=overwrite) as directory:
         if (stored := directory.read(runs.MANIFEST)) is not None:
-            _require_same(stored, manifest)
-        directory.write(runs.MANIFEST, manifest)
+            manifest.require_same(stored, described)
+        directory.write(runs.MANIFEST, described)
         with Checkpoints(directory.checkpoints) as checkpoints:
             summary = directory.read(runs.SUMMARY)
-            if summary is not None and summary.get("step") == checkpoints.latest == resolved.train.steps:
-                return Run(trainer, trainer.restore(checkpoints)[0], summary, place)
+            if summary is not None and _finished(summary, resolved, checkpoints):
+                state, _ = checkpoints.restore(program.template(), program.placement.sharding())
+                return run_of(state, runs.read_metrics(directory.path), summary)
             directory.remove(runs.SUMMARY)
-            run = _finish(Run(trainer, trainer.fit(checkpoints), None, place), stop)
-            assert run.summary is not None
+            told = (journal(directory), events(directory.path), *callbacks)
+            trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
+            with contextlib.closing(trainer):
+                state = trainer.fit(checkpoints)
+                Kept.of(dataset).save(directory.path / EXAMPLES_FILE)
+                run = run_of(state, runs.read_metrics(directory.path), None)
+                run.summary = _summary(run, trainer, stop)
             directory.write(runs.SUMMARY, run.summary)
-            return run
+        if report:
+            run.report()
+        return run
 
 
-def load(path: str | Path, data: np.ndarray | None = None) -> Run:
-    """Loads a run from its directory, with the newest checkpoint.
+def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which = "latest") -> Run:
+    """Loads a run from its directory. Its data are read only when something needs them.
 
     Args:
       path: a run directory.
-      data: the array that it was trained on, where it was an array.
+      data: the array that it was trained on, where it was an array and is to be evaluated on.
+      step: which checkpoint: "latest", "best" (on the validation split), or a step that is kept.
 
     Raises:
-      ConfigError: if there is no run, or its configuration needs a class that is not registered.
-      CheckpointError: if its checkpoint is missing or damaged.
-      DataError: if its data cannot be read or has changed.
+      ConfigError: if there is no run or no such checkpoint, or it needs a class that is not registered.
+      CheckpointError: if the checkpoint is missing or damaged.
     """
     place = Path(path)
-    manifest = runs.read_manifest(place)
-    resolved = from_dict(config.Experiment, manifest["resolved"])
+    described = runs.read_manifest(place)
+    resolved = from_dict(config.Experiment, described["resolved"])
+    shape, inputs = manifest.inputs(described, resolved)
     if not (place / "checkpoints").is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
-    dataset = load_data(resolved.data, data)
-    _require_same_data(manifest, dataset)
-    trainer = Trainer(resolved, dataset)
+    program = prepare(resolved, shape)
     with Checkpoints(place / "checkpoints") as checkpoints:
-        state, _ = trainer.restore(checkpoints)
-    return Run(trainer, state, runs.read_json(place / runs.SUMMARY), place)
+        state, _ = checkpoints.restore(program.template(), program.placement.sharding(), step)
+
+    def dataset() -> Dataset:
+        if data is None and resolved.data.source == ARRAY:
+            raise DataError(f"{place} was trained on an array from Python; pass it: aeflax.load({str(place)!r}, array)")
+        found = load_data(resolved.data, data)
+        manifest.require_same_data(described, found)
+        return found
+
+    def kept() -> Kept:
+        stored = place / EXAMPLES_FILE
+        return Kept.load(stored) if stored.exists() else Kept.of(dataset())
+
+    return Run(
+        program,
+        state,
+        inputs,
+        manifest=described,
+        records=runs.read_metrics(place),
+        summary=runs.read_json(place / runs.SUMMARY),
+        path=place,
+        dataset=dataset,
+        kept=kept,
+    )
 
 
-def _finish(run: Run, stop: Callable[[], bool]) -> Run:
-    """Evaluates a trained run and gives it its summary."""
-    trainer = run._trainer
+def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:
+    """Evaluates a trained run on every split."""
     metrics: dict[str, Any] = {}
     for name in trainer.dataset.splits:
         if stop():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
-        metrics[name] = run.evaluate(name)
-    step = run.step
+        metrics[name] = trainer.evaluate(name)
     examples = len(trainer.dataset.train.values)
-    epoch = step / -(-examples // trainer.experiment.data.batch_size)
-    run.summary = {
+    epoch = run.step / -(-examples // run.experiment.data.batch_size)
+    monitor = trainer.monitor
+    best = {} if monitor is None else {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}
+    return {
         "status": "done",
-        "step": step,
+        "step": run.step,
         "epoch": epoch,
         "seconds": trainer.seconds,
         "images_per_second": epoch * examples / max(trainer.seconds, 1e-9),
         "compile_seconds": trainer.compile_seconds,
         "parameters": run.parameters,
         "skipped_updates": int(run.state.skipped),
+        "stopped_early": trainer.stopped_early,
+        **best,
         "state_sha256": state_sha256(run.state),
         **metrics,
         "pca": run.pca(),
     }
-    return run
 
 
-def _manifest(
-    experiment: config.Experiment, resolved: config.Experiment, dataset: Dataset, preset: str
-) -> dict[str, Any]:
-    return {
-        "preset": preset,
-        "experiment": to_dict(experiment),
-        "resolved": to_dict(resolved),
-        "data": dataset.fingerprint(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "random": {
-            "implementation": str(jax.random.key_impl(jax.random.key(0))),
-            "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
-        },
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+def _finished(summary: dict[str, Any], resolved: config.Experiment, checkpoints: Checkpoints) -> bool:
+    """Whether a run has nothing left to train."""
+    ended = summary.get("step") == resolved.train.steps or summary.get("stopped_early") is True
+    return ended and summary.get("step") == checkpoints.latest
 
 
-def _require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
-    """Raises ConfigError with the list of what a resumed run may not change."""
-    old, new = (from_dict(config.Experiment, part["experiment"]) for part in (stored, manifest))
-    found = [change for change in differences(old, new) if not change.startswith(_FREE)]
-    steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
-    if steps[1] < steps[0]:
-        found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")
-    if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
-        found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
-    found += [
-        f"{name}: the data differ" for name in stored["data"] if stored["data"][name] != manifest["data"].get(name)
+def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]]:
+    """(params, model state) of another run, and where they came from."""
+    other = load(path)
+    params, model = other.state.inference_params, other.state.model
+    template = program.template()
+    faults = _mismatches(params, template.params) + _mismatches(model, template.model)
+    if faults:
+        raise ConfigError(f"--init-from {path} holds another model than this one: {'; '.join(faults[:5])}")
+    return (params, model), {"run": str(path), "step": other.step, "state_sha256": state_sha256(other.state)}
+
+
+def _mismatches(found: PyTree, wanted: PyTree) -> list[str]:
+    """Where two trees of arrays differ in leaves or shapes."""
+    shapes = [
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+        for leaves, _ in map(jax.tree_util.tree_flatten_with_path, (found, wanted))
     ]
-    found += [
-        f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
-        for name in stored["random"]
-        if stored["random"][name] != manifest["random"][name]
-    ]
-    if found:
-        raise ConfigError(
-            "--resume finds another experiment than the one in the run directory: "
-            + "; ".join(found)
-            + "; repeat the first command, or start anew with --overwrite"
-        )
+    names = dict.fromkeys((*shapes[0], *shapes[1]))
+    pairs = ((name, shapes[0].get(name), shapes[1].get(name)) for name in names)
+    return [f"{name} is {a or 'missing'}, expected {b or 'none'}" for name, a, b in pairs if a != b]
 
 
-def _require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
-    found = dataset.fingerprint()
-    changed = [name for name, print_ in manifest["data"].items() if found.get(name) != print_]
-    if changed:
-        raise DataError(f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ")
+def _require_range(resolved: config.Experiment, dataset: Dataset) -> None:
+    """Raises ConfigError where the experiment needs data in [0, 1] that are not."""
+    if dataset.unit_range:
+        return
+    low, high = dataset.span
+    if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
+        raise ConfigError("; ".join(faults))

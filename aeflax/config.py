@@ -224,6 +224,10 @@ class Optimizer:
     ema: BelowOne | None = None  # decay of the averaged parameters used in evaluation
 
 
+Metric = Literal["bce", "mse", "psnr", "restored_bce", "restored_mse", "restored_psnr", "elbo", "reconstruction_nats"]
+HIGHER_IS_BETTER = ("psnr", "restored_psnr", "elbo")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Budget, placement and bookkeeping of a run."""
@@ -236,6 +240,11 @@ class Train:
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
+    # evaluations of the validation split without a better value before training stops; None: trains to the last step
+    patience: Count | None = None
+    # metric of the validation split that decides which checkpoint is the best, and when patience ends; None: elbo for a
+    # posterior, else bce or mse as the likelihood is, the restored one with a corruption
+    monitor: Metric | None = None
     # updates skipped in a row for a non-finite loss or gradient before the run ends with exit 3
     max_nonfinite: Count = 10
 

@@ -15,7 +15,7 @@ from aeflax.config import (
     Train,
 )
 from aeflax.errors import ConfigError
-from aeflax.validation import validate
+from aeflax.validation import metrics, validate
 
 # Optax's own defaults; the other optimizers decay only when asked.
 WEIGHT_DECAY = {"adamw": 1e-4, "lion": 1e-3}
@@ -36,6 +36,8 @@ def resolve(experiment: Experiment, shape: tuple[int, ...], examples: int) -> Ex
     """
     validate(experiment)
     train = _train(experiment.train, -(-examples // experiment.data.batch_size))
+    if experiment.data.validation:
+        train = replace(train, monitor=train.monitor or metrics(experiment.model)[0])  # type: ignore[arg-type]
     return validate(
         replace(
             experiment,

@@ -161,8 +161,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run. Raises ConfigError where the directory holds none, or a damaged one."""
     manifest = read_json(path / MANIFEST)
     if manifest is None:
-        raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); check the path")
-    if missing := [name for name in ("experiment", "resolved", "data") if not isinstance(manifest.get(name), dict)]:
+        held = sorted(str(found.parent) for found in path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
+        mend = f"did you mean {' or '.join(held[:3])}?" if held else "check the path"
+        raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); {mend}")
+    wanted = ("experiment", "resolved", "data", "inputs", "versions")
+    if missing := [name for name in wanted if not isinstance(manifest.get(name), dict)]:
         raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; the run directory is damaged")
     return manifest
 

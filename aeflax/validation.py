@@ -8,6 +8,8 @@ from aeflax.config import (
     Corruption,
     Experiment,
     GaussianPosterior,
+    Model,
+    NoCorruption,
     Sparse,
     TopK,
 )
@@ -57,11 +59,24 @@ def _contradictions(experiment: Experiment) -> list[str]:
             isinstance(model.backbone, Conv) and not model.backbone.features
         ),
     }
+    if (train.patience or train.monitor) and not data.validation:
+        name = "patience" if train.patience else "monitor"
+        rules[f"train.{name} needs a validation split, never the test split; add --data.validation N"] = True
+    if train.monitor is not None and train.monitor not in metrics(model):
+        rules[f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(metrics(model))}"] = True
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
         found += unit_range_faults(experiment, "--data.scale standard leaves that range")
     return found
+
+
+def metrics(model: Model) -> tuple[str, ...]:
+    """Metrics that say how good a model is, the one that decides by default first."""
+    quality = (*(["bce"] if isinstance(model.likelihood, Bernoulli) else []), "mse", "psnr")
+    restored = () if isinstance(model.corruption, NoCorruption) else tuple(f"restored_{name}" for name in quality)
+    bound = ("elbo",) if isinstance(model.bottleneck, GaussianPosterior) else ()
+    return (*bound, *restored, *quality, "reconstruction_nats")
 
 
 def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
@@ -70,6 +85,10 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     needs = {
         "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
         "data.binarize": (data.binarize != "none", "--data.binarize none"),
+        f"train.monitor {experiment.train.monitor}": (
+            str(experiment.train.monitor).endswith("psnr"),
+            f"--train.monitor {metrics(model)[0]}",
+        ),
         "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
     }
     return [

@@ -65,7 +65,7 @@ def test_version(aeflax):
 def test_train_help_shows_the_defaults_of_the_preset(aeflax, preset):
     code, out, err = aeflax("train", *filter(None, [preset]), "--help")
     assert (code, err) == (0, "")
-    assert f"usage: aeflax train {preset or 'vanilla'}" in out
+    assert f"usage: aeflax train {preset or '[PRESET|FILE.py]'}" in out
     assert ("--model.penalties.kl.beta FLOAT" in out) == (preset == "vae")
     assert ("--model.corruption.sigma FLOAT" in out) == (preset == "denoising")
     assert ("--model.backbone.kernel INT" in out) == (preset == "conv")
@@ -250,7 +250,7 @@ def test_an_unexpected_error_exits_1_with_its_traceback_and_out_of_memory_exits_
         def raising(*_):
             raise error
 
-        monkeypatch.setattr("aeflax.cli.choose_parts", raising)
+        monkeypatch.setattr("aeflax.cli.train.choose_parts", raising)
         return aeflax("train")
 
     code, _, err = fail(RuntimeError("boom"))
@@ -311,7 +311,7 @@ def test_the_module_is_the_command():
 @pytest.mark.parametrize("stderr", [False, True])
 def test_a_reader_that_leaves_ends_neither_the_run_nor_its_exit_code(stderr):
     code = (
-        "import sys; from aeflax.cli import _console\n"
+        "import sys; from aeflax.cli.parsing import console as _console\n"
         f"console = _console(stderr={stderr}); sys.stdin.read()\n"
         "for _ in range(3): console.print('x')\n"
         "sys.exit(3)"

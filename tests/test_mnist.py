@@ -50,7 +50,7 @@ def test_every_preset_learns_mnist(preset):
         train=config.Train(steps=150, log_every=30),
     )
     seen = []
-    run = aeflax.train(settings, listeners=[lambda record: seen.append(record)])
+    run = aeflax.train(settings, callbacks=[lambda record: seen.append(record)])
     losses = [record.metrics["loss"] for record in seen if record.kind == "train"]
     # Means over steps 1-30 and 121-150; the ratios were .46 to .54 when recorded.
     assert losses[-1] < 0.6 * losses[0]

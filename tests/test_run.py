@@ -290,8 +290,15 @@ def test_damaged_json_is_a_configuration_error_that_names_the_file(tmp_path, con
 
 def test_a_manifest_without_its_records_is_damaged(tmp_path):
     write_json(tmp_path / MANIFEST, {"experiment": {}, "data": []})
-    with pytest.raises(ConfigError, match="lacks resolved, data; the run directory is damaged"):
+    with pytest.raises(ConfigError, match="lacks resolved, data, inputs, versions; the run directory is damaged"):
         read_manifest(tmp_path)
+
+
+def test_a_directory_of_runs_names_some_of_them(tmp_path):
+    (tmp_path / "runs" / "vae-1").mkdir(parents=True)
+    write_json(tmp_path / "runs" / "vae-1" / MANIFEST, {})
+    with pytest.raises(ConfigError, match=r"did you mean .*runs/vae-1\?"):
+        read_manifest(tmp_path / "runs")
 
 
 def test_a_missing_run_is_a_configuration_error(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from aeflax.cli.slots import choose_parts, describe_slots
 from aeflax.config import (
     KL,
     L1,
@@ -18,7 +19,6 @@ from aeflax.config import (
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.slots import choose_parts, describe_slots
 
 
 def refused(*words: str, model: Model | None = None) -> str:

@@ -15,7 +15,7 @@ from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
 from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.run import read_metrics
-from aeflax.training import CHUNK_SECONDS, FIRST_CHUNK, paced
+from aeflax.training.clock import CHUNK_SECONDS, FIRST_CHUNK, paced
 
 ARRAY = images(55)
 STEPS = 11  # of 3 to an epoch: the stop at 5 is in the middle of one
@@ -32,10 +32,16 @@ def stop_after(polls):
     return lambda: next(count) >= polls
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Reports have tests of their own, and take longer than these runs."""
+    monkeypatch.setattr("aeflax.trained.Run.report", lambda run: None)
+
+
 @pytest.fixture
 def short_chunks(monkeypatch):
-    monkeypatch.setattr("aeflax.training.FIRST_CHUNK", 1)
-    monkeypatch.setattr("aeflax.training.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("aeflax.training.clock.FIRST_CHUNK", 1)
+    monkeypatch.setattr("aeflax.training.clock.CHUNK_SECONDS", 0.0)
 
 
 def without_speed(path):
@@ -63,12 +69,18 @@ def test_resume_reproduces_the_uninterrupted_run(variant, placement, tmp_path, s
 
 def test_records_stand_where_they_were_asked_for(tmp_path):
     seen = []
-    aeflax.train(settings("vae"), ARRAY, run_dir=tmp_path / "run", listeners=[seen.append])
+    aeflax.train(settings("vae"), ARRAY, run_dir=tmp_path / "run", callbacks=[seen.append])
     at = {kind: [r.step for r in seen if r.kind == kind] for kind in ("train", "evaluation", "checkpoint")}
-    assert at == {"train": [4, 8, 11], "evaluation": [6], "checkpoint": [8, 11]}
+    assert at == {"train": [4, 8, 11], "evaluation": [6, 11], "checkpoint": [8, 11]}
     assert seen[0].kind == "start"
     records = read_metrics(tmp_path / "run")
-    assert [(r["step"], r["split"]) for r in records] == [(4, "train"), (6, "test"), (8, "train"), (11, "train")]
+    assert [(r["step"], r["split"]) for r in records] == [
+        (4, "train"),
+        (6, "test"),
+        (8, "train"),
+        (11, "train"),
+        (11, "test"),
+    ]
     for record in records:
         assert record["epoch"] == record["step"] / 3
         name = "loss" if record["split"] == "train" else "elbo"
@@ -92,7 +104,7 @@ def test_the_directory_a_listener_and_the_placement_of_data_change_no_bit(tmp_pa
         aeflax.train(replace(settings("denoising"), data=Data(batch_size=BATCH, resident=False)), ARRAY).summary[
             "state_sha256"
         ],
-        aeflax.train(settings("denoising"), ARRAY, listeners=[lambda record: None]).summary["state_sha256"],
+        aeflax.train(settings("denoising"), ARRAY, callbacks=[lambda record: None]).summary["state_sha256"],
     }
     assert len(digests) == 1
     other = aeflax.train(settings("denoising", seed=4), ARRAY).summary["state_sha256"]
@@ -102,7 +114,7 @@ def test_the_directory_a_listener_and_the_placement_of_data_change_no_bit(tmp_pa
 def test_a_finished_run_is_returned_as_it_is(tmp_path):
     first = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
     seen = []
-    again = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, listeners=[seen.append])
+    again = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, callbacks=[seen.append])
     assert again.summary == first.summary
     assert seen == []
 
@@ -146,8 +158,9 @@ def test_resuming_on_other_data_is_refused(tmp_path):
     changed[0, 0, 0, 0] ^= 1
     with pytest.raises(ConfigError, match="train: the data differ"):
         aeflax.train(settings("vanilla"), changed, run_dir=tmp_path / "run", resume=True)
+    loaded = aeflax.load(tmp_path / "run", changed)
     with pytest.raises(DataError, match="has changed"):
-        aeflax.load(tmp_path / "run", changed)
+        loaded.evaluate()
 
 
 def test_a_schedule_that_depends_on_the_length_may_not_be_lengthened(tmp_path):
@@ -263,7 +276,7 @@ def test_load_gives_the_same_run(tmp_path):
 def test_validation_examples_are_never_trained_on_and_take_tests_place_during_training(tmp_path):
     seen = []
     held = replace(settings("vanilla"), data=Data(batch_size=BATCH, validation=12))
-    run = aeflax.train(held, ARRAY, run_dir=tmp_path / "run", listeners=[seen.append])
+    run = aeflax.train(held, ARRAY, run_dir=tmp_path / "run", callbacks=[seen.append])
     assert {r.split for r in seen if r.kind == "evaluation"} == {"validation"}
     assert set(run.summary) >= {"train", "validation", "test"}
     poisoned = ARRAY.copy()
@@ -303,8 +316,10 @@ def test_bad_data_costs_nothing_of_the_run_that_was_to_be_overwritten(tmp_path):
 
 def test_a_run_on_an_array_says_that_the_array_is_needed_again(tmp_path):
     aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
-    with pytest.raises(ConfigError, match="pass them again with data="):
-        aeflax.load(tmp_path / "run")
+    loaded = aeflax.load(tmp_path / "run")
+    assert loaded.encode(ARRAY).shape == (55, 4)  # needs no data of the run
+    with pytest.raises(DataError, match="was trained on an array from Python; pass it"):
+        loaded.evaluate()
 
 
 def test_divergence_is_found_within_a_long_record():

@@ -24,6 +24,11 @@ class Scaling:
         scaled: np.ndarray = (rows.astype(np.float32) - self.shift) / self.divisor
         return scaled
 
+    def invert(self, rows: np.ndarray) -> np.ndarray:
+        """Rows [N, F] in the model's range -> stored units, float32."""
+        stored: np.ndarray = rows * self.divisor + self.shift
+        return stored
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -88,9 +88,16 @@ class Parts(NamedTuple):
     """Names of the reported terms."""
 
 
-def init_state(parts: Parts, root: jax.Array, hyper: Hyper) -> TrainState:
-    """The state before the first step; pure, to be jitted by the caller."""
-    params, model = parts.init(jax.random.fold_in(root, Stream.INIT))
+def init_state(parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTree, PyTree] | None = None) -> TrainState:
+    """The state before the first step; pure, to be jitted by the caller.
+
+    Args:
+      parts: the model and its optimizer.
+      root: the run's root key.
+      hyper: the traced numbers.
+      weights: (params, model state) to begin with; None draws them.
+    """
+    params, model = parts.init(jax.random.fold_in(root, Stream.INIT)) if weights is None else weights
     return TrainState(
         step=jnp.int32(0),
         params=params,

@@ -5,16 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.build import Built
 from aeflax.data.dataset import Dataset
 from aeflax.engine.keys import Keys, Split
-from aeflax.engine.placement import Placement
 from aeflax.evaluation.scores import PSNR_FLOOR, batches
+from aeflax.program import Program
 
 MAX_VALUES = 2**28  # of the training matrix, 1 GiB in float32; a larger one is thinned to every n-th example
 
 
-def pca(built: Built, dataset: Dataset, *, key: Any, placement: Placement) -> dict[str, Any]:
+def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     """PCA fitted on the training split and scored on test.
 
     Returns:
@@ -23,10 +22,10 @@ def pca(built: Built, dataset: Dataset, *, key: Any, placement: Placement) -> di
     """
     from sklearn.decomposition import PCA
 
-    train = _prepared(built, dataset, "train", key, placement)
-    test = _prepared(built, dataset, "test", key, placement)
-    features = math.prod(built.shape)
-    dim = min(built.model.latent_dim or features, features, len(train))
+    train = _prepared(program, dataset, "train")
+    test = _prepared(program, dataset, "test")
+    features = math.prod(program.built.shape)
+    dim = min(program.built.model.latent_dim or features, features, len(train))
     model = PCA(dim, random_state=0).fit(train)
     error = np.mean((model.inverse_transform(model.transform(test)) - test) ** 2, axis=1, dtype=np.float64)
     metrics = {"mse": float(error.mean())}
@@ -35,13 +34,13 @@ def pca(built: Built, dataset: Dataset, *, key: Any, placement: Placement) -> di
     return {"dim": dim, "compresses": dim < features, "test": metrics}
 
 
-def _prepared(built: Built, dataset: Dataset, split: str, key: Any, placement: Placement) -> np.ndarray:
+def _prepared(program: Program, dataset: Dataset, split: str) -> np.ndarray:
     """A split as the model is scored on it, flattened to [N, F] float32."""
     every = -(-dataset.split(split).values.size // MAX_VALUES) if split == "train" else 1
     found = []
-    for source, example in batches(dataset, split, placement, 4096):
-        keys = Keys.of_evaluation(key, Split[split.upper()], example)
-        targets = np.asarray(built.parts.prepare(source, keys))
+    for source, example in batches(dataset, split, program.placement, 4096):
+        keys = Keys.of_evaluation(program.key, Split[split.upper()], example)
+        targets = np.asarray(program.built.parts.prepare(source, keys))
         index = np.asarray(example)
         found.append(targets.reshape(len(targets), -1)[(index >= 0) & (index % every == 0)])
     return np.concatenate(found)

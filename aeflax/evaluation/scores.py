@@ -32,6 +32,7 @@ from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.objectives import gaussian_kl
+from aeflax.program import Program
 
 MAX_BATCH = 1024
 BATCH_VALUES = 2**20  # features of a batch of small examples, 4 MiB in float32
@@ -42,35 +43,22 @@ Scores = dict[str, jax.Array]
 Scorer = Callable[[TrainState, Source, jax.Array, np.int32, jax.Array, Hyper], tuple[Scores, Scores]]
 
 
-def evaluate(
-    built: Built,
-    state: TrainState,
-    dataset: Dataset,
-    split: str,
-    *,
-    hyper: Hyper,
-    key: jax.Array,
-    placement: Placement,
-    batch_size: int = 1,
-) -> dict[str, float]:
+def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) -> dict[str, float]:
     """Metrics of a state over one split, or over all of them.
 
     Args:
-      built: the model.
+      program: the model, its numbers and its devices, which share the batches.
       state: whose parameters (averaged ones where kept) are scored.
       dataset: holds the splits.
       split: train, validation, test or all.
-      hyper: the traced numbers, for corruption and likelihood.
-      key: the run's root key; evaluation derives a stream of its own.
-      placement: devices that share the batches.
-      batch_size: examples that a training step is known to hold; small examples go in larger batches.
 
     Raises:
       ConfigError: if there is no such split.
     """
-    scorer = _scorer(built, dataset.unit_range)
+    scorer = _scorer(program.built, dataset.unit_range)
+    placement, key, hyper = program.placement, program.key, program.hyper
     lean = state.replace(opt_state=None, params=state.inference_params, ema=None)
-    size = max(batch_size, min(MAX_BATCH, BATCH_VALUES // math.prod(built.shape)))
+    size = batch_examples(program)
     each: dict[str, list[np.ndarray]] = {}
     units: dict[str, np.ndarray] = {}
 
@@ -95,6 +83,12 @@ def evaluate(
     if "active" in units:
         metrics["dead_fraction"] = float(np.mean(units["active"] == 0))
     return metrics
+
+
+def batch_examples(program: Program) -> int:
+    """Examples in a batch without gradients: what a training step is known to hold, and more of small ones."""
+    fitting = min(MAX_BATCH, BATCH_VALUES // math.prod(program.built.shape))
+    return max(program.experiment.data.batch_size, fitting)
 
 
 def batches(dataset: Dataset, split: str, placement: Placement, batch_size: int) -> Iterator[tuple[Source, jax.Array]]:

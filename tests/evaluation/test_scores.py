@@ -23,10 +23,14 @@ def trained(variant, **model):
     return aeflax.train(replace(base, model=replace(base.model, **model)), ARRAY)
 
 
-def scores(run, split="test", **options):
-    trainer = run._trainer
-    options = {"hyper": trainer.hyper, "key": trainer.key, "placement": trainer.placement} | options
-    return evaluate(trainer.built, run.state, trainer.dataset, split, **options)
+def scores(run, split="test", *, batch_size=None, placement=None):
+    program = run._program
+    if batch_size is not None:
+        data = replace(program.experiment.data, batch_size=batch_size)
+        program = replace(program, experiment=replace(program.experiment, data=data))
+    if placement is not None:
+        program = replace(program, placement=placement)
+    return evaluate(program, run.state, run._dataset(), split)
 
 
 @pytest.mark.parametrize("variant", BY_VARIANT)
@@ -47,7 +51,7 @@ def test_bernoulli_metrics_equal_numpy():
     run = trained("vanilla")
     logits = (
         np.asarray(
-            run._trainer.built.parts.apply(
+            run._program.built.parts.apply(
                 run.state.params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False
             ).logits
         )
@@ -77,7 +81,7 @@ def test_elbo_is_a_sample_with_beta_one_whatever_was_trained():
     run = trained("free-bits")  # beta .5, warm-up, free bits
     found = run.evaluate("test")
     assert found["elbo"] == pytest.approx(-(found["reconstruction_nats"] + found["kl"]), rel=1e-6)
-    params, built = run.state.params, run._trainer.built
+    params, built = run.state.params, run._program.built
     latent = built.parts.apply(params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False).latent
     mean, log_var = np.asarray(latent.mean, np.float64), np.asarray(latent.log_var, np.float64)
     kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1).mean()
@@ -89,7 +93,7 @@ def test_sparse_metrics_count_units():
     run = trained("top-k")
     found = run.evaluate("test")
     code = np.asarray(
-        run._trainer.built.module.apply(
+        run._program.built.module.apply(
             {"params": run.state.params}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), method="encode"
         )
     )

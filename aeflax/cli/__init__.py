@@ -1,0 +1,107 @@
+"""The command line: parses, validates, calls. It holds no logic, and imports JAX only when a command runs.
+
+Results go to standard output, progress and messages to standard error.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Sequence
+
+from aeflax import __version__
+from aeflax.errors import AeflaxError, ConfigError
+from aeflax.presets import PRESETS
+from aeflax.schema import nearest
+
+HELP = """\
+usage: aeflax COMMAND [ARGUMENTS]
+
+Trains autoencoders with JAX, fast and reproducibly.
+
+commands:
+  train [PRESET | FILE.py]   train, evaluate and keep a run; without a name:
+                             vanilla on digits
+  evaluate RUN               metrics of a kept run over a split
+  report RUN                 draw a run's figures and report.html anew
+  encode RUN IN OUT          codes of the examples in a file
+  reconstruct RUN IN OUT     their reconstructions
+  sample RUN OUT             examples drawn from the prior of a vae
+
+presets:
+{presets}
+
+examples:
+  aeflax train
+  aeflax train vae --data.source mnist --train.epochs 20
+  aeflax train conv --model.corruption gaussian --model.corruption.sigma 0.3
+  aeflax train vanilla --run-dir runs/first --resume
+  aeflax evaluate runs/first --split train --json
+  aeflax encode runs/first images.npy codes.npz
+
+aeflax COMMAND --help lists all options of a command, and
+aeflax train PRESET --help a preset's own defaults.
+
+Exit codes: 0 done, 1 a bug of ours, 2 configuration, 3 diverged,
+4 checkpoint, 5 data, 6 run in use, 75 stopped by a signal, everything saved."""
+
+COMMANDS = {
+    "train": "aeflax.cli.train:main",
+    "evaluate": "aeflax.cli.use:evaluate",
+    "report": "aeflax.cli.use:report",
+    "encode": "aeflax.cli.use:encode",
+    "reconstruct": "aeflax.cli.use:reconstruct",
+    "sample": "aeflax.cli.use:sample",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a table has characters that not every terminal knows
+    try:
+        return _dispatch(arguments)
+    except AeflaxError as error:
+        print(f"aeflax: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except SystemExit as error:  # from the parser, which has printed why
+        return error.code if isinstance(error.code, int) else 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; nothing more to say
+        return 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if _out_of_memory(error):
+            print(f"aeflax: out of memory ({error}); lower data.batch_size", file=sys.stderr)  # noqa: T201
+            return 2
+        traceback.print_exc()
+        print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        module, _, function = COMMANDS[name].partition(":")
+        code: int = getattr(importlib.import_module(module), function)(arguments[1:])
+        return code
+    if name == "--version":
+        print(f"aeflax {__version__}")  # noqa: T201
+        return 0
+    if name in ("", "-h", "--help", "help"):
+        first = {key: (preset.__doc__ or "").splitlines()[0] for key, preset in PRESETS.items()}
+        lines = (textwrap.fill(f"  {key:<11}{line}", 78, subsequent_indent=" " * 13) for key, line in first.items())
+        presets = "\n".join(lines)
+        print(HELP.format(presets=presets), file=sys.stdout if name else sys.stderr)
+        return 0 if name else 2
+    hint = f"; did you mean aeflax train {name}?" if name in PRESETS else nearest(name, COMMANDS)
+    raise ConfigError(f"unknown command {name!r}{hint} (see aeflax --help)")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

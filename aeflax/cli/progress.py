@@ -1,0 +1,145 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere, and the final table."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aeflax.training.records import Record
+
+QUIET_SECONDS = 10.0  # without a terminal, a line at every evaluation and at least this often
+UNITS = {
+    "bce": "nats/feature",
+    "psnr": "dB",
+    "restored_bce": "nats/feature",
+    "restored_psnr": "dB",
+    "corrupted_psnr": "dB",
+    "kl": "nats",
+    "elbo": "nats",
+    "l0": "units",
+}
+HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a record has is shown live
+WIDE = 100  # columns of a terminal that has room for everything
+
+
+class Bar:
+    """A callback that draws a live progress bar on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        wide = console.width >= WIDE
+        self._progress = Progress(
+            *([TextColumn("epoch {task.fields[epoch]:.1f}")] if wide else []),
+            BarColumn(bar_width=None if wide else 10),
+            TextColumn("step {task.completed:,}/{task.total:,}"),
+            TextColumn("{task.fields[note]}"),
+            *([TimeElapsedColumn()] if wide else []),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=0, epoch=0.0, note="compiling")
+        self._notes = {"loss": "", "score": "", "speed": ""} if wide else {"loss": "", "score": ""}
+
+    def __call__(self, record: Record) -> None:
+        """Shows one record."""
+        if record.kind == "end":
+            self._progress.stop()
+            return
+        if record.kind == "train":
+            self._notes["loss"] = _loss(record)
+            if "speed" in self._notes:
+                self._notes["speed"] = _speed(record)
+        elif record.kind == "evaluation":
+            self._notes["score"] = _headline(record)
+        note = "  ".join(filter(None, self._notes.values())) or "compiling"
+        self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
+        if record.kind == "start":
+            self._progress.console.print(_opening(record), highlight=False)
+            self._progress.start()
+
+
+class Lines:
+    """A callback that prints a plain line at every evaluation, and where nothing was printed for long."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = time.monotonic()
+        self._train: Record | None = None
+
+    def __call__(self, record: Record) -> None:
+        """Prints one record, or keeps it for the next line."""
+        if record.kind == "start":
+            self._console.print(_opening(record), highlight=False)
+        elif record.kind == "train":
+            self._train = record
+            if time.monotonic() - self._last > QUIET_SECONDS:
+                self._print(record, "")
+        elif record.kind == "evaluation":
+            self._print(record, _headline(record))
+
+    def _print(self, record: Record, score: str) -> None:
+        train, self._train = self._train, None  # what was not printed since the last line, never an old value
+        news = () if train is None else (_loss(train), _speed(train))
+        head = f"step {record.step}/{record.steps}  epoch {record.epoch:.1f}"
+        self._console.print("  ".join(filter(None, (head, score, *news))), highlight=False, soft_wrap=True)
+        self._last = time.monotonic()
+
+
+def reporter(console: Console) -> Bar | Lines:
+    """The callback that suits the console."""
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+def _opening(record: Record) -> str:
+    where = "" if record.step == 0 else f"from step {record.step:,} "
+    return f"training on {record.devices}, {where}to step {record.steps:,}"
+
+
+def _loss(record: Record) -> str:
+    return f"train loss {record.metrics.get('loss', float('nan')):.5g} nats"
+
+
+def _speed(record: Record) -> str:
+    return f"{record.images_per_second:,.0f} images/s"
+
+
+def _headline(record: Record) -> str:
+    name = next((name for name in HEADLINE if name in record.metrics), None)
+    return "" if name is None else f"{record.split} {name} {record.metrics[name]:.5g}"
+
+
+def table(columns: Mapping[str, Mapping[str, float]], title: str, caption: str | None = None) -> Table:
+    """Metrics in rows, one column for each mapping; what a column lacks is a dash."""
+    drawn = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    drawn.add_column("metric", no_wrap=True)
+    for name in columns:
+        drawn.add_column(name, justify="right")
+    for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
+        cells = (f"{column[metric]:.5g}" if metric in column else "–" for column in columns.values())
+        drawn.add_row(f"{metric} [dim]{UNITS[metric]}[/dim]" if metric in UNITS else metric, *cells)
+    return drawn
+
+
+def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Table:
+    """The table that ends a training run: each split, and PCA at the same code size."""
+    columns = {name: summary[name] for name in ("train", "validation", "test") if name in summary}
+    pca, notes = summary["pca"], []
+    if pca["compresses"]:
+        columns |= {f"PCA({pca['dim']})": pca["test"]}
+    else:
+        notes.append(f"PCA({pca['dim']}) would keep every feature: no compression to compare with.")
+    if "elbo" in summary["test"]:
+        notes.append("With one posterior sample an example; reconstruct uses the posterior's mean.")
+    if summary.get("best", {}).get("step") is not None:
+        best = summary["best"]
+        notes.append(f"Best validation {best['monitor']} {best['value']:.5g} at step {best['step']:,} (--step best).")
+    stopped = ", stopped early" if summary.get("stopped_early") else ""
+    title = (
+        f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
+        f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s{stopped}"
+    )
+    return table(columns, title, "\n".join(notes) or None)

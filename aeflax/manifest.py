@@ -1,0 +1,100 @@
+"""What a run directory says of its experiment: enough to use the model anywhere, and to refuse another one's resume."""
+
+import math
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeflax.applications.inference import Inputs
+from aeflax.config import Experiment
+from aeflax.data.dataset import Dataset, Scaling
+from aeflax.errors import ConfigError, DataError
+from aeflax.run import MANIFEST
+from aeflax.schema import differences, from_dict, to_dict
+
+# What a resumed run may change: how long it trains, and where.
+FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
+PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def describe(
+    experiment: Experiment, resolved: Experiment, dataset: Dataset, preset: str, origin: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The manifest of a new run; `origin` says where its first weights came from, None where they were drawn."""
+    inputs = Inputs.of(dataset, resolved)
+    return {
+        "preset": preset,
+        "experiment": to_dict(experiment),
+        "resolved": to_dict(resolved),
+        "data": dataset.fingerprint(),
+        "inputs": {
+            "shape": list(dataset.shape),
+            "dtype": inputs.dtype.name,
+            "shift": inputs.scaling.shift.tolist(),
+            "divisor": inputs.scaling.divisor.tolist(),
+            "unit_range": inputs.unit_range,
+        },
+        "init_from": origin,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "random": {
+            "implementation": str(jax.random.key_impl(jax.random.key(0))),
+            "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
+        },
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int, ...], Inputs]:
+    """The shape of one example, and what the run was trained on."""
+    found = manifest["inputs"]
+    try:
+        shape = tuple(int(size) for size in found["shape"])
+        scaling = Scaling(*(np.asarray(found[name], np.float32) for name in ("shift", "divisor")))
+        known = {1, math.prod(shape)}
+        if {scaling.shift.size, scaling.divisor.size} - known:
+            raise ValueError("the scaling does not fit the shape")
+        fitted = resolved.data.scale != "none"
+        return shape, Inputs(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]), fitted)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
+
+
+def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Raises ConfigError with the list of what a resumed run may not change."""
+    old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
+    found = [change for change in differences(old, new) if not change.startswith(FREE)]
+    steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
+    if steps[1] < steps[0]:
+        found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")
+    if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
+        found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
+    found += [
+        f"{name}: the data differ" for name in stored["data"] if stored["data"][name] != manifest["data"].get(name)
+    ]
+    found += [
+        f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
+        for name in stored["random"]
+        if stored["random"][name] != manifest["random"][name]
+    ]
+    digests = [(part.get("init_from") or {}).get("state_sha256") for part in (stored, manifest)]
+    if digests[0] != digests[1]:
+        found.append("init_from: the first weights differ")
+    if found:
+        raise ConfigError(
+            "--resume finds another experiment than the one in the run directory: "
+            + "; ".join(found)
+            + "; repeat the first command, or start anew with --overwrite"
+        )
+
+
+def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
+    """Raises DataError where a run's data are not what it was trained on."""
+    found = dataset.fingerprint()
+    changed = [name for name, print_ in manifest["data"].items() if found.get(name) != print_]
+    if changed:
+        raise DataError(f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ")

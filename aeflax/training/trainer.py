@@ -1,0 +1,283 @@
+"""The host loop: run the compiled epoch in chunks, record, evaluate, save. It computes nothing itself.
+
+While it trains, the device does not wait for the host: a chunk is dispatched before the metrics of the one before it
+are read. It waits for evaluations and for a save to be copied.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeflax.checkpoint import Checkpoints
+from aeflax.config import Experiment
+from aeflax.data.dataset import Dataset
+from aeflax.data.order import permutation
+from aeflax.engine.epoch import Epoch
+from aeflax.engine.feed import Feed, fits
+from aeflax.engine.placement import Placement
+from aeflax.engine.state import PyTree, Source, TrainState
+from aeflax.engine.step import Sums, zero_sums
+from aeflax.errors import DivergedError, StoppedError
+from aeflax.evaluation.scores import evaluate
+from aeflax.program import Program
+from aeflax.training.clock import Clock, Pace
+from aeflax.training.monitor import Monitor
+from aeflax.training.records import Callback, Kind, Record
+
+PROFILED_STEPS = 8
+
+
+class Trainer:
+    """Trains one program on a data set.
+
+    Args:
+      program: the experiment, made ready.
+      dataset: whose training split is used, and whose validation split is monitored.
+      callbacks: called with every record, in order.
+      stop: asked between chunks; True ends the run with everything saved.
+      weights: (params, model state) to begin with; None draws them.
+      profile: where a trace of a few steps goes, None records none.
+
+    Attributes:
+      monitor: follows the validation split; None without one.
+      compile_seconds: spent compiling the loop.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        dataset: Dataset,
+        *,
+        callbacks: Sequence[Callback] = (),
+        stop: Callable[[], bool] = lambda: False,
+        weights: PyTree | None = None,
+        profile: Path | None = None,
+    ) -> None:
+        train = program.experiment.train
+        self.program, self.dataset = program, dataset
+        self.monitor = None
+        if dataset.validation is not None:
+            assert train.monitor is not None  # resolved
+            self.monitor = Monitor(train.monitor, train.patience)
+        self.compile_seconds = 0.0
+        self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
+        self._clock, self._pace = Clock(), Pace()
+        self._checkpoints: Checkpoints | None = None
+        self._feed: Feed
+        self._epoch: Epoch
+        self._total = train.steps or 0
+        self._steps_per_epoch = -(-len(dataset.train.values) // program.experiment.data.batch_size)
+        self._step = 0
+        self._state: TrainState
+        self._sums: Sums
+        self._streak: jax.Array  # non-finite updates in a row at the end of the chunk before
+        self._pending: tuple[int, Sums] | None = None  # a record whose metrics are not read yet
+        self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
+
+    @property
+    def seconds(self) -> float:
+        """Spent training, over all resumed parts of the run."""
+        return self._clock.seconds
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience with the validation split ended the run."""
+        return self.monitor is not None and self.monitor.exhausted and self._step < self._total
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of the state over a whole split."""
+        step, metrics = self._evaluated.get(split, (-1, {}))
+        if step != self._step:
+            metrics = evaluate(self.program, self._state, self.dataset, split)
+            self._evaluated[split] = self._step, metrics
+        return metrics
+
+    def fit(self, checkpoints: Checkpoints | None = None) -> TrainState:
+        """Trains to the last step, or until patience ends, and returns the final state.
+
+        Args:
+          checkpoints: where to save, and to go on from where they hold a checkpoint; None saves nothing.
+
+        Raises:
+          CheckpointError: if a checkpoint cannot be restored or saved.
+          ConfigError: if the batch does not divide over the devices.
+          DivergedError: when a chunk ends with `train.max_nonfinite` skipped updates in a row; the last good state
+            is saved.
+          StoppedError: when `stop` said so; the state is saved.
+        """
+        self.program.require_shares()
+        self._checkpoints = checkpoints
+        self._begin()
+        train = self.program.experiment.train
+        while not self._ended():
+            if self._stop():
+                self._settle()
+                self._save_durably()
+                raise StoppedError(
+                    f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
+                )
+            self._advance()
+            if self._due(train.log_every):
+                self._pending = self._step, self._sums
+                self._sums = self._zeros()
+            improved = self._due(train.eval_every) and self._evaluate()
+            if improved or self._ended() or self._due(train.checkpoint_every):
+                self._settle()
+                self._save()
+                self._resume_clock()
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
+        return self._state
+
+    def close(self) -> None:
+        """Tells the callbacks that nothing more will come."""
+        self._tell("end")
+
+    def _begin(self) -> None:
+        """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
+        placement = self.program.placement
+        self._feed = _feed(self.program.experiment, self.dataset, placement)
+        self._epoch = placement.compile(self.program.built.parts, streamed=self._feed.streamed)
+        self._sums = self._zeros()
+        if self._checkpoints is not None and self._checkpoints.latest is not None:
+            self._state, progress = self._checkpoints.restore(self.program.template(), placement.sharding())
+            self._clock.seconds, self._clock.record_seconds = progress["seconds"], progress["record_seconds"]
+            self._sums = placement.replicate({name: np.float32(progress["sums"][name]) for name in self._sums})
+            if self.monitor is not None:
+                self.monitor.restore(progress["monitor"])
+        else:
+            self._state = self.program.initial_state(self._weights)
+        self._step = int(self._state.step)
+        self._tell("start", devices=str(placement))
+        if self._step < self._total:
+            started = time.perf_counter()
+            self._run(limit=0)
+            jax.block_until_ready(self._state)
+            self.compile_seconds = time.perf_counter() - started
+        self._resume_clock()
+
+    def _run(self, limit: int) -> int:
+        """Dispatches at most `limit` steps; returns how many."""
+        chunk = self._feed.chunk(self._step, limit)
+        self._state, self._sums = self._epoch(
+            self._state,
+            self._sums,
+            chunk.source,
+            chunk.order,
+            chunk.first,
+            chunk.steps,
+            self.program.key,
+            self.program.hyper,
+        )
+        self._streak = self._state.skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
+        return chunk.steps
+
+    def _advance(self) -> None:
+        """Dispatches the next chunk, then waits for the one before it and settles what it completed."""
+        train, before = self.program.experiment.train, self._streak
+        intervals = (train.log_every, train.eval_every, train.checkpoint_every)
+        boundary = min(self._total, *(self._step - self._step % n + n for n in intervals if n))
+        if self._profile is not None:
+            count = self._profiled(min(PROFILED_STEPS, boundary - self._step))
+        else:
+            count = self._run(min(self._pace.steps, boundary - self._step))
+        self._step += count
+        streak = int(before)
+        self._pace.dispatched(count)
+        if self._pending is not None:
+            self._settle()
+        self._require_finite(streak)
+        self._tell("chunk")
+
+    def _profiled(self, limit: int) -> int:
+        """Runs the first chunk under the profiler."""
+        directory, self._profile = self._profile, None
+        with jax.profiler.trace(str(directory)):
+            count = self._run(limit)
+            jax.block_until_ready(self._state)
+        return count
+
+    def _evaluate(self) -> bool:
+        """Evaluates the monitored split; says whether this state is the best so far."""
+        self._settle()
+        split = "test" if self.monitor is None else "validation"
+        metrics = self.evaluate(split)
+        self._tell("evaluation", split=split, metrics=metrics)
+        self._resume_clock()
+        return self.monitor is not None and self.monitor.observe(self._step, metrics)
+
+    def _settle(self) -> None:
+        """Waits for the chunks up to the pending record and reports it; without one, for all that was dispatched."""
+        if self._pending is None:
+            jax.block_until_ready(self._state)
+            self._clock.lap()
+            return
+        (step, sums), self._pending = self._pending, None
+        weighted = jax.device_get(sums)
+        self._clock.lap()
+        examples = float(weighted.pop("weight"))
+        metrics = {name: float(total) / examples for name, total in weighted.items()} if examples else {}
+        speed = examples / self._clock.record()
+        self._tell("train", step=step, split="train", metrics=metrics, images_per_second=speed)
+
+    def _require_finite(self, streak: int) -> None:
+        experiment = self.program.experiment
+        if streak < experiment.train.max_nonfinite:
+            return
+        self._save_durably()
+        raise DivergedError(
+            f"training diverged: {streak} updates in a row before step {self._step} had a non-finite loss or gradient "
+            f"and were skipped; lower optimizer.learning_rate={experiment.optimizer.learning_rate:g}, "
+            "set optimizer.clip_norm or add optimizer.warmup_steps"
+        )
+
+    def _resume_clock(self) -> None:
+        """Leaves out what was not training: compiling, evaluating and saving."""
+        self._clock.start()
+        self._pace.reset()
+
+    def _save(self) -> None:
+        step = int(self._state.step)
+        if self._checkpoints is None or self._checkpoints.latest == step:
+            return
+        progress: dict[str, Any] = {
+            "seconds": self._clock.seconds,
+            "record_seconds": self._clock.record_seconds,
+            "sums": {name: float(value) for name, value in jax.device_get(self._sums).items()},
+            "monitor": None if self.monitor is None else self.monitor.progress(),
+        }
+        self._checkpoints.save(self._state, progress, best=None if self.monitor is None else self.monitor.step)
+        self._tell("checkpoint", step=step)
+
+    def _save_durably(self) -> None:
+        self._save()
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
+
+    def _ended(self) -> bool:
+        return self._step >= self._total or self.stopped_early
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and (self._step % every == 0 or self._step == self._total)
+
+    def _zeros(self) -> Sums:
+        return self.program.placement.replicate(zero_sums(self.program.built.parts))  # type: ignore[no-any-return]
+
+    def _tell(self, kind: Kind, *, step: int | None = None, **details: Any) -> None:
+        at = self._step if step is None else step
+        record = Record(kind, at, self._total, at / self._steps_per_epoch, **details)
+        for callback in self._callbacks:
+            callback(record)
+
+
+def _feed(experiment: Experiment, dataset: Dataset, placement: Placement) -> Feed:
+    values, settings = dataset.train.values, experiment.data
+    resident = fits(values.nbytes, placement.devices[0]) if settings.resident is None else settings.resident
+    stored = Source(values.reshape(len(values), -1), dataset.scaling.shift, dataset.scaling.divisor)  # type: ignore[arg-type]
+    order = functools.partial(permutation, experiment.train.seed, examples=len(values))
+    return Feed(stored, settings.batch_size, order, placement, resident=resident)
