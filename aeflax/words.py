@@ -1,0 +1,74 @@
+"""An experiment in words: the arguments of `aeflax train` that give exactly this one.
+
+Needs the standard library alone.
+"""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+from aeflax import config
+from aeflax.errors import ConfigError
+from aeflax.presets import PRESETS
+from aeflax.schema import Part, hints
+from aeflax.validation import ARRAY
+
+
+def arguments(experiment: config.Experiment, preset: str) -> list[str]:
+    """The words after `aeflax train` that give this experiment: a preset, then the fields that differ from it.
+
+    Args:
+      experiment: as it was asked for, or resolved.
+      preset: what the words start from; `vanilla` where no preset has that name.
+
+    Raises:
+      ConfigError: for an experiment that no words give, one with examples or a part of the user's own.
+
+    Example:
+      >>> arguments(aeflax.presets.vae(latent_dim=16), "vae")
+      ['vae', '--model.latent-dim', '16']
+    """
+    if experiment.data.source == ARRAY:
+        raise ConfigError("no command gives examples that were passed from Python; train it from Python again")
+    start = preset if preset in PRESETS else "vanilla"
+    return [start, *_changes("", PRESETS[start](), experiment)]
+
+
+def command(experiment: config.Experiment, preset: str) -> str:
+    """The whole line for a POSIX shell, `aeflax train ...`; arguments and errors as `arguments` has them."""
+    return shlex.join(["aeflax", "train", *arguments(experiment, preset)])
+
+
+def _changes(prefix: str, old: Any, new: Any) -> Iterator[str]:
+    """Words that turn one configuration into another of the same class."""
+    for name in hints(type(new)):
+        path, was, now = f"{prefix}{name}", getattr(old, name), getattr(new, name)
+        option = "--" + path.replace("_", "-")
+        if is_dataclass(now) and not isinstance(now, type):
+            if type(now) is not type(was):
+                yield from (option, _choice(path, now))
+                was = type(now)()
+            yield from _changes(f"{path}.", was, now)
+        elif is_dataclass(was):
+            yield from (option, "none")
+        elif now != was:
+            yield option
+            yield from map(_word, now if isinstance(now, tuple) else (now,))
+
+
+def _choice(path: str, part: Any) -> str:
+    """What is said to fill a slot with a part of this kind, or to switch an optional part on."""
+    if not isinstance(part, Part):
+        return "on"
+    if type(part).__module__ != config.__name__:
+        raise ConfigError(
+            f"{path} is of the kind {part.kind!r}, which is not aeflax's own; "
+            "train it with the experiment file that defines it"
+        )
+    return part.kind
+
+
+def _word(value: Any) -> str:
+    """One value as the parser reads it back; the shortest digits that give the same float."""
+    return repr(float(value)) if isinstance(value, float) else str(value)
