@@ -11,7 +11,9 @@ import numpy as np
 
 from aeflax.applications.inference import Inference, Inputs
 from aeflax.config import Experiment
+from aeflax.data.checks import prepared, require_examples
 from aeflax.data.dataset import Dataset
+from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError
 from aeflax.evaluation.baseline import pca
@@ -90,7 +92,7 @@ class Run:
         Raises:
           DataError: for values of another shape or range than the run was trained on.
         """
-        return _joined(self._inference.encode([_array(examples)]), (0, self.experiment.model.latent_dim or 0))
+        return _joined(self.inference.encode([_array(examples)]), (0, self.experiment.model.latent_dim or 0))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -98,7 +100,7 @@ class Run:
         Raises:
           DataError: for codes of another size.
         """
-        return self._inference.decode(codes)
+        return self.inference.decode(codes)
 
     def reconstruct(self, examples: np.ndarray) -> np.ndarray:
         """Examples [N, ...] -> their reconstructions, float32 in the same shape and units.
@@ -107,7 +109,7 @@ class Run:
           DataError: as `encode`.
         """
         values = _array(examples)
-        return _joined(self._inference.reconstruct([values]), values.shape)
+        return _joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
@@ -115,7 +117,7 @@ class Run:
         Raises:
           ConfigError: where the code has no prior: it needs a posterior, as the preset `vae` has.
         """
-        return self._inference.sample(count, seed=seed)
+        return self.inference.sample(count, seed=seed)
 
     def score(self, examples: np.ndarray) -> np.ndarray:
         """Examples [N, ...] -> anomaly scores [N] float32, higher is odder: the squared error per feature.
@@ -123,7 +125,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        return _joined(self._inference.score([_array(examples)]), (0,))
+        return _joined(self.inference.score([_array(examples)]), (0,))
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`.
@@ -133,6 +135,15 @@ class Run:
           DataError: if the run's data cannot be read or has changed.
         """
         return evaluate(self._program, self.state, self._dataset(), split)
+
+    def split(self, name: str) -> Examples:
+        """The examples and labels of a split of the run's data, as stored.
+
+        Raises:
+          ConfigError: if there is no such split.
+          DataError: if the run's data cannot be read or has changed.
+        """
+        return self._dataset().split(name)
 
     def pca(self) -> dict[str, Any]:
         """PCA at the same code size: `dim`, `compresses` and its `test` metrics.
@@ -173,7 +184,8 @@ class Run:
         return page.fragment(self._material)
 
     @functools.cached_property
-    def _inference(self) -> Inference:
+    def inference(self) -> Inference:
+        """The same functions for data of any size, batch by batch."""
         return Inference(self._program, self.state, self._inputs)
 
     @property
@@ -184,7 +196,7 @@ class Run:
         except ConfigError as error:
             words = str(error)
         return gather(
-            self._inference,
+            self.inference,
             self._kept(),
             name=manifest["preset"] if self.path is None else self.path.name,
             summary=self.summary or {"step": self.step},
@@ -195,7 +207,11 @@ class Run:
 
 
 def _array(examples: np.ndarray) -> np.ndarray:
-    return np.asarray(examples)
+    values = np.asarray(examples)
+    if not len(values.shape) or len(values):  # none at all is no mistake here
+        require_examples(values, "the array")
+        return prepared(values, "the array") if values.dtype != np.uint8 else values
+    return values
 
 
 def _joined(batches: Any, empty: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,7 @@ mean, except to `sample`, which draws from the prior.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,12 @@ class Inference:
         self.weights = {"params": state.inference_params, "model": state.model}
         self._functions = _functions(program.built)
 
+    @property
+    def size(self) -> int:
+        """Examples in a batch, the one size that is compiled."""
+        size = batch_examples(self.program)
+        return size + -size % self.program.placement.shards
+
     def encode(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> codes [B, K] float32, batch by batch."""
         return (code for (code,) in self._over("encode", batches))
@@ -102,7 +109,7 @@ class Inference:
             raise DataError(f"codes have the shape {list(codes.shape)}; this model decodes [N, {width}]")
         if not len(codes):
             return np.empty((0, *self.program.built.shape), np.float32)
-        return np.concatenate([np.asarray(self._run("decode", piece)[0]) for piece in _resized([codes], self._size)])
+        return np.concatenate([np.asarray(self._run("decode", piece)[0]) for piece in _resized([codes], self.size)])
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Expected examples [count, ...] at codes drawn from the prior, in the units of the run's data.
@@ -126,13 +133,13 @@ class Inference:
 
     def restore(self, images: np.ndarray) -> np.ndarray:
         """Images [N, ...] in the model's range -> their reconstructions, in it too."""
-        pieces = _resized([images], self._size)
+        pieces = _resized([images], self.size)
         return np.concatenate([np.asarray(self._run("reconstruct", piece)[0]) for piece in pieces])
 
     def dictionary(self, codes: np.ndarray) -> np.ndarray:
         """What each code [N, K] adds to the decoder's output (logits, or the Gaussian's mean) of the zero code."""
         zero = np.zeros((1, codes.shape[1]), np.float32)
-        pieces = _resized([zero, codes], self._size)
+        pieces = _resized([zero, codes], self.size)
         nothing, *found = [np.asarray(self._run("logits", piece)[0]) for piece in pieces]
         added: np.ndarray = np.concatenate(found) - nothing
         return added
@@ -151,9 +158,8 @@ class Inference:
           DataError: where they have another shape or lie outside the range that the model was trained on.
         """
         shape, inputs = self.program.built.shape, self.inputs
-        if values.ndim == len(shape) and shape[-1] == 1:
-            values = values[..., None]
-        if values.shape[1:] != shape:
+        flat = (math.prod(shape),)
+        if values.shape[1:] not in (shape, flat, shape[:-1] if shape[-1] == 1 else shape):
             raise DataError(
                 f"examples have the shape {list(values.shape[1:])}; this model was trained on {list(shape)}"
             )
@@ -170,11 +176,6 @@ class Inference:
     def _code_size(self) -> int:
         return self.program.built.model.latent_dim or 0
 
-    @property
-    def _size(self) -> int:
-        size = batch_examples(self.program)
-        return size + -size % self.program.placement.shards
-
     def _over(self, name: str, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
         return (outputs for _, outputs in self._with_inputs(name, batches))
 
@@ -183,7 +184,7 @@ class Inference:
     ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
         """Runs a function over batches, each computed while the one before is fetched."""
         waiting = None
-        for values in _resized(batches, self._size):
+        for values in _resized(batches, self.size):
             result = values, self._run(name, self.scaled(values))
             if waiting is not None:
                 yield waiting[0], tuple(np.asarray(part) for part in waiting[1])
@@ -193,7 +194,7 @@ class Inference:
 
     def _run(self, name: str, images: np.ndarray) -> list[jax.Array]:
         """Runs one batch, padded to the one size that is compiled, and drops the padding."""
-        padded = np.zeros((self._size, *images.shape[1:]), np.float32)
+        padded = np.zeros((self.size, *images.shape[1:]), np.float32)
         padded[: len(images)] = images
         placed = self.program.placement.shard(padded)
         return [part[: len(images)] for part in self._functions[name](self.weights, placed)]

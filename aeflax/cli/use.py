@@ -1,14 +1,21 @@
 """The commands that use a kept run: evaluate, report, encode, reconstruct, sample."""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
+from aeflax.data import places
+from aeflax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aeflax.data.inputs import Inputs
+    from aeflax.trained import Run
 
 Step = Literal["latest", "best"] | int
 
@@ -31,11 +38,37 @@ class ReportCommand:
     step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformCommand:
+    """Arguments of `aeflax encode` and `aeflax reconstruct`."""
+
+    run: tyro.conf.Positional[Path]  # a run directory
+    # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
+    # a .npy, .npz or .csv file; .png for a picture of the first 100 images
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    split: Literal["train", "validation", "test", "all"] = (
+        "all"  # of the run's own source, or of one that brings splits
+    )
+    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCommand:
+    """Arguments of `aeflax sample`."""
+
+    run: tyro.conf.Positional[Path]  # a run directory
+    # a .npy, .npz or .csv file; .png for a picture of the first 100 images
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    count: int = 64  # how many
+    seed: int = 0  # the same seed draws the same codes, and more of them begin alike
+    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
+
+
 def evaluate(arguments: list[str]) -> int:
     """Prints the metrics of a run."""
-    command: EvaluateCommand = parse(
-        EvaluateCommand, arguments, "aeflax evaluate", "Metrics of a kept run over a whole split."
-    )
+    what = "Metrics of a kept run over a whole split."
+    command: EvaluateCommand = parse(EvaluateCommand, arguments, "aeflax evaluate", what)
     runs.read_manifest(command.run)
 
     from aeflax import api
@@ -59,4 +92,92 @@ def report(arguments: list[str]) -> int:
     from aeflax import api
 
     print(api.load(command.run, step=command.step).report())  # noqa: T201
+    return 0
+
+
+def encode(arguments: list[str]) -> int:
+    """Writes the codes of examples."""
+    what = "Writes the codes [N, K] of examples, the mean of a posterior, with their labels where IN has them."
+    command: TransformCommand = parse(TransformCommand, arguments, "aeflax encode", what)
+    if command.out.suffix.lower() == ".png":
+        raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz or .csv")
+    run, inputs = _open(command)
+
+    from aeflax.applications import transforms
+
+    return _write(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+
+
+def reconstruct(arguments: list[str]) -> int:
+    """Writes the reconstructions of examples."""
+    what = "Writes the reconstructions of examples, in the shape and the units of IN."
+    command: TransformCommand = parse(TransformCommand, arguments, "aeflax reconstruct", what)
+    run, inputs = _open(command)
+
+    from aeflax.applications import transforms
+
+    picture = command.out.suffix.lower() == ".png"
+    if picture:
+        places.require_suited(command.out, inputs.shape)
+    made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
+    return _write(command.out, made, len(inputs), "reconstructions")
+
+
+def sample(arguments: list[str]) -> int:
+    """Writes samples from the prior."""
+    what = "Writes examples decoded from the prior of a model with a posterior, in the units of the run's data."
+    command: SampleCommand = parse(SampleCommand, arguments, "aeflax sample", what)
+    if command.count < 1:
+        raise ConfigError(f"--count {command.count} is too few; draw at least one")
+    if not 0 <= command.seed < 2**32:
+        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
+    runs.read_manifest(command.run)
+    places.require_writable(command.out)
+
+    from aeflax import api
+    from aeflax.applications import transforms
+
+    run = api.load(command.run, step=command.step)
+    picture = command.out.suffix.lower() == ".png"
+    if picture:
+        places.require_suited(command.out, run.inference.program.built.shape)
+    made = transforms.samples(run.inference, command.count, seed=command.seed, picture=picture)
+    return _write(command.out, made, command.count, "samples")
+
+
+def _open(command: TransformCommand) -> tuple["Run", "Inputs"]:
+    """The run and the examples of IN; what is wrong with either is said before anything heavy is imported."""
+    runs.read_manifest(command.run)
+    places.require_readable(command.source)
+    places.require_writable(command.out, command.source)
+
+    from aeflax import api
+    from aeflax.data.inputs import Inputs, open_examples
+
+    run = api.load(command.run, step=command.step)
+    if command.split != "all" and command.source == run.experiment.data.source:
+        own = run.split(command.split)
+        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels)
+    if command.split == "validation":
+        raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
+    return run, open_examples(command.source, command.split)
+
+
+def _write(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
+    """Writes the batches under a progress bar, and says what was written."""
+    from rich.progress import Progress
+
+    from aeflax.data.writers import write
+
+    screen = console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+
+        def counted() -> Iterator[Mapping[str, Any]]:
+            for batch in batches:
+                yield batch
+                progress.advance(task, len(next(iter(batch.values()))))
+
+        count = write(path, counted())
+    screen.print(f"{count:,} {what} in {path}", highlight=False, soft_wrap=True)
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aeflax import config
+from aeflax.data.checks import prepared, require_examples
 from aeflax.data.sources import Examples, Raw, read
 from aeflax.errors import ConfigError, DataError
 
@@ -128,26 +129,8 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
 
 
 def _checked(examples: Examples, name: str) -> Examples:
-    values = examples.values
-    if values.dtype.kind not in "uifb":
-        raise DataError(f"{name} holds values of type {values.dtype}, not numbers; convert them first")
-    if values.ndim not in (2, 3, 4):
-        raise DataError(f"{name} has the shape {values.shape}; expected [N, D], [N, H, W] or [N, H, W, C]")
-    if 0 in values.shape:
-        raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")
-    if values.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # what overflows is found right below
-            values = values.astype(np.float32)
-        finite = np.isfinite(values)
-        if not finite.all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
-            raise DataError(
-                f"{name} holds {np.count_nonzero(~finite)} values that are NaN, infinite or beyond float32, "
-                f"the first at index {list(where)}; remove or impute them"
-            )
-    if values.ndim == 3:
-        values = values[..., None]
-    return replace(examples, values=values)
+    require_examples(examples.values, name)
+    return replace(examples, values=prepared(examples.values, name))
 
 
 def _take(examples: Examples, index: Any) -> Examples:

@@ -1,0 +1,56 @@
+"""What the commands that read IN and write OUT compute: batches of named arrays, in order, of any number."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from aeflax.applications.inference import Inference
+from aeflax.data.inputs import Inputs, batches
+from aeflax.errors import ConfigError
+
+Arrays = dict[str, np.ndarray]
+
+
+def codes(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
+    """`code` [B, K] of every example, with its `label` where there are labels."""
+    return _labelled("code", inference.encode(_values(inference, inputs)), inputs.labels)
+
+
+def reconstructions(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
+    """`reconstruction` [B, ...] of every example in its own units, with its `label` where there are labels."""
+    return _labelled("reconstruction", inference.reconstruct(_values(inference, inputs)), inputs.labels)
+
+
+def pictures(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
+    """Reconstructions [B, H, W, C] in [0, 1], to be seen."""
+    require_pictures(inference)
+    scaled = (inference.scaled(values) for values in _values(inference, inputs))
+    return ({"reconstruction": np.clip(inference.restore(images), 0.0, 1.0)} for images in scaled)
+
+
+def samples(inference: Inference, count: int, *, seed: int, picture: bool) -> Iterator[Arrays]:
+    """`sample` [B, ...] from the prior: in the units of the run's data, or in [0, 1] to be seen."""
+    if picture:
+        require_pictures(inference)
+    drawn = inference.prior(count, seed=seed)
+    for start in range(0, count, inference.size):
+        part = drawn[start : start + inference.size]
+        yield {"sample": np.clip(inference.scaled_decode(part), 0.0, 1.0) if picture else inference.decode(part)}
+
+
+def require_pictures(inference: Inference) -> None:
+    """Raises ConfigError where the model's data have no range that a picture shows."""
+    if not inference.inputs.unit_range:
+        raise ConfigError("a picture needs data in [0, 1], and this run's are not; write .npy, .npz or .csv")
+
+
+def _values(inference: Inference, inputs: Inputs) -> Iterator[np.ndarray]:
+    return (examples.values for examples in batches(inputs, inference.size))
+
+
+def _labelled(name: str, parts: Iterable[np.ndarray], labels: np.ndarray | None) -> Iterator[Arrays]:
+    start = 0
+    for part in parts:
+        stop = start + len(part)
+        yield {name: part} if labels is None else {name: part, "label": labels[start:stop]}
+        start = stop

@@ -1,0 +1,36 @@
+"""What examples must be, whether they come whole or in batches. DataError says what they are instead."""
+
+import numpy as np
+
+from aeflax.errors import DataError
+
+
+def require_examples(values: np.ndarray, name: str) -> None:
+    """Refuses what type and shape rule out, reading no values: examples are numbers of rank 2 to 4, one at least."""
+    if values.dtype.kind not in "uifb":
+        raise DataError(f"{name} holds values of type {values.dtype}, not numbers; convert them first")
+    if values.ndim not in (2, 3, 4):
+        raise DataError(f"{name} has the shape {values.shape}; expected [N, D], [N, H, W] or [N, H, W, C]")
+    if 0 in values.shape:
+        raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")
+
+
+def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+    """Examples [N, D], [N, H, W] or [N, H, W, C] -> [N, D] or [N, H, W, C], uint8 as stored, else finite float32.
+
+    Args:
+      values: what `require_examples` lets pass, or a slice of it.
+      name: what an error calls them.
+      first: index of the first of them in the whole, for the error.
+    """
+    if values.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # what overflows is found right below
+            values = values.astype(np.float32)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row, *place = (int(i) for i in np.argwhere(~finite)[0])
+            raise DataError(
+                f"{name} holds {np.count_nonzero(~finite)} values that are NaN, infinite or beyond float32, "
+                f"the first at index {[first + row, *place]}; remove or impute them"
+            )
+    return values[..., None] if values.ndim == 3 else values

@@ -1,0 +1,147 @@
+"""Examples of any file or source, read in batches; a memory-mapped file is never held whole."""
+
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from aeflax.data import files
+from aeflax.data.checks import prepared, require_examples
+from aeflax.data.places import is_source, require_readable, split_array
+from aeflax.data.sources import Examples, read
+from aeflax.errors import ConfigError, DataError
+
+Split = Literal["train", "test", "all"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Examples to be put through a model.
+
+    Attributes:
+      name: what errors call them.
+      values: [N, D], [N, H, W] or [N, H, W, C] as stored, memory-mapped where they come from an NPY file.
+      labels: [N], None where there are none.
+    """
+
+    name: str
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example in a batch, (H, W, C) or (D,)."""
+        shape = self.values.shape[1:]
+        return (*shape, 1) if len(shape) == 2 else shape
+
+
+def open_examples(place: str, split: Split = "all") -> Inputs:
+    """Opens the examples that a word of the command line names.
+
+    Args:
+      place: a path to an NPY, NPZ (FILE.npz#ARRAY where it holds several), CSV or IDX file, the last two also
+        gzipped; or a source as `data.source` takes it.
+      split: of a source that brings its own; `all` joins them.
+
+    Raises:
+      ConfigError: for a split that the source does not bring.
+      DataError: for examples that cannot be read, or that their type and shape rule out.
+    """
+    require_readable(place)
+    found = _of_source(place, split) if is_source(place) else _of_file(place, split)
+    require_examples(found.values, place)
+    return Inputs(place, found.values, found.labels)
+
+
+def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
+    """The examples in order, `size` at a time (the last may be fewer), each read when it is asked for.
+
+    Values are [B, D] or [B, H, W, C], uint8 as stored, else float32.
+
+    Raises:
+      DataError: at the first batch with a value that is not finite.
+    """
+    if size < 1:
+        raise ValueError(f"size={size}: a batch holds at least one example")
+    for first in range(0, len(inputs), size):
+        rows = slice(first, first + size)
+        values = np.asarray(inputs.values[rows])
+        of = "" if size >= len(inputs) else f" (examples {first} to {first + len(values) - 1})"
+        yield Examples(
+            prepared(values, inputs.name + of, first), None if inputs.labels is None else inputs.labels[rows]
+        )
+
+
+def _of_source(source: str, split: Split) -> Examples:
+    raw = read(source)
+    if raw.test is None:
+        _require_all(source, split)
+        return raw.train
+    if split != "all":
+        return raw.train if split == "train" else raw.test
+    train, test = raw.train, raw.test
+    if train.values.shape[1:] != test.values.shape[1:]:
+        raise DataError(
+            f"{source}: training examples have the shape {train.values.shape[1:]}, test examples "
+            f"{test.values.shape[1:]}; they must agree to be joined"
+        )
+    labels = None if train.labels is None or test.labels is None else np.concatenate([train.labels, test.labels])
+    return Examples(np.concatenate([train.values, test.values]), labels)
+
+
+def _of_file(place: str, split: Split) -> Examples:
+    _require_all(place, split)
+    path, array = split_array(place)
+    match _kind(path):
+        case "npy":
+            return Examples(files.npy(path))
+        case "npz":
+            return Examples(files.npz(path, array or None))
+        case "csv":
+            return Examples(*files.csv(path))
+        case _:
+            return Examples(files.idx(path))
+
+
+def _require_all(place: str, split: Split) -> None:
+    if split != "all":
+        raise ConfigError(f"{place} brings no split {split!r} of its own; take --split all")
+
+
+def _kind(path: Path) -> str:
+    """The format of a file by its suffix, else by its first bytes: npy, npz, csv or idx."""
+    name = path.name.lower().removesuffix(".gz")
+    kinds = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".idx": "idx", "-ubyte": "idx"}
+    for ending, kind in kinds.items():
+        if name.endswith(ending):
+            return kind
+    start = _start(path)
+    if start == b"\x93NUM":
+        return "npy"
+    if start == b"PK\x03\x04":
+        return "npz"
+    if start[:2] == b"\0\0" and start[2:3] and start[2] in files.IDX_DTYPES:
+        return "idx"
+    raise DataError(f"{path} is of no kind that is read; give it as .npy, .npz, .csv or IDX")
+
+
+def _start(path: Path) -> bytes:
+    """The first four bytes, of the content where it is gzipped."""
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return (stack.enter_context(gzip.open(file)) if packed else file).read(4)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error

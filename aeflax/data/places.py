@@ -1,0 +1,103 @@
+"""The words IN and OUT of a command: what they name and whether it will do, told before anything heavy is loaded.
+
+IN is a file (.npy, .npz or .npz#ARRAY, .csv, IDX) or a source as `data.source` takes it; OUT is a file.
+Needs the standard library alone.
+"""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from aeflax.errors import ConfigError, DataError
+from aeflax.schema import nearest
+from aeflax.validation import ARRAY, NAMED, source_fault
+
+SUFFIXES = (".npy", ".npz", ".csv", ".png")  # of files that are written
+
+
+def is_source(place: str) -> bool:
+    """Whether IN is a source as `data.source` takes it, rather than a path."""
+    return place != ARRAY and source_fault(place) is None
+
+
+def split_array(place: str) -> tuple[Path, str | None]:
+    """FILE.npz#ARRAY -> (FILE.npz, ARRAY); another path, or one that exists as it stands -> (path, None)."""
+    match = re.fullmatch(r"(.+\.npz)#(.*)", place, re.IGNORECASE)
+    if match is None or os.path.lexists(place):
+        return Path(place), None
+    return Path(match[1]), match[2]
+
+
+def source_file(place: str) -> Path | None:
+    """The one file that IN names, None where it names another kind of source."""
+    if not is_source(place):
+        return split_array(place)[0]
+    kind, _, file = place.partition(":")
+    if kind == "npz":
+        file = file.partition("#")[0]
+    return Path(file) if kind in ("npy", "npz", "csv") else None
+
+
+def require_readable(place: str) -> None:
+    """Refuses an IN that is neither a file nor a source. Raises DataError."""
+    path = source_file(place)
+    if path is None:
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        mend = "check the path"
+        if not is_source(place):
+            mend += f", or name a source ({', '.join(NAMED)}, npy:FILE, ...){nearest(place, NAMED)}"
+        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; {mend}") from error
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path} is a folder; name a file in it, or idx:{path} for the IDX files in it")
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path} is no ordinary file; store the examples in one")
+
+
+def require_writable(path: Path, place: str | None = None) -> None:
+    """Refuses an OUT that cannot be written, or that is the file IN names; touches nothing.
+
+    Args:
+      path: OUT.
+      place: IN, where there is one.
+
+    Raises:
+      ConfigError: for an unknown suffix, a missing folder, no permission, no ordinary file, or the file of IN.
+    """
+    ending = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
+    if path.suffix.lower() not in SUFFIXES:
+        known = f"the suffix {path.suffix}, which is not written" if path.suffix else "no suffix"
+        raise ConfigError(f"{path} has {known}; end it in {ending}")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file in it, such as {path / 'codes.npy'}")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no ordinary file; choose another name")
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigError(f"cannot write {path}: {folder} is no folder; create it first: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {path}: no permission in {folder}; choose another place")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ConfigError(f"cannot write {path}: no permission to replace it; choose another place")
+    read = None if place is None else source_file(place)
+    if read is not None and read.exists() and path.exists() and path.samefile(read):
+        raise ConfigError(f"{path} is the file that is read, too; write to another one")
+
+
+def require_suited(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses an OUT that cannot hold arrays of examples of this shape, (H, W, C), (H, W) or (D,).
+
+    Raises:
+      ConfigError: for a picture of anything but images of one or three channels.
+    """
+    if path.suffix.lower() != ".png":
+        return
+    mend = f"end it in {', '.join(SUFFIXES[:-2])} or {SUFFIXES[-2]}"
+    if len(shape) not in (2, 3):
+        what = f"vectors of {shape[0]} values" if len(shape) == 1 else f"of the shape {shape}"
+        raise ConfigError(f"{path} shows images, and these are {what}; {mend}")
+    if len(shape) == 3 and shape[2] not in (1, 3):
+        raise ConfigError(f"{path} shows images of 1 or 3 channels, and these have {shape[2]}; {mend}")
