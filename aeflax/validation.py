@@ -24,7 +24,7 @@ PLACED = ("idx", "npy", "npz", "csv", "tfds", "synthetic")  # sources that are K
 def validate(experiment: Experiment) -> Experiment:
     """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
     if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets")
+        raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets, such as presets.vae()")
     found = problems(experiment)
     with suppress(*(AttributeError, TypeError) if found else ()):  # a value of a wrong type, which is reported
         found += _contradictions(experiment)
@@ -103,6 +103,9 @@ def source_fault(source: str) -> str | None:
     kind, _, place = source.partition(":")
     if source in (*NAMED, ARRAY) or (kind in PLACED and place):
         return None
+    suffix = source.partition("#")[0].lower().rpartition(".")[2]
+    if suffix in ("npy", "npz", "csv"):
+        return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, NAMED + PLACED)}"
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
     from aeflax.trained import Run
 
+RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+OutPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+Split = Literal["train", "validation", "test", "all"]
 Step = Literal["latest", "best"] | int
 
 
@@ -24,45 +27,56 @@ Step = Literal["latest", "best"] | int
 class EvaluateCommand:
     """Arguments of `aeflax evaluate`."""
 
-    run: tyro.conf.Positional[Path]  # a run directory
-    split: Literal["train", "validation", "test", "all"] = "test"  # which examples
-    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
-    json: bool = False  # print one JSON object; the table goes to standard error
+    # a run directory
+    run: RunPath
+    # which examples
+    split: Split = "test"
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # print one JSON object; the table goes to standard error
+    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand:
     """Arguments of `aeflax report`."""
 
-    run: tyro.conf.Positional[Path]  # a run directory
-    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
+    # a run directory
+    run: RunPath
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformCommand:
     """Arguments of `aeflax encode` and `aeflax reconstruct`."""
 
-    run: tyro.conf.Positional[Path]  # a run directory
+    # a run directory
+    run: RunPath
     # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
     # a .npy, .npz or .csv file; .png for a picture of the first 100 images
-    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    split: Literal["train", "validation", "test", "all"] = (
-        "all"  # of the run's own source, or of one that brings splits
-    )
-    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
+    out: OutPath
+    # of the run's own source, or of one that brings splits
+    split: Split = "all"
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCommand:
     """Arguments of `aeflax sample`."""
 
-    run: tyro.conf.Positional[Path]  # a run directory
+    # a run directory
+    run: RunPath
     # a .npy, .npz or .csv file; .png for a picture of the first 100 images
-    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    count: int = 64  # how many
-    seed: int = 0  # the same seed draws the same codes, and more of them begin alike
-    step: Step = "latest"  # which checkpoint: the newest, the best on validation, or one that is kept
+    out: OutPath
+    # how many
+    count: int = 64
+    # the same seed draws the same codes, and more of them begin alike
+    seed: int = 0
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
 
 
 def evaluate(arguments: list[str]) -> int:

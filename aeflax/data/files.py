@@ -128,14 +128,20 @@ def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _csv_fault(body: list[tuple[int, str]], columns: int) -> str | None:
-    for row, line in body:
-        cells = _cells(line)
+    rows = [(row, _cells(line)) for row, line in body]
+    for row, cells in rows:
         if len(cells) != columns:
             return f"line {row} holds {len(cells)} cells, expected {columns}"
-        for column, cell in enumerate(cells, start=1):
-            if _number(cell) is None:
-                what = f"is {cell[:40]!r}, not a number" if cell else "is missing"
-                return f"the value in line {row}, column {column} {what}; fill it in or drop the line"
+        for column, cell in enumerate(cells):
+            if _number(cell) is not None:
+                continue
+            place = f"the value in line {row}, column {column + 1}"
+            if not cell:
+                return f"{place} is missing; fill it in or drop the line"
+            if columns == 1 and ";" in cell:
+                return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
+            whole = all(len(other) > column and _number(other[column]) is None for _, other in rows)
+            return f"{place} is {cell[:40]!r}, not a number; drop the {'column' if whole else 'line'} or write a number"
     return None
 
 

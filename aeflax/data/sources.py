@@ -61,7 +61,8 @@ def _mnist_like(name: str) -> Raw:
         return _tfds(name)
     except DataError as error:
         raise DataError(
-            f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder with {name}/ in IDX form, or: {error}"
+            f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder whose {name}/ holds train-images-idx3-ubyte.gz "
+            f"and the three files beside it, or {tfds.preparation(name)}"
         ) from error
 
 

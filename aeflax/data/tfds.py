@@ -25,14 +25,20 @@ def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], st
         sources = {str(split): builder.as_data_source(split=split) for split in builder.info.splits}
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
         raise DataError(
-            f"tfds:{name} is not prepared in a form that can be read ({_first_line(error)}); prepare it with "
-            f"pip install 'aeflax[tfds]' && python -c \"import tensorflow_datasets as tfds; "
-            f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
+            f"tfds:{name} is not prepared in a form that can be read ({_first_line(error)}); {preparation(name)}"
         ) from error
     splits = {split: _arrays(f"tfds:{name}", source) for split, source in sources.items()}
     if "train" not in splits:
         raise DataError(f"tfds:{name} has the splits {', '.join(splits) or '(none)'}, but no split called train")
     return splits, builder.info.full_name
+
+
+def preparation(name: str) -> str:
+    """How to prepare a data set, as the end of a sentence."""
+    return (
+        "prepare it with pip install 'aeflax[tfds]' && python -c \"import tensorflow_datasets as tfds; "
+        f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
+    )
 
 
 def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,0 +1,70 @@
+"""Runs experiments and records their figures as JSON; writes the tables that show them.
+
+    python -m experiments                       # those that fit in an hour
+    python -m experiments classic_keras pca     # some of them
+    python -m experiments --tables              # only write the tables anew, from what is recorded
+
+A file of this folder defines `CONFIG`, and `measure(out)` where one run is not enough. The record in results/NAME.json
+holds the figures, the configuration, the seconds, and the versions and machine that gave them.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aeflax
+from aeflax.schema import to_dict
+from benchmarks.machine import describe
+from experiments.tables import write_tables
+
+HERE = Path(__file__).parent
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "tables"))
+
+
+def main() -> None:
+    """Runs what is asked for, then writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; none: all")
+    parser.add_argument("--tables", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="where the runs are kept")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(NAMES)):
+        parser.error(f"unknown experiment {', '.join(unknown)}; choose {', '.join(NAMES)}")
+    if not options.tables:
+        for name in options.names or NAMES:
+            record(name, options.out / name)
+    write_tables()
+
+
+def record(name: str, out: Path) -> None:
+    """Runs one experiment and writes its record."""
+    module = importlib.import_module(f"experiments.{name}")
+    print(f"{name}: {module.__doc__.splitlines()[0]}", file=sys.stderr)  # noqa: T201
+    started = time.perf_counter()
+    figures = module.measure(out) if hasattr(module, "measure") else single(module.CONFIG, name, out)
+    found = {
+        "name": name,
+        "figures": figures,
+        "seconds": time.perf_counter() - started,
+        "experiment": to_dict(module.CONFIG),
+        **describe(),
+    }
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def single(config: aeflax.config.Experiment, name: str, out: Path) -> dict[str, Any]:
+    """The figures of one run."""
+    run = aeflax.train(config, run_dir=out, resume=True, preset=name)
+    assert run.summary is not None
+    kept = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")
+    return {key: run.summary[key] for key in kept}
+
+
+if __name__ == "__main__":
+    main()
