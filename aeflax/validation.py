@@ -103,8 +103,8 @@ def source_fault(source: str) -> str | None:
     kind, _, place = source.partition(":")
     if source in (*NAMED, ARRAY) or (kind in PLACED and place):
         return None
-    suffix = source.partition("#")[0].lower().rpartition(".")[2]
-    if suffix in ("npy", "npz", "csv"):
+    stem, _, suffix = source.partition("#")[0].lower().rpartition(".")
+    if stem and suffix in ("npy", "npz", "csv"):
         return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, NAMED + PLACED)}"

@@ -358,7 +358,7 @@ def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
         "a,label\r\n1,2\r\n",
         "a,label\r1,2",
         "\na,label\n\n1,2\n  \n",
-        gzip.compress(b"a,label\n1,2\n"),
+        gzip.compress(b"a,label\n1,2\n", mtime=0),
     ],
     ids=["BOM", "quoted", "quoted comma", "spaces", "CRLF", "CR", "blank lines", "gzip"],
 )
@@ -388,7 +388,9 @@ def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
     ("content", "fault"),
     [
         ("a,b\n1,2\n3,red\n", "line 3, column 2 is 'red', not a number"),
-        ("a,b\n1,2;3\n", "line 2, column 2 is '2;3', not a number"),
+        ("a,b\n1,2;3\n", "line 2, column 2 is '2;3', not a number; drop the column"),
+        ("a,b\n1,x\n2,3\n", "line 2, column 2 is 'x', not a number; drop the line"),
+        ("a;b\n1;2\n", "line 2, column 1 is '1;2'; cells are separated by commas, not semicolons"),
         ("a,b\n1," + "x" * 200_000 + "\n", f"line 2, column 2 is '{'x' * 40}', not a number"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from aeflax.data.sources import read
 from aeflax.errors import ConfigError, DataError
+from aeflax.validation import source_fault
 
 
 def write_idx(path, values):
@@ -164,7 +165,7 @@ def test_a_data_folder_without_mnist_is_a_data_error_and_no_silent_fallback(tmp_
 def test_mnist_that_is_nowhere_is_answered_with_the_commands_that_fetch_it(tmp_path, monkeypatch, name):
     monkeypatch.delenv("AEFLAX_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(DataError, match=rf"set AEFLAX_DATA_DIR to a folder with {name}/ in IDX form, or: ") as caught:
+    with pytest.raises(DataError, match=rf"AEFLAX_DATA_DIR to a folder whose {name}/ holds train-images") as caught:
         read(name)
     assert "pip install 'aeflax[tfds]'" in str(caught.value)
     assert f"tfds.builder('{name}', file_format='array_record').download_and_prepare()" in str(caught.value)
@@ -183,3 +184,9 @@ def test_mnist_is_the_published_data():
         header = bytes.fromhex("00000803") + struct.pack(">3i", *examples.values.shape)
         assert hashlib.md5(header + examples.values.tobytes()).hexdigest() == md5
     assert raw.train.labels[:5].tolist() == [5, 0, 4, 1, 9]  # the first digits, as every MNIST tutorial shows them
+
+
+@pytest.mark.parametrize("source", ["images.npy", "/a/b.NPZ#x", "./t.csv"])
+def test_a_bare_file_is_answered_with_its_source(source):
+    kind = source.partition("#")[0].lower()[-3:]
+    assert f"did you mean {kind}:{source}?" in (source_fault(source) or "")
