@@ -99,7 +99,8 @@ class Inference:
           DataError: where the codes have another size.
         """
         images = self.scaled_decode(codes)
-        return self.inputs.scaling.invert(images.reshape(len(images), -1)).reshape(images.shape)
+        rows = images.reshape(len(images), math.prod(self.program.built.shape))
+        return self.inputs.scaling.invert(rows).reshape(images.shape)
 
     def scaled_decode(self, codes: np.ndarray) -> np.ndarray:
         """`decode` in the model's range."""

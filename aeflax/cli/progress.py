@@ -22,7 +22,7 @@ UNITS = {
     "l0": "units",
 }
 HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a record has is shown live
-WIDE = 100  # columns of a terminal that has room for everything
+WIDE, NARROW = 100, 72  # columns of a terminal that has room for everything; that has room for the score alone
 
 
 class Bar:
@@ -42,20 +42,21 @@ class Bar:
             transient=True,
         )
         self._task = self._progress.add_task("", total=0, epoch=0.0, note="compiling")
-        self._notes = {"loss": "", "score": "", "speed": ""} if wide else {"loss": "", "score": ""}
+        shown = ("loss", "score", "speed") if wide else ("loss", "score") if console.width >= NARROW else ("score",)
+        self._notes = dict.fromkeys(shown, "")
 
     def __call__(self, record: Record) -> None:
         """Shows one record."""
         if record.kind == "end":
             self._progress.stop()
             return
+        news = {}
         if record.kind == "train":
-            self._notes["loss"] = _loss(record)
-            if "speed" in self._notes:
-                self._notes["speed"] = _speed(record)
+            news = {"loss": _loss(record), "speed": _speed(record)}
         elif record.kind == "evaluation":
-            self._notes["score"] = _headline(record)
-        note = "  ".join(filter(None, self._notes.values())) or "compiling"
+            news = {"score": _headline(record)}
+        self._notes |= {name: text for name, text in news.items() if name in self._notes}
+        note = "  ".join(filter(None, self._notes.values())) or ("training" if record.step else "compiling")
         self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
         if record.kind == "start":
             self._progress.console.print(_opening(record), highlight=False)

@@ -1,0 +1,122 @@
+"""What a person sees: the live bar, the plain lines, the final table."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from aeflax.cli.progress import Bar, Lines, final_table, reporter
+from aeflax.training.records import Record
+
+METRICS = ("bce", "mse", "psnr", "reconstruction_nats", "restored_bce", "restored_psnr", "corrupted_psnr")
+
+
+def records():
+    yield Record("start", 0, 2000, 0.0, devices="1 × cpu (jit)")
+    yield Record("chunk", 8, 2000, 0.1)
+    yield Record("train", 100, 2000, 1.0, "train", {"loss": 412.34}, 123_456.7)
+    yield Record("evaluation", 100, 2000, 1.0, "test", {"elbo": -430.126, "mse": 0.01})
+    yield Record("checkpoint", 100, 2000, 1.0)
+    yield Record("evaluation", 200, 2000, 2.0, "test", {"elbo": -420.126, "mse": 0.01})
+    yield Record("end", 200, 2000, 2.0)
+
+
+def shown(width, *, terminal):
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=terminal, legacy_windows=False, color_system=None)
+    callback = reporter(console)
+    for record in records():
+        callback(record)
+    return callback, file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_bar_is_drawn_from_start_to_end(width):
+    callback, text = shown(width, terminal=True)
+    assert isinstance(callback, Bar)
+    assert "training on 1 × cpu (jit), to step 2,000" in text
+    assert "0/2,000 compiling" in text
+    assert "200/2,000" in text
+    assert "left" in text
+    assert "━" in text
+    if width >= 80:
+        assert "test elbo -420.13" in text
+
+
+def test_lines_never_repeat_an_old_loss():
+    callback, text = shown(80, terminal=False)
+    assert isinstance(callback, Lines)
+    assert text.splitlines() == [
+        "training on 1 × cpu (jit), to step 2,000",
+        "step 100/2000  epoch 1.0  test elbo -430.13  train loss 412.34 nats  123,457 images/s",
+        "step 200/2000  epoch 2.0  test elbo -420.13",
+    ]
+
+
+def summary(**changes):
+    split = dict.fromkeys(METRICS, 0.123456)
+    return {
+        "step": 1000,
+        "seconds": 3.2,
+        "images_per_second": 100_000.0,
+        "parameters": 1234,
+        "train": split,
+        "test": split,
+        "pca": {"dim": 16, "compresses": True, "test": {"mse": 0.01}},
+    } | changes
+
+
+def drawn(table, width):
+    file = io.StringIO()
+    Console(file=file, width=width).print(table)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_no_metric_is_cut_in_eighty_columns(validation):
+    extra = {"validation": dict.fromkeys(METRICS, -123.456)} if validation else {}
+    text = drawn(final_table(summary(**extra), 16), 80)
+    assert all(name in text for name in METRICS)
+    assert "…" not in text
+    assert "PCA(16)" in text
+
+
+def test_the_table_says_what_is_to_be_known():
+    text = drawn(final_table(summary(pca={"dim": 64, "compresses": False, "test": {"mse": 1e-15}}), 256), 120)
+    assert "PCA(64) would keep every feature: no compression" in text
+    assert "1e-15" not in text
+    best = {"step": 500, "monitor": "elbo", "value": -100.0}
+    text = drawn(final_table(summary(best=best, stopped_early=True, test={"elbo": -101.0}), 16), 120)
+    assert "stopped early" in text
+    assert "Best validation elbo -100 at step 500 (--step best)" in text
+    assert "one posterior sample" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+def test_a_run_on_a_terminal_ends_with_its_table(columns, tmp_path):
+    main, side = pty.openpty()
+    command = [sys.executable, "-m", "aeflax", "train", "--train.steps", "300", "--no-report"]
+    environment = {**os.environ, "COLUMNS": columns, "LINES": "40", "TERM": "xterm-256color"}
+    environment.pop("XLA_FLAGS", None)
+    with subprocess.Popen(command, cwd=tmp_path, stdout=side, stderr=side, env=environment) as process:
+        os.close(side)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(main, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not piece:
+                break
+            seen += piece
+    os.close(main)
+    text = seen.decode()
+    assert process.returncode == 0, text
+    assert "300/300" in text
+    assert "reconstruction_nats" in text
+    assert "run kept in runs/vanilla-digits-1" in text

@@ -1,0 +1,150 @@
+"""The commands that use a kept run: what they write, and what they answer to mistakes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aeflax
+from aeflax import presets
+from aeflax.cli import main
+from aeflax.config import Data, GaussianLikelihood, Train
+from aeflax.data import files
+
+DIGITS = Data(source="digits", validation=100)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A vae on digits, and a vanilla model of vectors, kept."""
+    place = tmp_path_factory.mktemp("runs")
+    vae = replace(presets.vae(4), data=DIGITS, train=Train(steps=40, eval_every=20, checkpoint_every=40))
+    aeflax.train(vae, run_dir=place / "vae", report=False)
+    vectors = replace(presets.vanilla(2), data=Data(source=f"npy:{place / 'table.npy'}"), train=Train(steps=20))
+    vectors = replace(vectors, model=replace(vectors.model, likelihood=GaussianLikelihood()))
+    np.save(place / "table.npy", np.random.RandomState(0).normal(size=(50, 5)).astype(np.float32))
+    aeflax.train(vectors, run_dir=place / "vectors", report=False)
+    return place
+
+
+@pytest.fixture
+def run(runs, tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder -> (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words):
+        code = main([str(word) for word in words])
+        return (code, *capsys.readouterr())
+
+    return command
+
+
+def test_encode_writes_codes_and_labels(run, runs):
+    model = aeflax.load(runs / "vae")
+    code, out, err = run("encode", runs / "vae", "digits", "codes.npz", "--split", "test")
+    assert (code, out) == (0, "")
+    assert "359 codes in codes.npz" in err
+    test = model.split("test")
+    with np.load("codes.npz") as found:
+        np.testing.assert_array_equal(found["code"], model.encode(test.values))
+        np.testing.assert_array_equal(found["label"], test.labels)
+
+
+def test_encode_takes_every_kind_of_file(run, runs):
+    model = aeflax.load(runs / "vectors")
+    table = np.load(runs / "table.npy")
+    np.savez("table.npz", a=table, b=table[:3])
+    np.savetxt("table.csv", table, delimiter=",")
+    for name in (str(runs / "table.npy"), "table.npz#a", "table.csv", f"npy:{runs / 'table.npy'}"):
+        assert run("encode", runs / "vectors", name, "codes.npy")[0] == 0, name
+        np.testing.assert_allclose(np.load("codes.npy"), model.encode(table), rtol=1e-5)
+
+
+def test_csv_codes_are_read_back_with_their_labels(run, runs):
+    run("encode", runs / "vae", "digits", "codes.csv")
+    codes, labels = files.csv(Path("codes.csv"))
+    assert codes.shape == (1797, 4)
+    assert labels.max() == 9
+
+
+def test_reconstruct_keeps_shape_and_units(run, runs):
+    assert run("reconstruct", runs / "vae", "digits", "back.npy", "--split", "test")[0] == 0
+    model = aeflax.load(runs / "vae")
+    np.testing.assert_allclose(np.load("back.npy"), model.reconstruct(model.split("test").values), rtol=1e-5)
+    assert np.load("back.npy").max() > 1.5  # digits reach to 16
+
+
+def test_pictures_show_the_first_hundred_images(run, runs):
+    for words in (
+        ("reconstruct", runs / "vae", "digits", "a.png"),
+        ("sample", runs / "vae", "a.png", "--count", "100"),
+    ):
+        assert run(*words)[0] == 0
+        with Image.open("a.png") as picture:
+            assert min(picture.size) >= 80  # ten by ten images of eight pixels
+            assert len(picture.getcolors(10**6) or []) > 10
+
+
+def test_sample_draws_as_python_does(run, runs):
+    assert run("sample", runs / "vae", "drawn.npy", "--count", "9", "--seed", "5")[0] == 0
+    np.testing.assert_allclose(np.load("drawn.npy"), aeflax.load(runs / "vae").sample(9, seed=5), rtol=1e-5)
+
+
+def test_commands_take_a_step(run, runs):
+    best = json.loads((runs / "vae" / "summary.json").read_text())["best"]
+    code, out, _ = run("evaluate", runs / "vae", "--step", "best", "--split", "validation", "--json")
+    found = json.loads(out)
+    assert (code, found["step"]) == (0, best["step"])
+    assert found["elbo"] == best["value"]
+    assert run("encode", runs / "vae", "digits", "a.npy", "--step", str(best["step"]))[0] == 0
+    code, _, err = run("encode", runs / "vae", "digits", "a.npy", "--step", "39")
+    assert (code, "holds no checkpoint of step 39" in err) == (2, True)
+
+
+def test_json_is_all_of_standard_output(run, runs):
+    _, out, err = run("evaluate", runs / "vae", "--json")
+    assert json.loads(out)["split"] == "test"
+    assert "elbo" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "message"),
+    [
+        (("encode", "RUNS/vae", "none.npy", "a.npy"), 5, "cannot read none.npy"),
+        (("encode", "RUNS/vae", "digits", "a.txt"), 2, "end it in .npy, .npz, .csv or .png"),
+        (("encode", "RUNS/vae", "digits", "a.png"), 2, "codes are no pictures"),
+        (("encode", "RUNS/vae", "digits", "no/where.npy"), 2, "mkdir -p no"),
+        (("encode", "RUNS/none", "digits", "a.npy"), 2, "holds no run"),
+        (("encode", "RUNS", "digits", "a.npy"), 2, "did you mean"),
+        (("encode", "RUNS/vae", "RUNS/table.npy", "a.npy"), 5, "this model was trained on [8, 8, 1]"),
+        (("reconstruct", "RUNS/vectors", "RUNS/table.npy", "RUNS/table.npy"), 2, "is the file that is read"),
+        (("reconstruct", "RUNS/vectors", "RUNS/table.npy", "a.png"), 2, "images"),
+        (("sample", "RUNS/vectors", "a.npy"), 2, "needs a model with a prior"),
+        (("sample", "RUNS/vae", "a.npy", "--count", "0"), 2, "--count 0 is too few"),
+        (("sample", "RUNS/vae", "a.npy", "--seed", "-1"), 2, "--seed -1 lies outside"),
+        (("encode", "RUNS/vae", "mnist", "a.npy", "--split", "validation"), 2, "brings no validation split"),
+        (("evaluate", "RUNS/vae", "--step", "worst"), 2, ""),
+    ],
+)
+def test_mistakes_get_one_sentence_and_leave_nothing(run, runs, words, expected, message, tmp_path):
+    code, out, err = run(*(word.replace("RUNS", str(runs)) for word in words))
+    assert (code, out) == (expected, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_used_without_its_data(run, runs, tmp_path):
+    table = np.load(runs / "table.npy")
+    np.save("other.npy", table)
+    moved = runs / "table.npy"
+    moved.rename(runs / "away.npy")
+    try:
+        assert run("encode", runs / "vectors", "other.npy", "codes.npy")[0] == 0
+        code, _, err = run("evaluate", runs / "vectors")
+        assert (code, "cannot read" in err) == (5, True)
+    finally:
+        (runs / "away.npy").rename(moved)
