@@ -7,7 +7,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test check fast install format lock bench clean
+.PHONY: help demo test check fast install format lock bench results tables clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,12 @@ format: $(STAMP)  ## format and mend what lint can mend
 
 bench: $(STAMP)  ## the compiled epoch against the same step in a Python loop
 	$(BIN)/python benchmarks/loop.py
+
+results: $(STAMP)  ## run the experiments that fit in an hour, record their figures, write the tables
+	$(BIN)/python -m experiments
+
+tables: $(STAMP)  ## write README's tables anew, from what is recorded
+	$(BIN)/python -m experiments --tables
 
 lock: $(STAMP)  ## renew constraints.txt for every supported Python
 	$(BIN)/pip install --quiet uv

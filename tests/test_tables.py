@@ -1,0 +1,40 @@
+"""README's tables are what the recorded results give, to the letter."""
+
+import json
+from pathlib import Path
+
+from experiments.tables import TABLES, filled, recorded
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_readme_shows_what_is_recorded():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"<!-- table {name} -->" in text for name in TABLES)
+    assert filled(text) == text
+
+
+def test_every_record_says_where_it_comes_from():
+    paths = list((ROOT / "experiments" / "results").glob("*.json"))
+    assert {path.stem for path in paths} == {
+        path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__main__", "tables")
+    }
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert {"name", "figures", "seconds", "experiment", "machine", "versions", "commit", "time"} <= set(record)
+        assert record["commit"]
+
+
+def test_the_recorded_figures_are_the_published_ones():
+    """PCA within to 1e-4 and .1 an image; the classic Keras example's .0731, at most .0735."""
+    figures = recorded("pca")["figures"]
+    for dim, published in {2: 0.05567, 16: 0.02686, 32: 0.01683, 64: 0.00905}.items():
+        assert abs(figures[f"mse_{dim}"] - published) < 1e-4
+    assert abs(figures["squared_error_per_image_30"] - 13.87) < 0.1
+    assert recorded("classic_keras")["figures"]["test"]["bce"] <= 0.0735
+
+
+def test_networks_beat_pca_on_mnist():
+    rows = {row["preset"]: row for row in recorded("five_presets")["figures"] if row["source"] == "mnist"}
+    for preset in ("vanilla", "conv"):
+        assert rows[preset]["test"]["mse"] < rows[preset]["pca"]["test"]["mse"]
