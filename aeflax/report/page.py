@@ -1,0 +1,107 @@
+"""The report of a run: figures as PNG files, and one HTML page that needs nothing beside itself.
+
+The page works from a file, without a network and without JavaScript. Whatever comes from a user's files or words
+is escaped; equal material gives equal bytes.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from aeflax.report import canvas, words
+from aeflax.report.figures import FIGURES
+from aeflax.report.material import Material
+
+PAGE = "report.html"
+FIGURE_DIRECTORY = "figures"
+_TEMPORARY = ".tmp"  # ends the name of a file that is being written
+
+
+def write(material: Material, directory: Path) -> Path:
+    """Writes `figures/*.png` and `report.html` into a directory, and returns the path of the page.
+
+    Figures of an earlier report that no longer apply are deleted. Each file is replaced by an atomic rename.
+
+    Raises:
+      OSError: if the directory cannot be written to.
+    """
+    place = directory / FIGURE_DIRECTORY
+    place.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for name, draw in FIGURES.items():
+        path = place / f"{name}.png"
+        figure = draw(material)
+        if figure is None:
+            path.unlink(missing_ok=True)
+            continue
+        _replace(path, canvas.png(figure))
+        shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
+    columns, rows = words.final_table(material)
+    text = _render(
+        "page.html.jinja",
+        name=material.name,
+        sentence=words.sentence(material),
+        notes=words.notes(material),
+        columns=columns,
+        rows=rows,
+        figures=shown,
+        command=material.command,
+        settings=words.settings(material.experiment),
+        versions=list(material.versions.items()),
+        data=words.fingerprint(material.data),
+        state=material.summary.get("state_sha256"),
+    )
+    page = directory / PAGE
+    _replace(page, text.encode())
+    return page
+
+
+def fragment(material: Material) -> str:
+    """The table and the reconstructions as a piece of HTML, e.g. for `_repr_html_` in a notebook.
+
+    Its style holds for itself alone, and its ids differ from those of other material's fragments.
+    """
+    columns, rows = words.final_table(material)
+    figure = FIGURES["reconstructions"](material)
+    drawn = ""
+    if figure is not None:
+        drawn = canvas.svg(figure, "reconstructions")
+        drawn = canvas.svg(figure, f"run-{hashlib.sha256(drawn.encode()).hexdigest()[:8]}")
+    return _render(
+        "fragment.html.jinja",
+        name=material.name,
+        sentence=words.sentence(material),
+        columns=columns,
+        rows=rows,
+        svg=Markup(drawn),
+        caption=words.caption("reconstructions", material),
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _render(template: str, **content: Any) -> str:
+    return _environment().get_template(template).render(content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
