@@ -8,20 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from aeflax.report.metrics import HEADLINE, UNITS
 from aeflax.training.records import Record
 
 QUIET_SECONDS = 10.0  # without a terminal, a line at every evaluation and at least this often
-UNITS = {
-    "bce": "nats/feature",
-    "psnr": "dB",
-    "restored_bce": "nats/feature",
-    "restored_psnr": "dB",
-    "corrupted_psnr": "dB",
-    "kl": "nats",
-    "elbo": "nats",
-    "l0": "units",
-}
-HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a record has is shown live
 WIDE, NARROW = 100, 72  # columns of a terminal that has room for everything; that has room for the score alone
 
 
@@ -121,7 +111,8 @@ def table(columns: Mapping[str, Mapping[str, float]], title: str, caption: str |
         drawn.add_column(name, justify="right")
     for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
         cells = (f"{column[metric]:.5g}" if metric in column else "–" for column in columns.values())
-        drawn.add_row(f"{metric} [dim]{UNITS[metric]}[/dim]" if metric in UNITS else metric, *cells)
+        unit = UNITS.get(metric, "")
+        drawn.add_row(metric if metric.endswith(unit) else f"{metric} [dim]{unit}[/dim]", *cells)
     return drawn
 
 

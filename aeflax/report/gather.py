@@ -15,7 +15,7 @@ from aeflax.report.material import Material
 
 KEPT_EXAMPLES, KEPT_BYTES = 2000, 4 * 2**20  # of the test split, for reports made later
 SAMPLES = 64
-GRID = 12  # steps of the latent grid in each direction
+GRID = 11  # steps of the latent grid in each direction, the middle one at the prior's mean
 GRID_SPAN = 2.0  # standard deviations of the prior on each side of its mean
 UNITS = 100  # of a dictionary
 EXAMPLES_FILE = "examples.npz"
