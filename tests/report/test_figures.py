@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from report import examples
 
-from aeflax import progress
 from aeflax.report import metrics
 from aeflax.report.canvas import COLOURS, svg
 from aeflax.report.cells import one_per_class
@@ -226,11 +225,6 @@ def test_drawing_neither_changes_nor_heeds_the_settings_of_the_process():
         before = dict(matplotlib.rcParams)
         assert svg(FIGURES["codes"](examples.material()), "codes") == expected
         assert dict(matplotlib.rcParams) == before
-
-
-def test_units_agree_with_the_final_table():
-    assert progress.UNITS.items() <= metrics.UNITS.items()
-    assert progress.HEADLINE == metrics.HEADLINE
 
 
 def test_directions():
