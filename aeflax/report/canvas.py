@@ -18,6 +18,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from aeflax.report.material import Material
 
@@ -45,11 +46,8 @@ POINTS = ListedColormap(colormaps["viridis"](np.linspace(0.2, 0.92, 256)), name=
 
 _STYLE: dict[str, Any] = {
     "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), "medium"),
+    "legend.fontsize": "medium",
     "figure.titlesize": 11.5,
     "figure.titleweight": "bold",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
@@ -96,7 +94,8 @@ def drawing(draw: Draw) -> Draw:
 
 def blank(title: str, height: float) -> Figure:
     """An empty figure of the report's width with a title at its left; height in inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    # Room at the sides for a reader's font, which may be a little wider than the one that is measured here.
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.08))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

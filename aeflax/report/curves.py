@@ -66,7 +66,9 @@ def codes(material: Material) -> Figure | None:
         return None
     if code.shape[1] == 1:
         return _histograms(code[:, 0], labels)
-    figure = blank("Codes of test examples", 3.1 if labels is not None else 2.35)
+    rows = math.ceil(len(np.unique(labels)) / 5) if few(labels) else 0
+    below = 0.45 + 0.2 * rows if rows else 0.75 * (labels is not None)  # a legend, or a colour bar
+    figure = blank("Codes of test examples", 2.35 + below)
     left, right = figure.subplots(1, 2)
     first, second = _active(code)
     points = _scatter(left, code[:, [first, second]], labels)
@@ -120,12 +122,15 @@ def errors(material: Material) -> Figure | None:
     else:
         image = right.imshow(feature.mean(axis=-1), cmap=SEQUENTIAL, interpolation="nearest", vmin=0)
         right.set(xlabel="column (pixels)", ylabel="row (pixels)")
-        right.locator_params(nbins=4, integer=True)
+        if not 0.25 < shape[0] / shape[1] < 4:
+            right.set_aspect("auto")  # a thin strip otherwise
+        for axis in (right.xaxis, right.yaxis):
+            axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         bar = figure.colorbar(image, ax=right, location="bottom", label=f"mse of a pixel{unit}", aspect=16, pad=0.1)
         bar.solids.set_rasterized(True)  # type: ignore[union-attr]
         bar.locator = MaxNLocator(3)
     for axes in (left, right):
-        axes.set_box_aspect(None if axes.images else 1)
+        axes.set_box_aspect(None if axes.images and axes.get_aspect() != "auto" else 1)
         axes.set_anchor("N")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=1)
     return figure

@@ -28,18 +28,16 @@ def reconstructions(material: Material) -> Figure | None:
     if material.examples.ndim == 2:
         return _overlaid(title, rows, one_per_class(material.labels, len(material.examples))[:6])
     height, width = material.examples.shape[1:3]
-    columns = int(np.clip(round(5 * height / width), 2, 10))
+    columns = int(np.clip(round(5 * height / width), 1, 10))
     chosen = one_per_class(material.labels, len(material.examples))[: 2 * columns]
     bands = [chosen[:columns], chosen[columns:]] if len(chosen) > columns else [chosen]
-    cell = (WIDTH - 1.1) / len(bands[0]) * height / width
+    cell = (WIDTH - 1.1) / columns * height / width
     figure = blank(title, 0.45 + len(bands) * (len(rows) * cell + 0.1))
     paint = natural(material)
     for axes, band in zip(figure.subplots(len(bands), squeeze=False)[:, 0], bands, strict=True):
         shown = np.stack([images[band] for images in rows.values()])
-        if len(band) < len(bands[0]):  # the last band may be shorter; its cells keep their size
-            axes.set_anchor("W")
         tiles(axes, shown, paint)
-        axes.set_xlim(-0.5, len(bands[0]) - 0.5)
+        axes.set_xlim(-0.5, columns - 0.5)  # a band with fewer has cells of the same size
         axes.set_xticks([])
         axes.set_yticks(range(len(rows)), list(rows))
     return figure
