@@ -1,6 +1,7 @@
 """What Python users call: `train` an experiment, `load` a run; both return a `Run`."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
 from aeflax.engine.state import PyTree, TrainState
-from aeflax.errors import ConfigError, DataError, StoppedError
+from aeflax.errors import ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import Program, prepare
 from aeflax.report.gather import EXAMPLES_FILE, Kept
 from aeflax.schema import from_dict
@@ -108,11 +109,11 @@ def train(
         return run
 
     with runs.claim(Path(run_dir), resume=resume, overwrite=overwrite) as directory:
-        if (stored := directory.read(runs.MANIFEST)) is not None:
-            manifest.require_same(stored, described)
+        if (directory.path / runs.MANIFEST).exists():
+            manifest.require_same(runs.read_manifest(directory.path), described)
         directory.write(runs.MANIFEST, described)
         with Checkpoints(directory.checkpoints) as checkpoints:
-            summary = directory.read(runs.SUMMARY)
+            summary = runs.read_summary(directory.path)
             if summary is not None and _finished(summary, resolved, checkpoints):
                 state, _ = checkpoints.restore(program.template(), program.placement.sharding())
                 return run_of(state, runs.read_metrics(directory.path), summary)
@@ -169,7 +170,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         inputs,
         manifest=described,
         records=runs.read_metrics(place),
-        summary=runs.read_json(place / runs.SUMMARY),
+        summary=runs.read_summary(place),
         path=place,
         dataset=dataset,
         kept=kept,
@@ -183,6 +184,12 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         if stop():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
         metrics[name] = trainer.evaluate(name)
+        if broken := [metric for metric, value in metrics[name].items() if not math.isfinite(value)]:
+            rate = run.experiment.optimizer.learning_rate
+            raise DivergedError(
+                f"training diverged: the {name} split's {', '.join(broken)} at step {run.step} is not finite; lower "
+                f"optimizer.learning_rate={rate:g} or set optimizer.clip_norm"
+            )
     examples = len(trainer.dataset.train.values)
     epoch = run.step / -(-examples // run.experiment.data.batch_size)
     monitor = trainer.monitor

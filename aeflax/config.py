@@ -26,13 +26,17 @@ from aeflax.schema import (
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"]
 
 
+Units = Annotated[int, Interval(1, 2**20)]  # of a layer
+Side = Annotated[int, Interval(1, 63)]  # of a kernel; on CPU a convolution is written out for each of its places
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Where the examples come from and how they are batched."""
 
     # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, tfds:NAME or synthetic:HxWxC:N
     source: str = "digits"
-    batch_size: Count = 128  # examples a step, over all devices
+    batch_size: Annotated[int, Interval(1, 2**24)] = 128  # examples a step, over all devices
     resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
     holdout: OpenUnit = 0.2  # share of test examples, for sources that bring no test split
     validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
@@ -52,7 +56,7 @@ class Backbone(Part):
 class Dense(Backbone, kind="dense"):
     """Fully connected layers; the decoder mirrors the encoder."""
 
-    widths: tuple[Count, ...] = ()  # hidden layers before the code
+    widths: tuple[Units, ...] = ()  # hidden layers before the code
     activation: Activation = "relu"  # of the hidden layers
 
 
@@ -60,9 +64,9 @@ class Dense(Backbone, kind="dense"):
 class Conv(Backbone, kind="conv"):
     """Strided convolutions down, sub-pixel convolutions (Shi et al. 2016) up; any height, width and channels."""
 
-    features: tuple[Count, ...] = (32, 64)  # channels of each strided layer
-    kernel: Count = 3  # side, pixels
-    stride: Count = 2  # of every layer
+    features: tuple[Units, ...] = (32, 64)  # channels of each strided layer
+    kernel: Side = 3  # side, pixels
+    stride: Side = 2  # of every layer
     activation: Activation = "relu"  # of the strided layers
     bias: bool = True  # add one value a channel after each convolution
     normalization: Literal["none", "layer", "group"] = "none"  # after each convolution
@@ -133,7 +137,7 @@ class Sparse(Bottleneck, kind="sparse"):
 class TopK(Bottleneck, kind="top-k"):
     """Keeps the k largest units of each example's ReLU code, zeroes the rest (Makhzani & Frey 2014)."""
 
-    k: Count = 32  # units kept
+    k: Units = 32  # units kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +201,7 @@ class Penalties(Part, kind="standard"):
 class Model:
     """Corruption × backbone × bottleneck × objective."""
 
-    latent_dim: Count | None = None  # units of the code; None: min(64, features // 4), sparse: 256
+    latent_dim: Units | None = None  # units of the code; None: min(64, features // 4), sparse: 256
     backbone: Backbone = Dense()
     corruption: Corruption = NoCorruption()
     bottleneck: Bottleneck = Deterministic()

@@ -65,8 +65,9 @@ def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax
             adam_b2=values["b2"],
         )
         # Decay stands behind both of its branches: matrices, and whatever goes to Adam.
-        late = [optax.add_decayed_weights(-learning_rate * values["weight_decay"], _kernels)]
-        return optax.chain(*clip, muon, *(late if "weight_decay" in values else []))
+        if "weight_decay" not in values:
+            return optax.chain(*clip, muon)
+        return optax.chain(*clip, muon, optax.add_decayed_weights(-learning_rate * values["weight_decay"], _kernels))
     decay = [optax.add_decayed_weights(values["weight_decay"], _kernels)] if "weight_decay" in values else []
     trust = [optax.scale_by_trust_ratio()] if name == "lamb" else []
     return optax.chain(*clip, PRECONDITIONERS[name](values), *decay, *trust, optax.scale(-learning_rate))

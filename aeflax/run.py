@@ -164,10 +164,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
         held = sorted(str(found.parent) for found in path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
         mend = f"did you mean {' or '.join(held[:3])}?" if held else "check the path"
         raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); {mend}")
-    wanted = ("experiment", "resolved", "data", "inputs", "versions")
+    wanted = ("experiment", "resolved", "data", "inputs", "versions", "random")
     if missing := [name for name in wanted if not isinstance(manifest.get(name), dict)]:
         raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; the run directory is damaged")
     return manifest
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """The summary of a run; None where there is none that can be used, since it can be made again."""
+    with suppress(ConfigError):
+        summary = read_json(path / SUMMARY)
+        if summary is not None and all(isinstance(summary.get(name), dict) for name in ("train", "test", "pca")):
+            return summary
+    return None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -178,9 +187,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     records = []
     for line in lines:
-        with suppress(json.JSONDecodeError):
+        with suppress(json.JSONDecodeError, RecursionError):
             records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and "step" in record]
+    return [record for record in records if isinstance(record, dict) and isinstance(record.get("step"), int)]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -194,7 +203,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no JSON object; the run directory is damaged")

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import struct
 import sys
 import types
 import typing
@@ -58,6 +59,7 @@ class _Unknown(float):
         return 0
 
 
+FLOAT32_MAX = 2.0**128 - 2.0**104
 TRACED = _Traced()
 UNKNOWN = _Unknown("nan")
 
@@ -66,7 +68,7 @@ NonNegative = Annotated[float, Interval(0)]
 Fraction = Annotated[float, Interval(0, 1)]
 BelowOne = Annotated[float, Interval(0, 1, open_right=True)]
 OpenUnit = Annotated[float, Interval(0, 1, open_left=True, open_right=True)]
-Count = Annotated[int, Interval(1)]
+Count = Annotated[int, Interval(1, 2**31 - 1)]
 Natural = Annotated[int, Interval(0)]
 Steps = Annotated[int, Interval(0, 2**31 - 1)]  # the state counts them in an int32
 TracedSteps = Annotated[Steps, TRACED]
@@ -149,11 +151,19 @@ def _fault(value: Any, hint: Any) -> str | None:
             for bound in metadata:
                 if isinstance(bound, Interval) and value not in bound:
                     fault = f"lies outside {bound}"
+                elif isinstance(bound, Interval) and base is float and _float32(value) not in bound:
+                    fault = f"rounds to {_float32(value):g} in float32, which lies outside {bound}"
         if fault is None:
             return None
         faults.append((fault, base))
     informative = [fault for fault, base in faults if base is not type(None)]
     return informative[0] if informative else faults[0][0]
+
+
+def _float32(value: float) -> float:
+    """What the compiled program makes of a number."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
 
 
 def _type_fault(value: Any, base: Any) -> str | None:
@@ -171,7 +181,9 @@ def _type_fault(value: Any, base: Any) -> str | None:
     if base is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return "is not a number"
-        return None if abs(value) <= sys.float_info.max else "is not finite"
+        if not abs(value) <= sys.float_info.max:
+            return "is not finite"
+        return None if abs(value) <= FLOAT32_MAX else f"lies beyond float32, whose largest number is {FLOAT32_MAX:.4g}"
     if base is int:
         return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
     if not isinstance(value, base):

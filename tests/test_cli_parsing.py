@@ -139,8 +139,8 @@ def test_a_misspelt_word_exits_2_and_names_the_nearest(refused, arguments, messa
         ("--train.seed", "-1", "train.seed=-1 lies outside [0, 4294967295]"),
         ("--optimizer.learning-rate", "nan", "optimizer.learning_rate=nan is not finite"),
         ("--optimizer.clip-norm", "inf", "optimizer.clip_norm=inf is not finite"),
-        ("--data.batch-size", "0", "data.batch_size=0 lies outside [1, inf)"),
-        ("--model.backbone.widths", "0", "model.backbone.widths=(0,) holds 0, which lies outside [1, inf)"),
+        ("--data.batch-size", "0", "data.batch_size=0 lies outside [1, 16777216]"),
+        ("--model.backbone.widths", "0", "model.backbone.widths=(0,) holds 0, which lies outside [1, 1048576]"),
     ],
 )
 def test_a_wrong_value_exits_2_and_names_the_option(refused, option, value, message):
@@ -195,7 +195,7 @@ def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):
         ("from aeflax.config import *\nCONFIG = Experiment(data='mnist')", "CONFIG in mine.py is wrong: data='mnist'"),
         (
             "from aeflax.config import *\nCONFIG = Experiment(data=Data(batch_size=0), train=Train(seed=-1))",
-            "CONFIG in mine.py is wrong: data.batch_size=0 lies outside [1, inf); train.seed=-1",
+            "CONFIG in mine.py is wrong: data.batch_size=0 lies outside [1, 16777216]; train.seed=-1",
         ),
         ("from aeflax.errors import *\nraise ConfigError('their own sentence')", "aeflax: their own sentence"),
     ],

@@ -13,7 +13,7 @@ from variants import BATCH, experiment, images
 
 import aeflax
 from aeflax.config import Data, Dense, GaussianLikelihood, Optimizer, Train
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import ConfigError, DivergedError, StoppedError
 from aeflax.run import read_metrics
 from aeflax.training.monitor import Monitor
 
@@ -249,3 +249,28 @@ def test_first_weights_of_another_model_are_refused_with_the_difference(tmp_path
     other = replace(base, model=replace(base.model, latent_dim=5))
     with pytest.raises(ConfigError, match=r"bottleneck/.*kernel is \(63, 4\), expected \(63, 5\)"):
         aeflax.train(other, ARRAY, init_from=tmp_path / "first")
+
+
+def test_weights_that_overflow_are_never_saved_nor_called_done(tmp_path):
+    """A finite gradient times an infinite step: every later update is skipped, and nothing leads back."""
+    hot = Optimizer(schedule="piecewise", boundaries=(20,), factor=3e38, learning_rate=10.0)
+    settings = replace(overfitting(), optimizer=hot)
+    with pytest.raises(DivergedError, match="training diverged"):
+        aeflax.train(settings, ARRAY, run_dir=tmp_path / "run")
+    kept = aeflax.load(tmp_path / "run")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(kept.state.params)))
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_run_that_breaks_in_its_last_steps_is_not_done():
+    with pytest.raises(DivergedError):
+        aeflax.train(replace(overfitting(), train=Train(steps=5), optimizer=Optimizer(learning_rate=1e38)), ARRAY)
+
+
+def test_a_damaged_summary_is_made_again(tmp_path):
+    first = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text('{"step": 60}')
+    assert aeflax.load(tmp_path / "run").summary is None
+    again = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run", resume=True)
+    assert again.summary["state_sha256"] == first.summary["state_sha256"]
+    assert again.summary["test"] == first.summary["test"]

@@ -290,7 +290,9 @@ def test_damaged_json_is_a_configuration_error_that_names_the_file(tmp_path, con
 
 def test_a_manifest_without_its_records_is_damaged(tmp_path):
     write_json(tmp_path / MANIFEST, {"experiment": {}, "data": []})
-    with pytest.raises(ConfigError, match="lacks resolved, data, inputs, versions; the run directory is damaged"):
+    with pytest.raises(
+        ConfigError, match="lacks resolved, data, inputs, versions, random; the run directory is damaged"
+    ):
         read_manifest(tmp_path)
 
 

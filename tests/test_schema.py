@@ -108,7 +108,7 @@ def test_an_unregistered_kind_is_refused_and_nothing_is_imported(kind):
         ({"data": 3}, "data=3 is not of type Data"),
         ({"model": {"corruption": "masking"}}, "model.corruption='masking' is not of type Corruption"),
         ({"data": {"batch_size": "many"}}, "data.batch_size='many' is not a whole number"),
-        ({"train": {"seed": -1}, "data": {"limit": 0}}, "data.limit=0 lies outside [1, inf); train.seed=-1"),
+        ({"train": {"seed": -1}, "data": {"limit": 0}}, "data.limit=0 lies outside [1, 2147483647]; train.seed=-1"),
     ],
 )
 def test_stored_values_that_do_not_fit_are_refused(plain, message):

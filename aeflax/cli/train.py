@@ -118,7 +118,7 @@ def _place(error: BaseException, name: str) -> str:
 
 
 def _stop_on_signal() -> Callable[[], bool]:
-    """Asks for a clean stop at the first SIGTERM or SIGINT; a second SIGINT quits at once."""
+    """Asks for a clean stop at the first SIGTERM, SIGINT or lost terminal; a second SIGINT quits at once."""
     heard: list[int] = []
 
     def hear(number: int, _: FrameType | None) -> None:
@@ -127,4 +127,6 @@ def _stop_on_signal() -> Callable[[], bool]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, hear)
     return lambda: bool(heard)

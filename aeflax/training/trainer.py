@@ -132,6 +132,8 @@ class Trainer:
                 self._resume_clock()
         if self._checkpoints is not None:
             self._checkpoints.wait()
+        self._require_finite(int(self._state.skipped_in_row))
+        self._require_finite_weights()
         return self._state
 
     def close(self) -> None:
@@ -236,6 +238,17 @@ class Trainer:
             "set optimizer.clip_norm or add optimizer.warmup_steps"
         )
 
+    def _require_finite_weights(self) -> None:
+        """Refuses weights that overflowed in an update whose gradient was finite: nothing leads back from them."""
+        if all(bool(jax.numpy.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._state.params)):
+            return
+        held = None if self._checkpoints is None else self._checkpoints.latest
+        kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
+        raise DivergedError(
+            f"training diverged: the weights at step {self._step} are not finite ({kept}); lower "
+            f"optimizer.learning_rate={self.program.experiment.optimizer.learning_rate:g} or set optimizer.clip_norm"
+        )
+
     def _resume_clock(self) -> None:
         """Leaves out what was not training: compiling, evaluating and saving."""
         self._clock.start()
@@ -245,6 +258,7 @@ class Trainer:
         step = int(self._state.step)
         if self._checkpoints is None or self._checkpoints.latest == step:
             return
+        self._require_finite_weights()
         progress: dict[str, Any] = {
             "seconds": self._clock.seconds,
             "record_seconds": self._clock.record_seconds,
