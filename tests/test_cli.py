@@ -32,7 +32,7 @@ def aeflax(*words, cwd, code=0):
 
 def test_the_main_job_beats_pca_and_evaluate_agrees(tmp_path):
     trained = aeflax("train", "--run-dir", "runs/demo", "--overwrite", "--json", cwd=tmp_path)
-    *_, last = trained.stdout.splitlines()
+    (last,) = trained.stdout.splitlines()
     summary = json.loads(last)
     assert summary["status"] == "done"
     assert summary["step"] == 4000
@@ -40,7 +40,9 @@ def test_the_main_job_beats_pca_and_evaluate_agrees(tmp_path):
     assert summary["test"]["mse"] < 0.0100 < summary["pca"]["test"]["mse"]
     assert "training on 1 × cpu (jit)" in trained.stderr
     assert "runs/demo" in trained.stderr
-    assert "PCA(16) test" in trained.stdout
+    assert "PCA(16)" in trained.stderr  # with --json, standard output is the summary alone
+    assert (tmp_path / "runs" / "demo" / "report.html").stat().st_size > 10_000
+    assert trained.stderr.rstrip().endswith("report: runs/demo/report.html")
 
     evaluated = json.loads(aeflax("evaluate", "runs/demo", "--json", cwd=tmp_path).stdout.splitlines()[-1])
     assert evaluated == {"split": "test", "step": 4000, **summary["test"]}

@@ -47,7 +47,7 @@ def without_speed(path):
     return [{k: v for k, v in record.items() if k != "images_per_second"} for record in read_metrics(path)]
 
 
-@pytest.mark.parametrize("placement", ["jit", "pmap"])
+@pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_training_stops_when_patience_ends(placement, tmp_path):
     run = aeflax.train(overfitting(patience=2, placement=placement), ARRAY, run_dir=tmp_path / "run")
     scores = validation(tmp_path / "run")
@@ -59,6 +59,7 @@ def test_training_stops_when_patience_ends(placement, tmp_path):
     assert run.summary["test"]["bce"] == aeflax.load(tmp_path / "run", ARRAY).evaluate()["bce"]
 
 
+@pytest.mark.slow
 def test_early_stopping_decides_alike_on_one_device_and_on_four(tmp_path):
     """The metric is one number over the whole split, whoever computed its parts."""
     stopped = [aeflax.train(overfitting(patience=2, placement=name), ARRAY).step for name in ("jit", "pmap")]
@@ -87,6 +88,7 @@ def test_a_run_without_validation_has_no_best_checkpoint(tmp_path):
         aeflax.load(tmp_path / "run", step="best")
 
 
+@pytest.mark.slow
 def test_patience_survives_interruptions(tmp_path, monkeypatch):
     monkeypatch.setattr("aeflax.training.clock.FIRST_CHUNK", 1)
     monkeypatch.setattr("aeflax.training.clock.CHUNK_SECONDS", 0.0)
@@ -172,6 +174,7 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path):
     assert "train/images_per_second" in reader.Tags()["scalars"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_replaces_the_events_it_writes_again(tmp_path):
     polls = iter(range(2))
     with pytest.raises(StoppedError):
@@ -217,6 +220,7 @@ def test_callbacks_hear_of_the_end_of_a_run_that_fails():
     assert seen[-1] == "end"
 
 
+@pytest.mark.slow
 def test_a_profile_holds_a_trace_and_changes_nothing(tmp_path):
     run = aeflax.train(overfitting(), ARRAY, profile=tmp_path / "profile")
     (trace,) = (tmp_path / "profile").rglob("*.trace.json.gz")

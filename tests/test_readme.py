@@ -58,8 +58,8 @@ def test_the_python_example_of_the_readme_runs(tmp_path):
         [sys.executable, "-c", example], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    elbo, mse = map(float, done.stdout.split())
-    assert elbo < 0 < mse
+    elbo, mse, loss = map(float, done.stdout.split())
+    assert elbo < 0 < mse < loss
     assert (tmp_path / "runs" / "python" / "summary.json").exists()
 
 
