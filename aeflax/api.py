@@ -191,7 +191,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
                 f"optimizer.learning_rate={rate:g} or set optimizer.clip_norm"
             )
     examples = len(trainer.dataset.train.values)
-    epoch = run.step / -(-examples // run.experiment.data.batch_size)
+    epoch = run.step / trainer.steps_per_epoch
     monitor = trainer.monitor
     best = {} if monitor is None else {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}
     return {

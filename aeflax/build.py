@@ -182,7 +182,7 @@ def _build(
         apply=lambda params, state, images, keys, *, train: module.apply({"params": params}, images, keys),
         objective=_objective(model, like),
         tx=_tx(optimizer, steps),
-        update=lambda params, state, outputs: (params, state),
+        update=lambda params, state, outputs, batch_mean: (params, state),
         average=_average if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model)),
     )

@@ -47,6 +47,10 @@ class Data:
     limit: Count | None = None  # train on the first N examples only
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
 
+    def steps_per_epoch(self, examples: int) -> int:
+        """Batches that a pass over so many training examples takes; the last one may be partial."""
+        return -(-examples // self.batch_size)
+
 
 class Backbone(Part):
     """Encoder and decoder network."""

@@ -35,7 +35,7 @@ def resolve(experiment: Experiment, shape: tuple[int, ...], examples: int) -> Ex
       ConfigError: for contradictions, and for a model that does not fit such examples.
     """
     validate(experiment)
-    train = _train(experiment.train, -(-examples // experiment.data.batch_size))
+    train = _train(experiment.train, experiment.data.steps_per_epoch(examples))
     if experiment.data.validation:
         train = replace(train, monitor=train.monitor or metrics(experiment.model)[0])  # type: ignore[arg-type]
     return validate(

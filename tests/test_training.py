@@ -13,9 +13,13 @@ import aeflax
 from aeflax import api
 from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
+from aeflax.data.dataset import load
+from aeflax.defaults import resolve
 from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
+from aeflax.program import prepare
 from aeflax.run import read_metrics
 from aeflax.training.clock import CHUNK_SECONDS, FIRST_CHUNK, paced
+from aeflax.training.trainer import Trainer
 
 ARRAY = images(55)
 STEPS = 11  # of 3 to an epoch: the stop at 5 is in the middle of one
@@ -361,3 +365,39 @@ def test_the_pace_settles_at_the_asked_time(step_seconds):
             pace = paced(pace, completed, completed * step_seconds)
         chunks.append(dispatched)
     assert set(chunks[20:]) == {max(1, round(CHUNK_SECONDS / step_seconds))}
+
+
+@pytest.mark.parametrize("length", [1, 50])
+def test_a_long_run_of_skipped_updates_ends_the_run_whatever_the_chunk_lengths(length, monkeypatch):
+    """Four updates in a row are skipped and good ones follow, all within one long chunk."""
+    monkeypatch.setattr("aeflax.training.clock.FIRST_CHUNK", length)
+    monkeypatch.setattr("aeflax.training.clock.paced", lambda *_: length)
+    dataset = load(Data(), ARRAY)
+    dataset = replace(dataset, train=replace(dataset.train, values=np.tile(dataset.train.values, (30, 1, 1, 1))))
+    for allowed, ends in ((4, True), (5, False)):
+        base = replace(experiment("vanilla"), train=Train(steps=20, log_every=20, max_nonfinite=allowed))
+        program = prepare(resolve(base, dataset.shape, len(dataset.train.values)), dataset.shape)
+        objective = program.built.parts.objective
+
+        def broken(outputs, targets, batch_mean, hyper, step, objective=objective):
+            loss, terms = objective(outputs, targets, batch_mean, hyper, step)
+            return jax.numpy.where((step >= 3) & (step < 7), jax.numpy.nan, loss), terms
+
+        parts = program.built.parts._replace(objective=broken)
+        trainer = Trainer(replace(program, built=replace(program.built, parts=parts)), dataset)
+        if ends:
+            with pytest.raises(DivergedError, match="4 updates in a row"):
+                trainer.fit()
+        else:
+            assert int(trainer.fit().skipped) == 4
+
+
+def test_a_diverged_run_that_is_resumed_is_still_diverged(tmp_path):
+    hot = Optimizer(name="sgd", learning_rate=1e30)
+    settings_ = replace(settings("vanilla"), optimizer=hot, train=Train(steps=400, log_every=400))
+    found = []
+    for resume in (False, True):
+        with pytest.raises(DivergedError) as caught:
+            aeflax.train(settings_, ARRAY, run_dir=tmp_path / "run", resume=resume)
+        found.append((str(caught.value), sorted(entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir())))
+    assert found[0] == found[1]

@@ -85,14 +85,14 @@ class Feed:
 
 def table(order: np.ndarray, batch_size: int) -> np.ndarray:
     """An order cut into batches, [steps, batch_size] int32; the last batch is padded with -1."""
-    steps = -(-len(order) // batch_size)
-    padded = np.full(steps * batch_size, -1, np.int32)
-    padded[: len(order)] = order
-    return padded.reshape(steps, batch_size)
+    return np.pad(order, (0, -len(order) % batch_size), constant_values=-1).reshape(-1, batch_size)
 
 
 def fits(rows_bytes: int, device: jax.Device) -> bool:
-    """Whether the examples take under a quarter of the device's memory; always so on CPU, where they lie already."""
+    """Whether the examples take under a quarter of the device's memory; on CPU, whose memory is the host's, always.
+
+    A memory-mapped file is then read whole.
+    """
     if device.platform == "cpu":
         return True
     limit = (device.memory_stats() or {}).get("bytes_limit")

@@ -25,6 +25,7 @@ class TrainState(flax.struct.PyTreeNode):
     ema: PyTree | None  # averaged parameters, None where off
     skipped: jax.Array  # int32, non-finite updates so far
     skipped_in_row: jax.Array  # int32, non-finite updates since the last good one
+    most_skipped_in_row: jax.Array  # int32, the largest that `skipped_in_row` has been
 
     @property
     def inference_params(self) -> PyTree:
@@ -80,8 +81,12 @@ class Parts(NamedTuple):
     """(outputs, targets, batch mean, hyper, step) -> (loss [B], reported terms, each [B])."""
     tx: Callable[[Hyper, jax.Array], optax.GradientTransformation]
     """(hyper, step) -> the Optax transformation of this step."""
-    update: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree]]
-    """(params, model state, outputs) -> both, after the optimizer."""
+    update: Callable[[PyTree, PyTree, Any, Callable[[jax.Array], jax.Array]], tuple[PyTree, PyTree]]
+    """(params, model state, outputs, batch mean) -> both, after the optimizer.
+
+    `outputs` are those of the device's share, its padding included; the batch mean, [B, ...] -> [...], is the
+    objective's: over the examples of the whole batch, without padding. What comes out must be alike on every device.
+    """
     average: Callable[[PyTree, PyTree, Hyper, jax.Array], PyTree] | None
     """(averaged params, params, hyper, step) -> averaged params; None where off."""
     terms: tuple[str, ...]
@@ -106,4 +111,11 @@ def init_state(parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTre
         ema=None if parts.average is None else params,
         skipped=jnp.int32(0),
         skipped_in_row=jnp.int32(0),
+        most_skipped_in_row=jnp.int32(0),
     )
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> jax.Array:
+    """Whether every entry of every leaf is finite: one program and one answer, however many leaves there are."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))

@@ -51,7 +51,7 @@ def make_step(parts: Parts, reduce: Reduce) -> Step:
         def advance(state: TrainState) -> tuple[TrainState, Sums]:
             updates, opt_state = parts.tx(hyper, state.step).update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            params, model = parts.update(params, state.model, outputs)
+            params, model = parts.update(params, state.model, outputs, batch_mean)
             ema = None if parts.average is None else parts.average(state.ema, params, hyper, state.step)
             return (
                 state.replace(params=params, opt_state=opt_state, model=model, ema=ema, skipped_in_row=jnp.int32(0)),
@@ -59,7 +59,9 @@ def make_step(parts: Parts, reduce: Reduce) -> Step:
             )
 
         def skip(state: TrainState) -> tuple[TrainState, Sums]:
-            counted = state.replace(skipped=state.skipped + 1, skipped_in_row=state.skipped_in_row + 1)
+            in_row = state.skipped_in_row + 1
+            most = jnp.maximum(state.most_skipped_in_row, in_row)
+            counted = state.replace(skipped=state.skipped + 1, skipped_in_row=in_row, most_skipped_in_row=most)
             return counted, jax.tree.map(jnp.zeros_like, sums)
 
         # A condition, not a selection: selecting between whole trees costs 10 % of a small step, this 2 %.

@@ -14,13 +14,11 @@ import jax
 import numpy as np
 
 from aeflax.checkpoint import Checkpoints
-from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset
 from aeflax.data.order import permutation
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed, fits
-from aeflax.engine.placement import Placement
-from aeflax.engine.state import PyTree, Source, TrainState
+from aeflax.engine.state import PyTree, Source, TrainState, all_finite
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.errors import DivergedError, StoppedError
 from aeflax.evaluation.scores import evaluate
@@ -46,6 +44,7 @@ class Trainer:
     Attributes:
       monitor: follows the validation split; None without one.
       compile_seconds: spent compiling the loop.
+      steps_per_epoch: batches that a pass over the training split takes.
     """
 
     def __init__(
@@ -71,11 +70,11 @@ class Trainer:
         self._feed: Feed
         self._epoch: Epoch
         self._total = train.steps or 0
-        self._steps_per_epoch = -(-len(dataset.train.values) // program.experiment.data.batch_size)
+        self.steps_per_epoch = program.experiment.data.steps_per_epoch(len(dataset.train.values))
         self._step = 0
         self._state: TrainState
         self._sums: Sums
-        self._streak: jax.Array  # non-finite updates in a row at the end of the chunk before
+        self._streak: jax.Array  # most updates skipped in a row, up to the end of the chunk before
         self._pending: tuple[int, Sums] | None = None  # a record whose metrics are not read yet
         self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
 
@@ -106,8 +105,8 @@ class Trainer:
         Raises:
           CheckpointError: if a checkpoint cannot be restored or saved.
           ConfigError: if the batch does not divide over the devices.
-          DivergedError: when a chunk ends with `train.max_nonfinite` skipped updates in a row; the last good state
-            is saved.
+          DivergedError: where `train.max_nonfinite` updates in a row were skipped, whatever came after them; the state
+            is saved. Found at the end of a chunk.
           StoppedError: when `stop` said so; the state is saved.
         """
         self.program.require_shares()
@@ -132,7 +131,7 @@ class Trainer:
                 self._resume_clock()
         if self._checkpoints is not None:
             self._checkpoints.wait()
-        self._require_finite(int(self._state.skipped_in_row))
+        self._require_finite(self._state.most_skipped_in_row)
         self._require_finite_weights()
         return self._state
 
@@ -143,7 +142,7 @@ class Trainer:
     def _begin(self) -> None:
         """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
         placement = self.program.placement
-        self._feed = _feed(self.program.experiment, self.dataset, placement)
+        self._feed = _open_feed(self.program, self.dataset)
         self._epoch = placement.compile(self.program.built.parts, streamed=self._feed.streamed)
         self._sums = self._zeros()
         if self._checkpoints is not None and self._checkpoints.latest is not None:
@@ -156,6 +155,7 @@ class Trainer:
             self._state = self.program.initial_state(self._weights)
         self._step = int(self._state.step)
         self._tell("start", devices=str(placement))
+        self._require_finite(self._state.most_skipped_in_row)
         if self._step < self._total:
             started = time.perf_counter()
             self._run(limit=0)
@@ -176,7 +176,7 @@ class Trainer:
             self.program.key,
             self.program.hyper,
         )
-        self._streak = self._state.skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
+        self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
         return chunk.steps
 
     def _advance(self) -> None:
@@ -184,16 +184,14 @@ class Trainer:
         train, before = self.program.experiment.train, self._streak
         intervals = (train.log_every, train.eval_every, train.checkpoint_every)
         boundary = min(self._total, *(self._step - self._step % n + n for n in intervals if n))
-        if self._profile is not None:
-            count = self._profiled(min(PROFILED_STEPS, boundary - self._step))
-        else:
-            count = self._run(min(self._pace.steps, boundary - self._step))
+        run, most = (self._run, self._pace.steps) if self._profile is None else (self._profiled, PROFILED_STEPS)
+        count = run(min(most, boundary - self._step))
         self._step += count
-        streak = int(before)
+        jax.block_until_ready(before)
         self._pace.dispatched(count)
         if self._pending is not None:
             self._settle()
-        self._require_finite(streak)
+        self._require_finite(before)
         self._tell("chunk")
 
     def _profiled(self, limit: int) -> int:
@@ -227,20 +225,20 @@ class Trainer:
         speed = examples / self._clock.record()
         self._tell("train", step=step, split="train", metrics=metrics, images_per_second=speed)
 
-    def _require_finite(self, streak: int) -> None:
+    def _require_finite(self, streak: jax.Array) -> None:
         experiment = self.program.experiment
-        if streak < experiment.train.max_nonfinite:
+        if int(streak) < experiment.train.max_nonfinite:
             return
         self._save_durably()
         raise DivergedError(
-            f"training diverged: {streak} updates in a row before step {self._step} had a non-finite loss or gradient "
-            f"and were skipped; lower optimizer.learning_rate={experiment.optimizer.learning_rate:g}, "
-            "set optimizer.clip_norm or add optimizer.warmup_steps"
+            f"training diverged: {int(self._state.most_skipped_in_row)} updates in a row before step {self._step} "
+            "had a non-finite loss or gradient and were skipped; lower optimizer.learning_rate="
+            f"{experiment.optimizer.learning_rate:g}, set optimizer.clip_norm or add optimizer.warmup_steps"
         )
 
     def _require_finite_weights(self) -> None:
         """Refuses weights that overflowed in an update whose gradient was finite: nothing leads back from them."""
-        if all(bool(jax.numpy.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._state.params)):
+        if all_finite(self._state.params):
             return
         held = None if self._checkpoints is None else self._checkpoints.latest
         kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
@@ -284,14 +282,15 @@ class Trainer:
 
     def _tell(self, kind: Kind, *, step: int | None = None, **details: Any) -> None:
         at = self._step if step is None else step
-        record = Record(kind, at, self._total, at / self._steps_per_epoch, **details)
+        record = Record(kind, at, self._total, at / self.steps_per_epoch, **details)
         for callback in self._callbacks:
             callback(record)
 
 
-def _feed(experiment: Experiment, dataset: Dataset, placement: Placement) -> Feed:
-    values, settings = dataset.train.values, experiment.data
+def _open_feed(program: Program, dataset: Dataset) -> Feed:
+    values, scaling = dataset.train.values, dataset.scaling
+    settings, placement = program.experiment.data, program.placement
     resident = fits(values.nbytes, placement.devices[0]) if settings.resident is None else settings.resident
-    stored = Source(values.reshape(len(values), -1), dataset.scaling.shift, dataset.scaling.divisor)  # type: ignore[arg-type]
-    order = functools.partial(permutation, experiment.train.seed, examples=len(values))
+    stored = Source(values.reshape(len(values), -1), scaling.shift, scaling.divisor)  # type: ignore[arg-type]
+    order = functools.partial(permutation, program.experiment.train.seed, examples=len(values))
     return Feed(stored, settings.batch_size, order, placement, resident=resident)

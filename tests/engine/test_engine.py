@@ -225,3 +225,42 @@ def test_average_follows_the_parameters():
     expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, start, jax.device_get(state.params))
     chex.assert_trees_all_close(jax.device_get(state.ema), expected, atol=1e-6)
     assert state.inference_params is state.ema
+
+
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_the_longest_run_of_skipped_updates_is_remembered_whatever_came_after(chunk):
+    """Steps 2, 3 and 6 are skipped: the longest run of them is two, also when the last one is one."""
+    harness = Harness(experiment("vanilla"))
+    parts = harness.built.parts
+
+    def objective(outputs, targets, batch_mean, hyper, step):
+        loss, terms = parts.objective(outputs, targets, batch_mean, hyper, step)
+        return jnp.where((step == 2) | (step == 3) | (step == 6), jnp.nan, loss), terms
+
+    harness.epoch = harness.placement.compile(parts._replace(objective=objective), streamed=False)
+    state, _ = harness.run(harness.initial(), 7, chunk=chunk)
+    assert (int(state.skipped), int(state.skipped_in_row), int(state.most_skipped_in_row)) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("placement", ["jit", "pmap"])
+def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(placement):
+    """The last batch has 12 examples; four devices get 4, 4, 4 and none."""
+    harness = Harness(experiment("vanilla", optimizer=SGD), choose(placement))
+
+    def update(params, model, outputs, batch_mean):
+        return params, {"mean": batch_mean(outputs.latent.code), "ones": batch_mean(jnp.ones(len(outputs.logits)))}
+
+    initial = harness.initial()
+    code = harness.settings.model.latent_dim
+    initial = initial.replace(
+        model=harness.placement.replicate({"mean": np.zeros(code, np.float32), "ones": np.float32(0)})
+    )
+    harness.epoch = harness.placement.compile(harness.built.parts._replace(update=update), streamed=False)
+    state, _ = harness.run(initial, 2)
+    before = jax.device_get(state.params)
+    state, _ = harness.run(state, 1)
+    rows = table(permutation(3, 0, EXAMPLES), BATCH)[2]
+    targets = harness.dataset.train.values[rows[rows >= 0]].astype(np.float32) / 255
+    codes = harness.built.module.apply({"params": before}, targets, None).latent.code
+    np.testing.assert_allclose(state.model["mean"], np.mean(codes, axis=0), rtol=1e-5)
+    assert float(state.model["ones"]) == 1.0
