@@ -1,15 +1,11 @@
-"""Convolutions with one set of parameters and one result on every platform.
-
-XLA's own convolution gradients are 12 to 16 times slower than they need be on CPU, so there the same sum is
-written as strided slices times a matrix; GPU and TPU get the native operation.
-"""
+"""Layers that the backbones share: activations, dense, convolutional, upsampling, normalisation."""
 
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax import lax
+
+from aeflax.models.convolution import convolve
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
@@ -30,39 +26,6 @@ def dense(features: int, name: str, bias: float = 0.0) -> nn.Dense:
     return nn.Dense(features, kernel_init=KERNEL_INIT, bias_init=nn.initializers.constant(bias), name=name)
 
 
-def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after one axis such that ceil(size / stride) outputs result ("SAME")."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def convolve(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """2-D convolution with SAME padding: [B, H, W, C], [k, k, C, F] -> [B, ⌈H/s⌉, ⌈W/s⌉, F]."""
-    return lax.platform_dependent(  # type: ignore[no-any-return]
-        images,
-        kernel,
-        cpu=lambda x, w: _convolve_by_patches(x, w, stride),
-        default=lambda x, w: lax.conv_general_dilated(
-            x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        ),
-    )
-
-
-def _convolve_by_patches(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    batch, height, width, channels = images.shape
-    side_y, side_x, _, features = kernel.shape
-    rows, columns = -(-height // stride), -(-width // stride)
-    padding = (0, 0), _padding(height, side_y, stride), _padding(width, side_x, stride), (0, 0)
-    padded = jnp.pad(images, padding)
-
-    def shifted(y: int, x: int) -> jax.Array:
-        stop = (batch, y + (rows - 1) * stride + 1, x + (columns - 1) * stride + 1, channels)
-        return lax.slice(padded, (0, y, x, 0), stop, (1, stride, stride, 1))
-
-    patches = jnp.concatenate([shifted(y, x) for y in range(side_y) for x in range(side_x)], axis=-1)
-    return patches @ kernel.reshape(-1, features)
-
-
 class Conv(nn.Module):
     """Strided convolution with SAME padding: [B, H, W, C] -> [B, ⌈H/s⌉, ⌈W/s⌉, features]."""
 
@@ -78,7 +41,9 @@ class Conv(nn.Module):
         kernel = self.param("kernel", KERNEL_INIT, shape)
         out = convolve(images, kernel, self.stride)
         if self.use_bias:
-            out = out + self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            # Over rows of channels: the bias' gradient is then one plain sum, whatever the maps become next.
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            out = (out.reshape(-1, self.features) + bias).reshape(out.shape)
         return out
 
 
@@ -92,11 +57,11 @@ class SubPixelConv(nn.Module):
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
-        """Convolves to s² times the features, then moves them into space."""
+        """Convolves to s² times the features, ordered (row, column, feature), then moves them into space."""
         batch, height, width, _ = maps.shape
         s, f = self.stride, self.features
-        out = Conv(f * s * s, self.kernel, 1, self.use_bias, name="conv")(maps)
-        out = out.reshape(batch, height, width, f, s, s).transpose(0, 1, 4, 2, 5, 3)
+        out = Conv(s * s * f, self.kernel, 1, self.use_bias, name="conv")(maps)
+        out = out.reshape(batch, height, width, s, s, f).transpose(0, 1, 3, 2, 4, 5)
         return out.reshape(batch, height * s, width * s, f)
 
 

@@ -1,0 +1,130 @@
+"""2-D convolutions with one result on every platform: `lax.conv_general_dilated` and `lax.conv_transpose`.
+
+GPU and TPU get the native operation. On CPU, where XLA's own takes many times longer inside a training step
+(docs/adr/0005), the same sum is one matrix product beside a gather of patches, on whichever side is narrower:
+
+- gathered input: patches(x) · W, for a convolution;
+- scattered output: patchesᵀ(x · W), for a transposed convolution.
+
+At stride 1 both are the same map, and the side with fewer channels is taken. Gradients follow by
+differentiation: the gradient of either form is the other.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+PATCH_BYTES = 256 * 2**20  # patches of one layer beyond this are made, and made again, a part of the batch at a time
+
+
+def same_pads(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: int) -> Pads:
+    """Zeros before and after each axis such that ⌈size / stride⌉ outputs result."""
+    totals = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel, strict=True)]
+    top, left = ((total // 2, total - total // 2) for total in totals)
+    return top, left
+
+
+def same_transposed_pads(kernel: tuple[int, ...], stride: int) -> Pads:
+    """Zeros around the dilated input such that size · stride outputs result, as `lax.conv_transpose` places them."""
+    totals = [k + stride - 2 for k in kernel]
+    before = [k - 1 if stride > k - 1 else -(-total // 2) for k, total in zip(kernel, totals, strict=True)]
+    top, left = ((a, total - a) for a, total in zip(before, totals, strict=True))
+    return top, left
+
+
+def convolve(images: jax.Array, kernel: jax.Array, stride: int, pads: Pads | None = None) -> jax.Array:
+    """Convolution: [B, H, W, C], [kh, kw, C, F] -> [B, h, w, F].
+
+    Args:
+      images: what is convolved.
+      kernel: weights, not flipped (a cross-correlation, as everywhere in the field).
+      stride: of both axes.
+      pads: zeros before and after height and width; None is SAME: h = ⌈H / stride⌉.
+    """
+    pads = same_pads(images.shape[1:3], kernel.shape[:2], stride) if pads is None else pads
+    return _lowered(images, kernel, stride, pads, transposed=False)
+
+
+def convolve_transposed(maps: jax.Array, kernel: jax.Array, stride: int, pads: Pads | None = None) -> jax.Array:
+    """Transposed convolution: [B, h, w, C], [kh, kw, C, F] -> [B, H, W, F], as `lax.conv_transpose` defines it.
+
+    Args:
+      maps: what is spread out.
+      kernel: weights, not flipped.
+      stride: of both axes: zeros between neighbours are stride - 1.
+      pads: zeros around the dilated maps; None is SAME: H = h · stride.
+    """
+    pads = same_transposed_pads(kernel.shape[:2], stride) if pads is None else pads
+    return _lowered(maps, kernel, stride, pads, transposed=True)
+
+
+def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transposed: bool) -> jax.Array:
+    windows, dilation = ((1, 1), (stride, stride)) if transposed else ((stride, stride), (1, 1))
+    native = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=windows,
+        padding=pads,
+        lhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    product = functools.partial(_by_product, stride=stride, pads=pads, transposed=transposed)
+    return lax.platform_dependent(x, kernel, cpu=product, default=native)  # type: ignore[no-any-return]
+
+
+def _by_product(x: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads, transposed: bool) -> jax.Array:
+    channels, features = kernel.shape[2:]
+    scatters = transposed if stride > 1 else features < channels
+    form = functools.partial(_scattered if scatters else _gathered, stride=stride, pads=pads)
+    positions = math.prod(x.shape[1:3]) if scatters else math.prod(_outputs(x.shape[1:3], kernel.shape, stride, pads))
+    width = math.prod(kernel.shape[:2]) * (features if scatters else channels)
+    an_image = positions * width * x.dtype.itemsize
+    batch: Any = x.shape[0]  # an export's batch is symbolic, and is not parted
+    if not isinstance(batch, int) or batch * an_image <= PATCH_BYTES:
+        return form(x, kernel)
+    # One part after the other, and again when differentiated: patches are neither all made nor kept.
+    each = jax.checkpoint(lambda image: form(image[None], kernel)[0])
+    return lax.map(each, x, batch_size=max(1, PATCH_BYTES // an_image))  # type: ignore[no-any-return]
+
+
+def _gathered(images: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -> jax.Array:
+    patches = _patches(images, kernel.shape[:2], stride, pads)
+    return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _scattered(maps: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -> jax.Array:
+    """Every position of `maps` sends one value to each output that it reaches; outputs sum what they receive."""
+    sides, (channels, features) = kernel.shape[:2], kernel.shape[2:]
+    height, width = (
+        (size - 1) * stride + 2 + sum(pad) - side for size, pad, side in zip(maps.shape[1:3], pads, sides, strict=True)
+    )
+    top, left = ((side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, pads, strict=True))
+    output = jax.ShapeDtypeStruct((maps.shape[0], height, width, features), maps.dtype)
+    gather = functools.partial(_patches, sides=sides, stride=stride, pads=(top, left))
+    sent = maps @ jnp.flip(kernel, (0, 1)).transpose(2, 0, 1, 3).reshape(channels, -1)
+    (received,) = jax.linear_transpose(gather, output)(sent)
+    return received  # type: ignore[no-any-return]
+
+
+def _patches(images: jax.Array, sides: tuple[int, ...], stride: int, pads: Pads) -> jax.Array:
+    """The window under each output: [B, H, W, C] -> [B, h, w, kh · kw · C]."""
+    patches = images
+    for axis in (2, 1):  # columns first: the last axis then is ordered (row, column, channel), as kernels are
+        before, after = pads[axis - 1]
+        side = sides[axis - 1]
+        config = [(0, 0, 0)] * 4
+        config[axis] = (before, after, 0)
+        padded = lax.pad(patches, jnp.zeros((), images.dtype), config)
+        span = padded.shape[axis] - side + 1
+        shifted = [lax.slice_in_dim(padded, i, i + span, stride, axis) for i in range(side)]
+        patches = jnp.concatenate(shifted, axis=-1)
+    return patches
+
+
+def _outputs(sizes: tuple[int, ...], sides: tuple[int, ...], stride: int, pads: Pads) -> list[int]:
+    return [(size + sum(pad) - side) // stride + 1 for size, pad, side in zip(sizes, pads, sides[:2], strict=True)]
