@@ -4,14 +4,14 @@
 example's own key, so it does not depend on the batch's split over devices.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from aeflax import noise
+from aeflax.outputs import Values, flat
 
-Values = Mapping[str, jax.Array]
 Corruption = Callable[[jax.Array, jax.Array, Values], jax.Array]
 
 
@@ -24,8 +24,8 @@ def gaussian(*, clip: bool) -> Corruption:
     """Adds N(0, sigma²) to every feature; `clip` keeps the result in [0, 1]."""
 
     def corrupt(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
-        flat = _flat(images)
-        noisy = flat + _level(keys, values, "sigma") * noise.normal(keys, flat.shape[1])
+        rows = flat(images)
+        noisy = rows + _level(keys, values, "sigma") * noise.normal(keys, rows.shape[1])
         return (jnp.clip(noisy, 0.0, 1.0) if clip else noisy).reshape(images.shape)
 
     return corrupt
@@ -33,21 +33,16 @@ def gaussian(*, clip: bool) -> Corruption:
 
 def masking(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
     """Sets each feature to zero with probability `rate`."""
-    flat = _flat(images)
-    hit = noise.uniform(keys, flat.shape[1]) < _level(keys, values, "rate")
-    return jnp.where(hit, 0.0, flat).reshape(images.shape)
+    rows = flat(images)
+    hit = noise.uniform(keys, rows.shape[1]) < _level(keys, values, "rate")
+    return jnp.where(hit, 0.0, rows).reshape(images.shape)
 
 
 def salt_pepper(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array:
     """Sets each feature to 0 or to 1, each with probability `rate` / 2."""
-    flat = _flat(images)
-    draw, rate = noise.uniform(keys, flat.shape[1]), _level(keys, values, "rate")
-    return jnp.where(draw < 0.5 * rate, 0.0, jnp.where(draw < rate, 1.0, flat)).reshape(images.shape)
-
-
-def _flat(images: jax.Array) -> jax.Array:
-    """[B, ...] -> [B, F]: elementwise work over trailing axes of size 1 is slow on CPU."""
-    return images.reshape(images.shape[0], -1)
+    rows = flat(images)
+    draw, rate = noise.uniform(keys, rows.shape[1]), _level(keys, values, "rate")
+    return jnp.where(draw < 0.5 * rate, 0.0, jnp.where(draw < rate, 1.0, rows)).reshape(images.shape)
 
 
 def _level(keys: jax.Array, values: Values, name: str) -> jax.Array:

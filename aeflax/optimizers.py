@@ -3,13 +3,14 @@
 A schedule is a shape with peak 1 times the traced learning rate; its lengths are static.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
-Values = Mapping[str, jax.Array]
+from aeflax.outputs import Values
+
 Shape = Callable[[jax.Array, Values], jax.Array]
 Precondition = Callable[[Values], optax.GradientTransformation]
 

@@ -1,7 +1,11 @@
-"""What a model says of a batch: the currency between models, objectives and evaluation."""
+"""What a model says of a batch: the currency between models, corruption, objectives and evaluation."""
+
+from collections.abc import Mapping
 
 import flax.struct
 import jax
+
+Values = Mapping[str, jax.Array]  # the traced numbers of a part of the configuration, by field name
 
 
 class Latent(flax.struct.PyTreeNode):
@@ -22,3 +26,8 @@ class Outputs(flax.struct.PyTreeNode):
     logits: jax.Array
     latent: Latent
     log_scale: jax.Array | None = None
+
+
+def flat(images: jax.Array) -> jax.Array:
+    """[B, ...] -> [B, F]. On CPU, XLA runs the same elementwise terms three times slower over [B, 28, 28, 1]."""
+    return images.reshape(images.shape[0], -1)
