@@ -44,7 +44,7 @@ class Data:
     scale: Literal["none", "unit", "standard"] = "none"
     # draw pixels as Bernoulli(pixel), once or anew at every visit
     binarize: Literal["none", "fixed", "dynamic"] = "none"
-    limit: Count | None = None  # train on the first N examples only
+    limit: Count | None = None  # the first N training examples only, from which validation is withheld too
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
 
     def steps_per_epoch(self, examples: int) -> int:

@@ -1,1 +1,1 @@
-"""Data: sources by name, checked and split; the one order of examples; their way to the device."""
+"""Data: sources by name, checked and split; the one order of examples; files in, and results out."""

@@ -18,6 +18,8 @@ def require_examples(values: np.ndarray, name: str) -> None:
 def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
     """Examples [N, D], [N, H, W] or [N, H, W, C] -> [N, D] or [N, H, W, C], uint8 as stored, else finite float32.
 
+    Copies nothing that is of that type already.
+
     Args:
       values: what `require_examples` lets pass, or a slice of it.
       name: what an error calls them.
@@ -25,7 +27,7 @@ def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
     """
     if values.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what overflows is found right below
-            values = values.astype(np.float32)
+            values = values.astype(np.float32, copy=False)
         finite = np.isfinite(values)
         if not finite.all():
             row, *place = (int(i) for i in np.argwhere(~finite)[0])

@@ -80,6 +80,12 @@ def npz(path: Path, name: str | None) -> np.ndarray:
         return np.asarray(archive[name])
 
 
+def npz_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads every array of an NPZ file."""
+    with _reading(path, b"PK\x03\x04", "NPZ") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 @contextlib.contextmanager
 def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
     """Opens the file and turns what NumPy raises on a bad one into one clear sentence."""
@@ -100,9 +106,10 @@ def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
 
 
 def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a table of numbers -> ([N, D] float64, labels or None).
+    """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
-    A first line with a cell of text is a header; a column headed `label` is taken as the labels.
+    A first line with a cell of text is a header; a column headed `label` is taken as the labels: int64 where all of
+    them are integers, as classes are, else float64.
     """
     try:
         text = _bytes(path).decode("utf-8-sig")
@@ -123,8 +130,13 @@ def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
     if has_header and "label" in header:
         column = header.index("label")
-        return np.delete(values, column, axis=1), values[:, column]
+        return np.delete(values, column, axis=1), _labels(values[:, column])
     return values, None
+
+
+def _labels(column: np.ndarray) -> np.ndarray:
+    whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
+    return column.astype(np.int64) if whole.all() else column
 
 
 def _csv_fault(body: list[tuple[int, str]], columns: int) -> str | None:

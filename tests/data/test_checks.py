@@ -34,6 +34,11 @@ def test_what_is_no_examples_is_said_without_reading_them(values, message):
         require_examples(values, "x")
 
 
+def test_float32_is_copied_no_second_time():
+    values = np.ones((2, 3), np.float32)
+    assert np.shares_memory(prepared(values, "x"), values)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
 def test_a_value_beyond_float32_is_named_by_its_index_in_the_whole(bad):
     values = np.zeros((4, 2, 3))

@@ -339,6 +339,15 @@ def test_csv_takes_the_column_called_label_as_labels(store):
     assert labels.tolist() == [7, 8]
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"), [(("3", "1e2"), "i"), (("0.5", "1"), "f"), (("nan", "1"), "f"), (("inf", "1"), "f")]
+)
+def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
+    labels = files.csv(store("a,label\n1,{}\n2,{}\n".format(*column)))[1]
+    assert labels.dtype.kind == kind
+    np.testing.assert_array_equal(labels, np.array(column, float))
+
+
 def test_csv_does_not_take_a_byte_order_mark_for_a_header(store):
     assert files.csv(store("\ufeff1,2\n3,4\n"))[0].tolist() == [[1, 2], [3, 4]]
 
