@@ -38,7 +38,8 @@ class Data:
     source: str = "digits"
     batch_size: Annotated[int, Interval(1, 2**24)] = 128  # examples a step, over all devices
     resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
-    holdout: OpenUnit = 0.2  # share of test examples, for sources that bring no test split
+    # for sources that bring no test split: every k-th example is test, k = round(1 / holdout)
+    holdout: Annotated[float, Interval(0, 0.5, open_left=True)] = 0.2
     validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
     # none: uint8 / 255; unit: to [0, 1]; standard: mean 0, variance 1
     scale: Literal["none", "unit", "standard"] = "none"
@@ -134,7 +135,7 @@ class Deterministic(Bottleneck, kind="deterministic"):
 class Sparse(Bottleneck, kind="sparse"):
     """A non-negative code, held sparse by the penalties `l1` or `rate`."""
 
-    activation: Activation | None = None  # None: sigmoid with the rate penalty, else relu
+    activation: Literal["relu", "sigmoid"] | None = None  # None: sigmoid with the rate penalty, else relu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,9 +220,10 @@ class Optimizer:
 
     name: Literal["adam", "adamw", "sgd", "lamb", "lion", "muon"] = "adam"  # update rule
     learning_rate: NonNegative = 1e-3  # at the peak of the schedule
-    b1: BelowOne = 0.9  # decay of the first moment; the momentum of sgd
-    b2: BelowOne = 0.999  # decay of the second moment
-    eps: NonNegative = 1e-8  # added to the root of the second moment
+    # decay of the first moment, the momentum of sgd and of muon's matrices; None: .95 for muon, else .9
+    b1: BelowOne | None = None
+    b2: BelowOne | None = None  # decay of the second moment, for lion of its momentum; None: .99 for lion, else .999
+    eps: Positive = 1e-8  # added to the root of the second moment
     schedule: Literal["constant", "cosine", "linear", "exponential", "piecewise"] = "constant"  # of the learning rate
     warmup_steps: Steps = 0  # steps of linear rise before the schedule
     final: Fraction = 0.01  # learning rate at the end over the peak (cosine, linear, exponential)

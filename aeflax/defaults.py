@@ -17,14 +17,15 @@ from aeflax.config import (
 from aeflax.errors import ConfigError
 from aeflax.validation import metrics, validate
 
-# Optax's own defaults; the other optimizers decay only when asked.
+# Optax's own defaults; the other optimizers decay weights only when asked.
 WEIGHT_DECAY = {"adamw": 1e-4, "lion": 1e-3}
+B1, B2 = {"muon": 0.95}, {"lion": 0.99}
 MIN_STEPS = 4000
 EPOCHS = 20
 
 
 def resolve(experiment: Experiment, shape: tuple[int, ...], examples: int) -> Experiment:
-    """The experiment with nothing left open: code size, activations, steps, intervals, weight decay.
+    """The experiment with nothing left open: code size, activations, steps, intervals, decays.
 
     Args:
       experiment: what the user asked for.
@@ -70,9 +71,13 @@ def _optimizer(optimizer: Optimizer, steps: int) -> Optimizer:
         raise ConfigError(
             f"optimizer.warmup_steps={optimizer.warmup_steps} leaves nothing of the run's {steps} steps; lower it"
         )
-    if optimizer.weight_decay is None:
-        return replace(optimizer, weight_decay=WEIGHT_DECAY.get(optimizer.name))
-    return optimizer
+    name, decay = optimizer.name, optimizer.weight_decay
+    return replace(
+        optimizer,
+        b1=B1.get(name, 0.9) if optimizer.b1 is None else optimizer.b1,
+        b2=B2.get(name, 0.999) if optimizer.b2 is None else optimizer.b2,
+        weight_decay=WEIGHT_DECAY.get(name) if decay is None else decay,
+    )
 
 
 def _model(model: Model, shape: tuple[int, ...]) -> Model:

@@ -14,6 +14,8 @@ from aeflax.outputs import Values
 Shape = Callable[[jax.Array, Values], jax.Array]
 Precondition = Callable[[Values], optax.GradientTransformation]
 
+MUON_ADAM_B1 = 0.9  # of the Adam that updates whatever is no matrix, as Optax has it
+
 
 def _adam(values: Values) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=values["b1"], b2=values["b2"], eps=values["eps"])
@@ -53,7 +55,7 @@ def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax
     """Clipping, preconditioning, decoupled weight decay on kernels, learning rate.
 
     Args:
-      name: adam, adamw, sgd (with momentum b1), lamb, lion or muon.
+      name: adam, adamw, sgd (with momentum b1), lamb, lion or muon (momentum b1; Adam where there is no matrix).
       learning_rate: of this step.
       values: traced numbers; `clip_norm` and `weight_decay` are off where absent.
     """
@@ -61,8 +63,9 @@ def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax
     if name == "muon":
         muon = optax.contrib.muon(
             learning_rate,
+            beta=values["b1"],
             eps=values["eps"],
-            adam_b1=values["b1"],
+            adam_b1=MUON_ADAM_B1,
             adam_b2=values["b2"],
         )
         # Decay stands behind both of its branches: matrices, and whatever goes to Adam.

@@ -1,5 +1,6 @@
 """What makes an experiment impossible: every problem is found at once, before anything heavy is imported."""
 
+import re
 from contextlib import suppress
 
 from aeflax.config import (
@@ -19,6 +20,7 @@ from aeflax.schema import nearest, problems
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
 PLACED = ("idx", "npy", "npz", "csv", "tfds", "synthetic")  # sources that are KIND:PLACE
+SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
 def validate(experiment: Experiment) -> Experiment:
@@ -53,6 +55,13 @@ def _contradictions(experiment: Experiment) -> list[str]:
         f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
         "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
             optimizer.schedule == "piecewise" and not optimizer.boundaries
+        ),
+        f"optimizer.boundaries have no meaning for the {optimizer.schedule} schedule; "
+        "add --optimizer.schedule piecewise or leave them out": (
+            optimizer.schedule != "piecewise" and bool(optimizer.boundaries)
+        ),
+        "optimizer.schedule=exponential never reaches optimizer.final=0; set --optimizer.final above 0": (
+            optimizer.schedule == "exponential" and optimizer.final == 0
         ),
         "optimizer.boundaries must rise": list(optimizer.boundaries) != sorted(set(optimizer.boundaries)),
         "model.backbone.features is empty; name the channels of at least one layer": (
@@ -98,10 +107,18 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     ]
 
 
+def names_source(source: str) -> bool:
+    """Whether a string is a source of a known kind, rather than a path."""
+    kind, _, place = source.partition(":")
+    return source in (*NAMED, ARRAY) or (kind in PLACED and bool(place))
+
+
 def source_fault(source: str) -> str | None:
     """Says why a string names no source of data, or None where it does."""
     kind, _, place = source.partition(":")
-    if source in (*NAMED, ARRAY) or (kind in PLACED and place):
+    if names_source(source):
+        if kind == "synthetic" and not SYNTHETIC.fullmatch(place):
+            return f"data.source={source!r} has the form synthetic:HxWxC:N, e.g. synthetic:28x28x1:10000"
         return None
     stem, _, suffix = source.partition("#")[0].lower().rpartition(".")
     if stem and suffix in ("npy", "npz", "csv"):

@@ -116,7 +116,7 @@ def test_a_sparse_code_is_rectified_or_a_sigmoid_with_the_rate_penalty():
     assert bottleneck(Model(bottleneck=Sparse(), penalties=Penalties(rate=Rate()))) == Sparse(activation="sigmoid")
 
 
-@pytest.mark.parametrize("part", [Deterministic(activation="tanh"), Sparse(activation="elu"), GaussianPosterior()])
+@pytest.mark.parametrize("part", [Deterministic(activation="tanh"), Sparse(activation="sigmoid"), GaussianPosterior()])
 def test_a_given_bottleneck_is_kept(part):
     assert bottleneck(Model(bottleneck=part)) == part
 
@@ -152,8 +152,18 @@ def test_a_spatial_code_is_the_last_feature_map(shape, features, stride, code):
 )
 def test_weight_decay_is_on_where_the_optimizer_is_named_for_it(name, expected):
     assert resolve(Experiment(optimizer=Optimizer(name=name)), IMAGE, 100).optimizer.weight_decay == expected
-    off = Optimizer(name=name, weight_decay=0.0)
+    off = Optimizer(name=name, weight_decay=0.0, b1=0.8, b2=0.7)
     assert resolve(Experiment(optimizer=off), IMAGE, 100).optimizer == off
+
+
+@pytest.mark.parametrize(
+    ("name", "b1", "b2"),
+    # Optax 0.2.8: lion(b2=.99), muon(beta=.95); the others have .9 and .999
+    [("adam", 0.9, 0.999), ("sgd", 0.9, 0.999), ("lamb", 0.9, 0.999), ("lion", 0.9, 0.99), ("muon", 0.95, 0.999)],
+)
+def test_decays_of_the_moments_are_those_of_the_named_optimizer(name, b1, b2):
+    found = resolve(Experiment(optimizer=Optimizer(name=name)), IMAGE, 100).optimizer
+    assert (found.b1, found.b2) == (b1, b2)
 
 
 def test_a_warm_up_that_fills_the_run_is_refused_where_a_schedule_follows():

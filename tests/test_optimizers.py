@@ -36,13 +36,15 @@ OWN = {
     "sgd": optax.sgd(0.01, momentum=0.9),
     "lion": optax.lion(0.01, 0.9, 0.99, weight_decay=0.1, mask=MASK),
     "lamb": optax.lamb(0.01, 0.9, 0.99, eps=1e-8, weight_decay=0.1, mask=MASK),
-    "muon": optax.contrib.muon(0.01, adam_b1=0.9, adam_b2=0.99, weight_decay=0.1, weight_decay_mask=MASK),
+    "muon": optax.contrib.muon(0.01, beta=0.8, adam_b1=0.9, adam_b2=0.99, weight_decay=0.1, weight_decay_mask=MASK),
 }
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_each_name_is_optaxs_optimizer(name):
     values = VALUES | ({} if name in ("adam", "sgd") else {"weight_decay": jnp.float32(0.1)})
+    if name == "muon":  # its b1 is the momentum of matrices
+        values |= {"b1": jnp.float32(0.8)}
     chex.assert_trees_all_close(train(transformation(name, jnp.float32(0.01), values)), train(OWN[name]), rtol=1e-5)
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from aeflax.errors import ConfigError, DataError
 from aeflax.schema import nearest
-from aeflax.validation import ARRAY, NAMED, source_fault
+from aeflax.validation import ARRAY, NAMED, names_source, source_fault
 
 SUFFIXES = (".npy", ".npz", ".csv", ".png")  # of files that are written
 
 
 def is_source(place: str) -> bool:
     """Whether IN is a source as `data.source` takes it, rather than a path."""
-    return place != ARRAY and source_fault(place) is None
+    return place != ARRAY and names_source(place)
 
 
 def split_array(place: str) -> tuple[Path, str | None]:
@@ -40,7 +40,9 @@ def source_file(place: str) -> Path | None:
 
 
 def require_readable(place: str) -> None:
-    """Refuses an IN that is neither a file nor a source. Raises DataError."""
+    """Refuses an IN that is neither a file (DataError) nor a well-formed source (ConfigError)."""
+    if is_source(place) and (fault := source_fault(place)):
+        raise ConfigError(fault)
     path = source_file(place)
     if path is None:
         return

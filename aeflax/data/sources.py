@@ -107,10 +107,7 @@ def _tfds(name: str) -> Raw:
 
 def _synthetic(place: str) -> Raw:
     """HxWxC:N uint8 images: random mixtures of eight smooth patterns, the same at every call."""
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+)", place)
-    if not match or 0 in (sizes := [int(size) for size in match.groups()]):
-        raise ConfigError(f"data.source=synthetic:{place} has the form synthetic:HxWxC:N, e.g. synthetic:28x28x1:10000")
-    height, width, channels, examples = sizes
+    height, width, channels, examples = (int(size) for size in re.findall(r"\d+", place))
     random = np.random.RandomState(0)
     y, x = np.mgrid[:height, :width] / max(height, width)
     phases = random.uniform(0, 2 * math.pi, (8, channels, 1, 1))
