@@ -4,24 +4,29 @@ A run directory holds `experiment.json` (configuration, versions, data fingerpri
 `metrics.jsonl` (one object a record) and `summary.json`. Files are replaced by an atomic rename after fsync.
 """
 
+import errno
 import fcntl
+import itertools
 import json
+import math
 import os
 import re
 import shutil
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from aeflax.durable import is_leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
 
 MANIFEST = "experiment.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+REPORT = "report.html"
+CHECKPOINTS = "checkpoints"
 LOCK = "run.lock"
-TEMPORARY = ".tmp"  # ends the name of a file that is being written
 
 
 class RunDirectory:
@@ -44,7 +49,7 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def lock(self) -> None:
         """Takes the lock. Raises RunInUseError naming its holder."""
@@ -92,13 +97,14 @@ class RunDirectory:
         """Opens the metrics log and drops the records after `step`, which a resumed run writes again."""
         path = self.path / METRICS
         kept = [record for record in read_metrics(self.path) if record["step"] <= step]
-        _replace(path, "".join(json.dumps(record) + "\n" for record in kept))
+        with replacing(path) as file:
+            file.writelines(_line(record).encode() for record in kept)
         self._log = path.open("a", encoding="utf-8")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends one record to the metrics log."""
         if self._log is not None:
-            self._log.write(json.dumps(record) + "\n")
+            self._log.write(_line(record))
             self._log.flush()
 
 
@@ -116,7 +122,7 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         run.lock()
     except OSError as error:
-        raise ConfigError(f"cannot write to the run directory {path}: {os.strerror(error.errno or 0)}") from error
+        raise _unwritable("the run directory", path, error) from error
     try:
         require_usable(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
         if overwrite:
@@ -127,12 +133,21 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
     return run
 
 
-def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
+def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
     """Refuses a path that is no directory for a run, or that holds one; touches nothing.
+
+    Args:
+      path: None for a run that is kept nowhere or gets a new directory of its own.
+      resume: go on with the run that the path holds.
+      overwrite: replace it.
 
     Raises:
       ConfigError: as `claim` does.
     """
+    if resume and (overwrite or path is None):
+        raise ConfigError("--resume needs --run-dir and excludes --overwrite")
+    if path is None:
+        return
     try:
         held = {entry.name for entry in path.iterdir()}
     except FileNotFoundError:
@@ -142,19 +157,77 @@ def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
     if MANIFEST in held:
         if not (resume or overwrite):
             raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")
-    elif held - {LOCK, MANIFEST + TEMPORARY}:
+    elif any(name != LOCK and not is_leftover(name) for name in held):
         raise ConfigError(f"{path} is not empty and holds no {MANIFEST}; choose another --run-dir")
 
 
-def first_free(root: Path, preset: str, source: str) -> Path:
-    """`root/PRESET-SOURCE-K` with the first K from 1 that is free."""
+@contextmanager
+def first_free(root: Path, preset: str, source: str) -> Iterator[Path]:
+    """A new directory `root/PRESET-SOURCE-K` with the first K from 1 that is free; gone again if it stays empty.
+
+    Processes that ask together get one each.
+
+    Raises:
+      ConfigError: if it cannot be created.
+    """
     kind, _, place = source.partition(":")
     stem = Path(place.partition("#")[0]).stem or place
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(filter(None, (kind, stem)))).strip("-")[:100] or "data"
-    k = 1
-    while (root / f"{preset}-{label}-{k}").exists():
-        k += 1
-    return root / f"{preset}-{label}-{k}"
+    for k in itertools.count(1):
+        path = root / f"{preset}-{label}-{k}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unwritable("the run directory", path, error) from error
+        break
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # it holds a run
+            path.rmdir()
+
+
+def create_folder(path: Path, what: str) -> None:
+    """Creates a directory with its parents where it is not there yet.
+
+    Args:
+      path: of the directory.
+      what: it is, for the message.
+
+    Raises:
+      ConfigError: if it cannot be created or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(what, path, error) from error
+
+
+def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:
+    """Refuses a run to begin with that is none, unless the run that is resumed is past its beginning.
+
+    Args:
+      init_from: the run whose weights another one begins with.
+      resumed: the directory of that other one, None where it is not resumed.
+
+    Returns:
+      What the resumed run's manifest says of its first weights, where it has a checkpoint and they came from
+      `init_from`, so that they are not needed any more; else None.
+
+    Raises:
+      ConfigError: if they are needed, and `init_from` holds no run.
+    """
+    held = None if resumed is None else resumed / CHECKPOINTS
+    if resumed is not None and held is not None and held.is_dir() and any(e.name.isdigit() for e in held.iterdir()):
+        origin: dict[str, Any] = read_manifest(resumed).get("init_from") or {}
+        if origin.get("run") == str(init_from):
+            return origin
+    read_manifest(init_from)
+    return None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -180,7 +253,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a run's metrics log; a last line cut short by a crash is left out."""
+    """The records of a run's metrics log; a null is NaN, and a last line cut short by a crash is left out."""
     try:
         lines = (path / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -189,12 +262,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         with suppress(json.JSONDecodeError, RecursionError):
             records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and isinstance(record.get("step"), int)]
+    return [
+        {name: math.nan if value is None else value for name, value in record.items()}
+        for record in records
+        if isinstance(record, dict) and isinstance(record.get("step"), int)
+    ]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replaces a JSON file, durably."""
-    _replace(path, json.dumps(content, indent=2) + "\n")
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -210,19 +288,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _line(record: Mapping[str, Any]) -> str:
+    """One record of the metrics log. JSON has no number that is not finite: it becomes null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
+
+
+def _unwritable(what: str, path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write to {what} {path}: {os.strerror(error.errno or 0)}; choose another place")

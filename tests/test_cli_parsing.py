@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from aeflax.cli import main
+from aeflax.cli.train import _stop_on_signal
 from aeflax.config import Corruption
 from aeflax.presets import PRESETS
 
@@ -164,12 +166,42 @@ def test_all_problems_are_listed_at_once(refused):
         (["--data.scale", "standard"], "use --model.likelihood gaussian or --data.scale unit"),
         (["--model.bottleneck.k", "9", "--model.latent-dim", "8"], "model.bottleneck.k=9 exceeds model.latent_dim=8"),
         (["--model.corruption.rate", "0.1"], "belongs to masking and salt-pepper; add --model.corruption masking"),
+        (["--init-from", "missing"], "missing holds no run (experiment.json is missing); check the path"),
+        (
+            ["--profile", "/dev/null/x"],
+            "cannot write to the profile /dev/null/x: Not a directory; choose another place",
+        ),
         (["--resume"], "--resume needs --run-dir and excludes --overwrite"),
         (["--resume", "--overwrite", "--run-dir", "x"], "--resume needs --run-dir and excludes --overwrite"),
     ],
 )
 def test_an_impossible_combination_exits_2_with_the_mend(refused, arguments, message):
     assert message in refused("train", *arguments)
+
+
+def test_a_part_may_be_chosen_by_a_first_word_in_place_of_a_preset(refused):
+    found = refused("train", "model.corruption:masking", "--model.corruption.sigma", "1")
+    assert "--model.corruption.sigma belongs to gaussian, but --model.corruption is masking" in found
+    assert "model.corruption has no kind 'x'" in refused("train", "model.corruption:x")
+
+
+def test_signals_that_are_ignored_stay_ignored_and_the_others_ask_for_a_stop():
+    """As nohup and a shell's background job start a command."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for ignored, heard in ((signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)):
+            for number in numbers:
+                signal.signal(number, signal.SIG_IGN if number == ignored else signal.default_int_handler)
+            stop = _stop_on_signal()
+            signal.raise_signal(ignored)
+            assert not stop()
+            signal.raise_signal(heard)
+            assert stop()
+            signal.raise_signal(ignored)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):
@@ -282,6 +314,9 @@ LIGHT = {
     "missing-file": (["train", "missing.py"], 2),
     "run-in-the-way": (["train", "--run-dir", "kept"], 2),
     "missing-run": (["evaluate", "missing"], 2),
+    "missing-first-weights": (["train", "--init-from", "missing"], 2),
+    "malformed-synthetic-source": (["train", "--data.source", "synthetic:8"], 2),
+    "profile-in-the-way": (["train", "--profile", "kept/experiment.json"], 2),
 }
 
 

@@ -1,10 +1,12 @@
 """The run directory: who may take it, what survives, and what a crash leaves."""
 
 import json
+import math
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,12 @@ from aeflax.run import (
     METRICS,
     SUMMARY,
     claim,
+    create_folder,
     first_free,
     read_json,
     read_manifest,
     read_metrics,
+    require_first_weights,
     require_usable,
     write_json,
 )
@@ -72,7 +76,7 @@ def test_a_new_path_is_created_with_its_parents(tmp_path, rules):
         assert os.listdir(run.path) == [LOCK]
 
 
-@pytest.mark.parametrize("left", [[], [LOCK], [LOCK, MANIFEST + ".tmp"]])
+@pytest.mark.parametrize("left", [[], [LOCK], [LOCK, ".aeflax-12ab34cd.tmp"]])
 @pytest.mark.parametrize("rules", RULES)
 def test_what_an_attempt_left_before_its_manifest_is_taken_over(tmp_path, left, rules):
     for name in left:
@@ -212,18 +216,100 @@ def test_a_run_that_appears_between_the_look_and_the_lock_is_not_trained_over(tm
     ],
 )
 def test_the_default_name_holds_preset_and_source_and_stays_in_its_root(tmp_path, source, name):
-    path = first_free(tmp_path, "vae", source)
-    assert path == tmp_path / name
-    path.mkdir()
-    assert path.resolve().parent == tmp_path.resolve()
+    with first_free(tmp_path, "vae", source) as path:
+        assert path == tmp_path / name
+        assert path.resolve().parent == tmp_path.resolve()
 
 
 def test_the_default_name_takes_the_first_free_number(tmp_path):
     for k in (1, 2, 4):
         (tmp_path / f"vanilla-digits-{k}").mkdir()
-    assert first_free(tmp_path, "vanilla", "digits").name == "vanilla-digits-3"
-    assert first_free(tmp_path / "none", "vanilla", "digits").name == "vanilla-digits-1"
-    assert not (tmp_path / "none").exists()
+    (tmp_path / "vanilla-digits-3").touch()
+    with first_free(tmp_path, "vanilla", "digits") as path:
+        assert path.name == "vanilla-digits-5"
+    with first_free(tmp_path / "none", "vanilla", "digits") as path:
+        assert path.name == "vanilla-digits-1"
+
+
+def test_runs_that_are_named_together_get_a_directory_each(tmp_path):
+    with ThreadPoolExecutor(8) as pool, ExitStack() as held:
+        named = [pool.submit(lambda: held.enter_context(first_free(tmp_path, "vae", "digits"))) for _ in range(40)]
+        assert {path.result().name for path in named} == {f"vae-digits-{k}" for k in range(1, 41)}
+
+
+def test_a_named_directory_stays_only_with_something_in_it(tmp_path):
+    with pytest.raises(ValueError, match="mine"), first_free(tmp_path, "vae", "digits") as path:
+        raise ValueError("mine")
+    assert not path.exists()
+    with first_free(tmp_path, "vae", "digits") as again:
+        claim(again, resume=False, overwrite=False).__exit__()
+    assert again == path
+    assert os.listdir(again) == [LOCK]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: first_free(path, "vae", "x").__enter__(), lambda path: create_folder(path / "p", "it")]
+)
+def test_a_folder_that_cannot_be_is_a_configuration_error(tmp_path, make):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write to .*: Not a directory; choose another place"):
+        make(tmp_path / "file")
+
+
+def test_a_folder_is_created_with_its_parents_or_taken_as_it_is(tmp_path):
+    for _ in range(2):
+        create_folder(tmp_path / "a" / "b", "the profile")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write to the profile .*/file: File exists; choose another place"):
+        create_folder(tmp_path / "file", "the profile")
+
+
+def test_resume_needs_a_directory_and_excludes_overwrite(tmp_path):
+    require_usable(None, resume=False, overwrite=True)
+    for path, overwrite in ((None, False), (tmp_path, True)):
+        with pytest.raises(ConfigError, match="--resume needs --run-dir and excludes --overwrite"):
+            require_usable(path, resume=True, overwrite=overwrite)
+
+
+def test_first_weights_are_needed_until_there_is_a_checkpoint_that_began_with_them(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    (second / "checkpoints").mkdir(parents=True)
+    (second / "checkpoints" / "5.orbax-checkpoint-tmp").mkdir()
+    for resumed in (None, tmp_path / "new", second):
+        with pytest.raises(ConfigError, match="first holds no run"):
+            require_first_weights(first, resumed)
+    (second / "checkpoints" / "5").mkdir()
+    origin = {"run": str(first), "step": 3, "state_sha256": "ab"}
+    records = {name: {} for name in ("experiment", "resolved", "data", "inputs", "versions", "random")}
+    write_json(second / MANIFEST, records | {"init_from": origin})
+    assert require_first_weights(first, second) == origin
+    for other in (None, tmp_path / "new"):
+        with pytest.raises(ConfigError, match="first holds no run"):
+            require_first_weights(first, other)
+    first.mkdir()
+    write_json(first / MANIFEST, records)
+    assert require_first_weights(first, None) is None
+    (tmp_path / "other").mkdir()
+    write_json(tmp_path / "other" / MANIFEST, records)
+    assert require_first_weights(tmp_path / "other", second) is None  # to be compared
+
+
+def test_the_log_is_json_also_where_a_value_is_not_finite(tmp_path):
+    def refuse(word):
+        raise ValueError(f"{word} is no JSON")
+
+    with claim(tmp_path, resume=False, overwrite=False) as run:
+        run.write(MANIFEST, {})
+        run.start_log(0)
+        run.log({"step": 1, "split": "test", "mse": math.nan, "psnr": math.inf, "elbo": -1.5})
+    with claim(tmp_path, resume=True, overwrite=False) as run:
+        run.start_log(1)  # writes the kept records again
+    (line,) = (tmp_path / METRICS).read_text().splitlines()
+    stored = json.loads(line, parse_constant=refuse)
+    assert stored == {"step": 1, "split": "test", "mse": None, "psnr": None, "elbo": -1.5}
+    (record,) = read_metrics(tmp_path)
+    assert math.isnan(record["mse"])
+    assert record["elbo"] == -1.5
 
 
 def test_the_log_appends_and_a_resumed_one_drops_later_records(tmp_path):

@@ -53,6 +53,11 @@ def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str]]:
     return model, left
 
 
+def is_choice(word: str) -> bool:
+    """Whether a word chooses a part, as `model.corruption:masking` does."""
+    return _CHOICE.fullmatch(word) is not None
+
+
 def describe_slots(model: Model) -> str:
     """One line a slot: its kinds, for the help text."""
     lines = ["Trains, evaluates and keeps a run. Parts of the model are chosen by kind:"]

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -15,7 +16,7 @@ import tyro
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.slots import choose_parts, describe_slots
+from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
@@ -42,7 +43,7 @@ class TrainCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
-    named = bool(arguments) and not arguments[0].startswith("-")
+    named = bool(arguments) and not arguments[0].startswith("-") and not is_choice(arguments[0])
     name, arguments = (arguments[0], arguments[1:]) if named else ("vanilla", arguments)
     experiment = _starting_point(name)
     model, arguments = choose_parts(experiment.model, arguments)
@@ -50,19 +51,29 @@ def main(arguments: list[str]) -> int:
     prog = f"aeflax train {name if named else '[PRESET|FILE.py]'}"
     command: TrainCommand = parse(TrainCommand, arguments, prog, describe_slots(model), default)
     experiment = validate(command.experiment)
-    if command.resume and (command.run_dir is None or command.overwrite):
-        raise ConfigError("--resume needs --run-dir and excludes --overwrite")
+    runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite)
+    if command.init_from is not None:
+        runs.require_first_weights(command.init_from, command.run_dir if command.resume else None)
+    if command.profile is not None:
+        runs.create_folder(command.profile, "the profile")
     stem = Path(name).stem
-    path = command.run_dir or runs.first_free(Path("runs"), stem, experiment.data.source)
-    runs.require_usable(path, resume=command.resume, overwrite=command.overwrite)
+    with (
+        runs.first_free(Path("runs"), stem, experiment.data.source)
+        if command.run_dir is None
+        else nullcontext(command.run_dir)
+    ) as path:
+        return _train(replace(command, run_dir=path), stem)
 
+
+def _train(command: TrainCommand, preset: str) -> int:
+    """Trains in the run directory of a command that is found to be right."""
     from aeflax import api
     from aeflax.cli.progress import final_table, reporter
 
     progress = console(stderr=True)
     run = api.train(
-        experiment,
-        run_dir=path,
+        command.experiment,
+        run_dir=command.run_dir,
         resume=command.resume,
         overwrite=command.overwrite,
         init_from=command.init_from,
@@ -70,12 +81,13 @@ def main(arguments: list[str]) -> int:
         profile=command.profile,
         callbacks=(reporter(progress),),
         stop=_stop_on_signal(),
-        preset=stem,
+        preset=preset,
     )
     assert run.summary is not None
     console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim))
-    report = path / "report.html"
-    kept = f"run kept in {path}" if command.no_report or not report.exists() else f"report: {report}"
+    assert run.path is not None
+    report = run.path / runs.REPORT
+    kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     progress.print(kept, highlight=False, soft_wrap=True)
     if command.json:
         print(json.dumps(run.summary))  # noqa: T201
@@ -120,13 +132,14 @@ def _place(error: BaseException, name: str) -> str:
 def _stop_on_signal() -> Callable[[], bool]:
     """Asks for a clean stop at the first SIGTERM, SIGINT or lost terminal; a second SIGINT quits at once."""
     heard: list[int] = []
+    # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
 
     def hear(number: int, _: FrameType | None) -> None:
         heard.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in numbers:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         signal.signal(number, hear)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-        signal.signal(signal.SIGHUP, hear)
     return lambda: bool(heard)

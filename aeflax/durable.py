@@ -1,0 +1,42 @@
+"""Files that are replaced whole or not at all, whatever happens meanwhile: an error, a signal, a power cut."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_PREFIX, _SUFFIX = ".aeflax-", ".tmp"  # of a file that is being written
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside the path, which takes its place at the end, durably; after an error it is gone.
+
+    Where the path is a link, what it points to is replaced.
+
+    Raises:
+      OSError: if it cannot be written; the path is then as it was.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is what a process left that was killed while it wrote."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
