@@ -12,15 +12,14 @@ import numpy as np
 
 from aeflax import config, manifest
 from aeflax import run as runs
-from aeflax.applications.inference import Inputs
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
+from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
 from aeflax.engine.state import PyTree, TrainState
 from aeflax.errors import ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import Program, prepare
-from aeflax.report.gather import EXAMPLES_FILE, Kept
 from aeflax.schema import from_dict
 from aeflax.trained import Run
 from aeflax.training.records import Callback, events, journal, memory
@@ -88,7 +87,7 @@ def train(
         return Run(
             program,
             state,
-            Inputs.of(dataset, resolved),
+            dataset.domain,
             manifest=described,
             records=records,
             summary=summary,
@@ -122,7 +121,7 @@ def train(
             trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
             with contextlib.closing(trainer):
                 state = trainer.fit(checkpoints)
-                Kept.of(dataset).save(directory.path / EXAMPLES_FILE)
+                Kept.of(dataset).save(directory.path / FILE)
                 run = run_of(state, runs.read_metrics(directory.path), None)
                 run.summary = _summary(run, trainer, stop)
             directory.write(runs.SUMMARY, run.summary)
@@ -146,7 +145,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     place = Path(path)
     described = runs.read_manifest(place)
     resolved = from_dict(config.Experiment, described["resolved"])
-    shape, inputs = manifest.inputs(described, resolved)
+    shape, domain = manifest.inputs(described, resolved)
     if not (place / "checkpoints").is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
     program = prepare(resolved, shape)
@@ -161,13 +160,14 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         return found
 
     def kept() -> Kept:
-        stored = place / EXAMPLES_FILE
-        return Kept.load(stored) if stored.exists() else Kept.of(dataset())
+        with contextlib.suppress(DataError):  # missing or damaged: the data may be there
+            return Kept.load(place / FILE)
+        return Kept.of(dataset())
 
     return Run(
         program,
         state,
-        inputs,
+        domain,
         manifest=described,
         records=runs.read_metrics(place),
         summary=runs.read_summary(place),

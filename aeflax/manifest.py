@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications.inference import Inputs
 from aeflax.config import Experiment
-from aeflax.data.dataset import Dataset, Scaling
+from aeflax.data.dataset import Dataset, Domain, Scaling
+from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError
 from aeflax.run import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
@@ -26,7 +26,7 @@ def describe(
     experiment: Experiment, resolved: Experiment, dataset: Dataset, preset: str, origin: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The manifest of a new run; `origin` says where its first weights came from, None where they were drawn."""
-    inputs = Inputs.of(dataset, resolved)
+    domain = dataset.domain
     return {
         "preset": preset,
         "experiment": to_dict(experiment),
@@ -34,32 +34,32 @@ def describe(
         "data": dataset.fingerprint(),
         "inputs": {
             "shape": list(dataset.shape),
-            "dtype": inputs.dtype.name,
-            "shift": inputs.scaling.shift.tolist(),
-            "divisor": inputs.scaling.divisor.tolist(),
-            "unit_range": inputs.unit_range,
+            "dtype": domain.dtype.name,
+            "shift": domain.scaling.shift.tolist(),
+            "divisor": domain.scaling.divisor.tolist(),
+            "unit_range": domain.unit_range,
         },
         "init_from": origin,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "random": {
-            "implementation": str(jax.random.key_impl(jax.random.key(0))),
+            "implementation": IMPLEMENTATION,
             "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int, ...], Inputs]:
+def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int, ...], Domain]:
     """The shape of one example, and what the run was trained on."""
     found = manifest["inputs"]
     try:
         shape = tuple(int(size) for size in found["shape"])
-        scaling = Scaling(*(np.asarray(found[name], np.float32) for name in ("shift", "divisor")))
+        shift, divisor = (np.asarray(found[name], np.float32) for name in ("shift", "divisor"))
+        scaling = Scaling(shift, divisor, fitted=resolved.data.scale != "none")
         known = {1, math.prod(shape)}
         if {scaling.shift.size, scaling.divisor.size} - known:
             raise ValueError("the scaling does not fit the shape")
-        fitted = resolved.data.scale != "none"
-        return shape, Inputs(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]), fitted)
+        return shape, Domain(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
 

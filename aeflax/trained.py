@@ -2,6 +2,8 @@
 
 import functools
 import math
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,32 +11,37 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications.inference import Inference, Inputs
+from aeflax.applications.inference import Inference
+from aeflax.checkpoint import state_sha256
 from aeflax.config import Experiment
 from aeflax.data.checks import prepared, require_examples
-from aeflax.data.dataset import Dataset
+from aeflax.data.dataset import Dataset, Domain
+from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
-from aeflax.report.gather import Kept, gather
+from aeflax.report.gather import gather
 from aeflax.report.material import Material
 from aeflax.schema import from_dict
 from aeflax.words import command
+
+_NO_METRICS = ("step", "epoch", "split")  # of a record
 
 
 class Run:
     """A trained autoencoder: its experiment, its state and, where it was kept, its directory.
 
-    Values go in as they were in training, and come out in the same units; a run trained on uint8 images also takes
-    floats in [0, 1].
+    Values go in as they were in training, and come out in the same units; a run trained on uint8 images without a
+    fitted scaling also takes floats in [0, 1].
 
     Attributes:
       experiment: the resolved configuration.
       state: parameters, optimizer state and counters.
-      summary: status, step, speed, digest of the state and metrics of the finished run; None if unfinished.
+      summary: status, step, speed, digest of the state and metrics of the finished run; None if unfinished, and for
+        another checkpoint than its last.
       path: the run directory, None for a run that was not kept.
 
     Example:
@@ -47,7 +54,7 @@ class Run:
         self,
         program: Program,
         state: TrainState,
-        inputs: Inputs,
+        domain: Domain,
         *,
         manifest: Mapping[str, Any],
         records: Sequence[Mapping[str, Any]],
@@ -58,9 +65,10 @@ class Run:
     ) -> None:
         self.experiment = program.experiment
         self.state = state
-        self.summary = summary
+        self.summary = summary if summary is not None and summary.get("step") == self.step else None
         self.path = path
-        self._program, self._inputs, self._manifest, self._records = program, inputs, manifest, records
+        self._program, self._domain, self._manifest, self._records = program, domain, manifest, records
+        self._of_run = summary or {}
         self._dataset, self._kept = functools.cache(dataset), functools.cache(kept)
 
     @property
@@ -156,6 +164,9 @@ class Run:
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
 
+        A checkpoint that no summary describes is evaluated anew, or shown as far as the metrics log tells of it where
+        the data cannot be read.
+
         Args:
           directory: where they go; None: the run directory.
 
@@ -163,15 +174,21 @@ class Run:
           The path of the page.
 
         Raises:
-          ConfigError: for a run that was not kept, where no directory is given.
+          ConfigError: for a run that was not kept, where no directory is given; for one that cannot be written to.
+          DataError: if neither the kept examples nor the run's data can be read.
         """
         from aeflax.report import page
 
         place = self.path if directory is None else Path(directory)
         if place is None:
             raise ConfigError("this run was not kept in a directory; say where the report goes: run.report(DIRECTORY)")
-        place.mkdir(parents=True, exist_ok=True)
-        return page.write(self._material, place)
+        material = self._material(self.summary or self._logged() | self._evaluated())
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            return page.write(material, place)
+        except OSError as error:
+            fault = os.strerror(error.errno or 0)
+            raise ConfigError(f"cannot write the report to {place}: {fault}; choose another place") from error
 
     def __repr__(self) -> str:
         model = self.experiment.model
@@ -181,29 +198,54 @@ class Run:
     def _repr_html_(self) -> str:
         from aeflax.report import page
 
-        return page.fragment(self._material)
+        return page.fragment(self._material(self.summary or self._logged()))
 
     @functools.cached_property
     def inference(self) -> Inference:
         """The same functions for data of any size, batch by batch."""
-        return Inference(self._program, self.state, self._inputs)
+        return Inference(self._program, self.state, self._domain)
 
-    @property
-    def _material(self) -> Material:
-        manifest = self._manifest
+    def _logged(self) -> dict[str, Any]:
+        """What a summary would say of this checkpoint, as far as the run's records tell."""
+        held = {record["split"]: record for record in self._records if record["step"] == self.step}
+        held.pop("train", None)  # means over the steps before, not of this state
+        return {
+            "status": "checkpoint" if self._of_run else "unfinished",
+            "step": self.step,
+            "parameters": self.parameters,
+            "state_sha256": state_sha256(self.state),
+            **{name: self._of_run[name] for name in ("best", "pca") if name in self._of_run},
+            **{split: {k: v for k, v in record.items() if k not in _NO_METRICS} for split, record in held.items()},
+        }
+
+    def _evaluated(self) -> dict[str, dict[str, float]]:
+        """Metrics of every split; none where the data cannot be read."""
         try:
-            words = command(from_dict(Experiment, manifest["experiment"]), manifest["preset"])
-        except ConfigError as error:
-            words = str(error)
+            splits = self._dataset().splits
+        except (ConfigError, DataError):
+            return {}
+        return {split: self.evaluate(split) for split in splits}
+
+    def _material(self, summary: Mapping[str, Any]) -> Material:
+        manifest = self._manifest
         return gather(
             self.inference,
             self._kept(),
             name=manifest["preset"] if self.path is None else self.path.name,
-            summary=self.summary or {"step": self.step},
+            summary=summary,
             history=self._records,
             manifest=manifest,
-            command=words,
+            command=self._command(),
         )
+
+    def _command(self) -> str:
+        """What trains the run again, or why no command can."""
+        try:
+            words = command(from_dict(Experiment, self._manifest["experiment"]), self._manifest["preset"])
+        except ConfigError as error:
+            return str(error)
+        origin = self._manifest.get("init_from")
+        return words if origin is None else f"{words} --init-from {shlex.quote(origin['run'])}"
 
 
 def _array(examples: np.ndarray) -> np.ndarray:

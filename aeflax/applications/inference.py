@@ -1,14 +1,14 @@
 """A trained autoencoder as functions of arrays: codes, reconstructions, samples, scores; in batches, of any size.
 
 Values go in as they were in training: uint8 images or the numbers of the run's source, scaled as the run scaled them. A
-run trained on uint8 also takes floats in [0, 1]. What comes out is in the units of what went in. A posterior gives its
-mean, except to `sample`, which draws from the prior.
+run trained on uint8 without a fitted scaling also takes floats in [0, 1]. What comes out is in the units of what went
+in; methods called `scaled_...` take and give the model's range. A posterior gives its mean, except to `sample`, which
+draws from the prior.
 """
 
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,38 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from aeflax.build import Built
-from aeflax.config import Experiment, GaussianPosterior
-from aeflax.data.dataset import Dataset, Scaling
-from aeflax.engine.keys import Keys, Split, Stream
+from aeflax.config import Bernoulli, GaussianPosterior
+from aeflax.data.dataset import Domain
+from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError, DataError
-from aeflax.evaluation.scores import batch_examples
+from aeflax.evaluation.batches import batch_examples
 from aeflax.objectives import gaussian_kl
 from aeflax.program import Program
 
 Compiled = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a run was trained on, as far as using it needs: dtype, scaling, whether its data lay in [0, 1]."""
-
-    dtype: np.dtype[Any]
-    scaling: Scaling
-    unit_range: bool
-    fitted: bool  # whether the scaling was fitted on the training data
-
-    @classmethod
-    def of(cls, dataset: Dataset, experiment: Experiment) -> "Inputs":
-        """What an experiment on a data set is trained on."""
-        fitted = experiment.data.scale != "none"
-        return cls(dataset.train.values.dtype, dataset.scaling, dataset.unit_range, fitted)
-
-    def scaling_of(self, values: np.ndarray) -> Scaling:
-        """How such values come to the model's range."""
-        if self.dtype == np.uint8 and not self.fitted and values.dtype.kind == "f":
-            return Scaling(self.scaling.shift, np.ones(1, np.float32))  # already in [0, 1]
-        return self.scaling
 
 
 class Inference:
@@ -56,41 +34,31 @@ class Inference:
     Args:
       program: the model and its devices.
       state: whose parameters (averaged ones where kept) are used.
-      inputs: what it was trained on.
+      domain: what it was trained on.
     """
 
-    def __init__(self, program: Program, state: TrainState, inputs: Inputs) -> None:
-        self.program, self.inputs = program, inputs
+    def __init__(self, program: Program, state: TrainState, domain: Domain) -> None:
+        self.program, self.domain = program, domain
         self.weights = {"params": state.inference_params, "model": state.model}
         self._functions = _functions(program.built)
 
     @property
     def size(self) -> int:
         """Examples in a batch, the one size that is compiled."""
-        size = batch_examples(self.program)
-        return size + -size % self.program.placement.shards
+        return batch_examples(self.program)
 
     def encode(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> codes [B, K] float32, batch by batch."""
-        return (code for (code,) in self._over("encode", batches))
+        return (code for _, (code,) in self._over("encode", batches, self.scaled))
 
     def reconstruct(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> their reconstructions, float32 of the same shape and units, batch by batch."""
-        for values, (images,) in self._with_inputs("reconstruct", batches):
-            yield self.inputs.scaling_of(values).invert(images.reshape(len(images), -1)).reshape(values.shape)
+        for values, (images,) in self._over("reconstruct", batches, self.scaled):
+            yield self.domain.scaling_of(values).invert(images.reshape(len(images), -1)).reshape(values.shape)
 
     def score(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> squared error per feature of their reconstructions [B]; higher is odder."""
-        return (error for (error,) in self._over("score", batches))
-
-    def posterior(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Examples [B, ...] -> mean [B, K] and KL to the prior of each dimension [B, K], nats, batch by batch.
-
-        Raises:
-          ConfigError: where the code has no posterior.
-        """
-        self._require_posterior("posterior")
-        return ((mean, kl) for mean, kl in self._over("posterior", batches))
+        return (error for _, (error,) in self._over("score", batches, self.scaled))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -100,17 +68,7 @@ class Inference:
         """
         images = self.scaled_decode(codes)
         rows = images.reshape(len(images), math.prod(self.program.built.shape))
-        return self.inputs.scaling.invert(rows).reshape(images.shape)
-
-    def scaled_decode(self, codes: np.ndarray) -> np.ndarray:
-        """`decode` in the model's range."""
-        codes = np.asarray(codes, np.float32)
-        width = self._code_size
-        if codes.ndim != 2 or codes.shape[1] != width:
-            raise DataError(f"codes have the shape {list(codes.shape)}; this model decodes [N, {width}]")
-        if not len(codes):
-            return np.empty((0, *self.program.built.shape), np.float32)
-        return np.concatenate([np.asarray(self._run("decode", piece)[0]) for piece in _resized([codes], self.size)])
+        return self.domain.scaling.invert(rows).reshape(images.shape)
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Expected examples [count, ...] at codes drawn from the prior, in the units of the run's data.
@@ -118,91 +76,117 @@ class Inference:
         Raises:
           ConfigError: where the code has no prior.
         """
-        return self.decode(self.prior(count, seed=seed))
+        return self.decode(self.prior(0, count, seed=seed))
 
-    def prior(self, count: int, *, seed: int = 0) -> np.ndarray:
-        """Codes drawn from the prior, [count, K]; a longer draw begins as a shorter one does.
+    def prior(self, first: int, stop: int, *, seed: int = 0) -> np.ndarray:
+        """Codes `first` .. `stop - 1` of those that a seed draws from the prior, [stop - first, K].
 
         Raises:
           ConfigError: where the code has no prior.
         """
         self._require_posterior("sample")
-        root = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), Stream.LATENT)
-        keys = jax.vmap(functools.partial(jax.random.fold_in, root))(np.arange(count))
-        draw = functools.partial(jax.random.normal, shape=(self._code_size,))
-        return np.asarray(jax.vmap(draw)(keys))
+        keys = Keys(root_key(seed), 0, jnp.arange(first, stop)).of(Stream.PRIOR)
+        return np.asarray(jax.vmap(functools.partial(jax.random.normal, shape=(self._code_size,)))(keys))
 
-    def restore(self, images: np.ndarray) -> np.ndarray:
-        """Images [N, ...] in the model's range -> their reconstructions, in it too."""
-        pieces = _resized([images], self.size)
-        return np.concatenate([np.asarray(self._run("reconstruct", piece)[0]) for piece in pieces])
+    def scaled_encode(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, ...] -> codes [N, K]."""
+        return self._whole("encode", images)[0]
+
+    def scaled_reconstruct(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, ...] -> their reconstructions."""
+        return self._whole("reconstruct", images)[0]
+
+    def scaled_decode(self, codes: np.ndarray) -> np.ndarray:
+        """Codes [N, K] -> expected images [N, ...]; errors as `decode` has them."""
+        codes = np.asarray(codes, np.float32)
+        width = self._code_size
+        if codes.ndim != 2 or codes.shape[1] != width:
+            raise DataError(f"codes have the shape {list(codes.shape)}; this model decodes [N, {width}]")
+        if not len(codes):
+            return np.empty((0, *self.program.built.shape), np.float32)
+        return self._whole("decode", codes)[0]
+
+    def scaled_kl(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, ...] -> KL of each dimension's posterior to the prior [N, K], nats.
+
+        Raises:
+          ConfigError: where the code has no posterior.
+        """
+        self._require_posterior("the KL")
+        return self._whole("kl", images)[0]
 
     def dictionary(self, codes: np.ndarray) -> np.ndarray:
         """What each code [N, K] adds to the decoder's output (logits, or the Gaussian's mean) of the zero code."""
-        zero = np.zeros((1, codes.shape[1]), np.float32)
-        pieces = _resized([zero, codes], self.size)
-        nothing, *found = [np.asarray(self._run("logits", piece)[0]) for piece in pieces]
-        added: np.ndarray = np.concatenate(found) - nothing
+        (found,) = self._whole("logits", np.concatenate([np.zeros_like(codes[:1]), codes]))
+        added: np.ndarray = found[1:] - found[:1]
         return added
-
-    def corrupted(self, values: np.ndarray, example: np.ndarray) -> np.ndarray:
-        """Examples of the test split, by index, as evaluation corrupts them; in the model's range, [B, ...]."""
-        parts, program = self.program.built.parts, self.program
-        keys = Keys.of_evaluation(program.key, Split.TEST, jnp.asarray(example, jnp.int32))
-        targets = self.scaled(values)
-        return np.asarray(parts.corrupt(keys.of(Stream.CORRUPTION), jnp.asarray(targets), program.hyper))
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """Values [B, ...] in the model's range, float32.
 
         Raises:
-          DataError: where they have another shape or lie outside the range that the model was trained on.
+          DataError: where they have another shape, or lie outside [0, 1] while the run's data lay in it and either
+            their units are in doubt, as those of uint8 are, or the likelihood is Bernoulli.
         """
-        shape, inputs = self.program.built.shape, self.inputs
+        shape = self.program.built.shape
         flat = (math.prod(shape),)
         if values.shape[1:] not in (shape, flat, shape[:-1] if shape[-1] == 1 else shape):
             raise DataError(
                 f"examples have the shape {list(values.shape[1:])}; this model was trained on {list(shape)}"
             )
-        rows = inputs.scaling_of(values).apply(values.reshape(len(values), -1))
-        if inputs.unit_range and not inputs.fitted and rows.size and (rows.min() < -1e-6 or rows.max() > 1 + 1e-6):
-            expected = "uint8 values, or floats in [0, 1]" if inputs.dtype == np.uint8 else "the units of its source"
-            raise DataError(
-                f"examples reach from {rows.min():g} to {rows.max():g} once scaled, but this model was trained on data "
-                f"in [0, 1]; pass {expected}"
-            )
+        rows = self.domain.scaling_of(values).apply(values.reshape(len(values), -1))
+        self._require_range(rows)
         return rows.reshape(-1, *shape)
+
+    def _require_range(self, rows: np.ndarray) -> None:
+        domain, bernoulli = self.domain, isinstance(self.program.built.model.likelihood, Bernoulli)
+        bounded = domain.unit_range and not domain.scaling.fitted and (domain.dtype == np.uint8 or bernoulli)
+        if not bounded or not rows.size or (rows.min() >= -1e-6 and rows.max() <= 1 + 1e-6):
+            return
+        expected = "the units of its source"
+        if domain.dtype == np.uint8:
+            divisor = f"{domain.scaling.divisor[0]:g}"
+            expected = f"uint8 values, or floats in [0, 1]: divide by {divisor}, or round to uint8"
+        raise DataError(
+            f"examples reach from {rows.min():g} to {rows.max():g} once scaled, but this model was trained on data "
+            f"in [0, 1]; pass {expected}"
+        )
 
     @property
     def _code_size(self) -> int:
         return self.program.built.model.latent_dim or 0
 
-    def _over(self, name: str, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-        return (outputs for _, outputs in self._with_inputs(name, batches))
+    def _whole(self, name: str, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Runs a function over images or codes [N, ...] -> arrays [N, ...]."""
+        found = [outputs for _, outputs in self._over(name, [images], lambda piece: piece)]
+        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
-    def _with_inputs(
-        self, name: str, batches: Iterable[np.ndarray]
+    def _over(
+        self, name: str, batches: Iterable[np.ndarray], scaled: Callable[[np.ndarray], np.ndarray]
     ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
-        """Runs a function over batches, each computed while the one before is fetched."""
-        waiting = None
-        for values in _resized(batches, self.size):
-            result = values, self._run(name, self.scaled(values))
-            if waiting is not None:
-                yield waiting[0], tuple(np.asarray(part) for part in waiting[1])
-            waiting = result
-        if waiting is not None:
-            yield waiting[0], tuple(np.asarray(part) for part in waiting[1])
+        """Runs a function over batches of any length, each piece computed while the one before is fetched.
 
-    def _run(self, name: str, images: np.ndarray) -> list[jax.Array]:
-        """Runs one batch, padded to the one size that is compiled, and drops the padding."""
-        padded = np.zeros((self.size, *images.shape[1:]), np.float32)
-        padded[: len(images)] = images
-        placed = self.program.placement.shard(padded)
-        return [part[: len(images)] for part in self._functions[name](self.weights, placed)]
+        A piece is padded to the one size that is compiled; its outputs are cut on the host, where no length needs a
+        program of its own.
+        """
+        waiting: list[tuple[np.ndarray, list[jax.Array]]] = []
+        for piece in _resized(batches, self.size):
+            images = scaled(piece)
+            padded = np.zeros((self.size, *images.shape[1:]), np.float32)
+            padded[: len(images)] = images
+            waiting.append((piece, self._functions[name](self.weights, self.program.placement.shard(padded))))
+            if len(waiting) == 2:
+                yield _fetched(*waiting.pop(0))
+        for result in waiting:
+            yield _fetched(*result)
 
     def _require_posterior(self, what: str) -> None:
         if not isinstance(self.program.built.model.bottleneck, GaussianPosterior):
             raise ConfigError(f"{what} needs a model with a prior, as the preset vae has; this one's code has none")
+
+
+def _fetched(piece: np.ndarray, outputs: list[jax.Array]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    return piece, tuple(np.asarray(part)[: len(piece)] for part in outputs)
 
 
 def _resized(batches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -231,9 +215,9 @@ def _functions(built: Built) -> dict[str, Compiled]:
         error = (expected(outputs(weights, images).logits) - images) ** 2
         return [jnp.mean(error.reshape(len(images), -1), axis=-1)]
 
-    def posterior(weights: Any, images: jax.Array) -> list[jax.Array]:
+    def kl(weights: Any, images: jax.Array) -> list[jax.Array]:
         latent = outputs(weights, images).latent
-        return [latent.mean, gaussian_kl(latent.mean, latent.log_var)]
+        return [gaussian_kl(latent.mean, latent.log_var)]
 
     def logits(weights: Any, codes: jax.Array) -> list[Any]:
         return [built.module.apply({"params": weights["params"]}, codes, method="decode")]
@@ -241,6 +225,4 @@ def _functions(built: Built) -> dict[str, Compiled]:
     def decode(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [expected(logits(weights, codes)[0])]
 
-    return {
-        function.__name__: jax.jit(function) for function in (encode, reconstruct, score, posterior, decode, logits)
-    }
+    return {function.__name__: jax.jit(function) for function in (encode, reconstruct, score, kl, decode, logits)}

@@ -25,22 +25,21 @@ def pictures(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
     """Reconstructions [B, H, W, C] in [0, 1], to be seen."""
     require_pictures(inference)
     scaled = (inference.scaled(values) for values in _values(inference, inputs))
-    return ({"reconstruction": np.clip(inference.restore(images), 0.0, 1.0)} for images in scaled)
+    return ({"reconstruction": np.clip(inference.scaled_reconstruct(images), 0.0, 1.0)} for images in scaled)
 
 
 def samples(inference: Inference, count: int, *, seed: int, picture: bool) -> Iterator[Arrays]:
     """`sample` [B, ...] from the prior: in the units of the run's data, or in [0, 1] to be seen."""
     if picture:
         require_pictures(inference)
-    drawn = inference.prior(count, seed=seed)
-    for start in range(0, count, inference.size):
-        part = drawn[start : start + inference.size]
-        yield {"sample": np.clip(inference.scaled_decode(part), 0.0, 1.0) if picture else inference.decode(part)}
+    for first in range(0, count, inference.size):
+        drawn = inference.prior(first, min(first + inference.size, count), seed=seed)
+        yield {"sample": np.clip(inference.scaled_decode(drawn), 0.0, 1.0) if picture else inference.decode(drawn)}
 
 
 def require_pictures(inference: Inference) -> None:
     """Raises ConfigError where the model's data have no range that a picture shows."""
-    if not inference.inputs.unit_range:
+    if not inference.domain.unit_range:
         raise ConfigError("a picture needs data in [0, 1], and this run's are not; write .npy, .npz or .csv")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from aeflax.report.metrics import HEADLINE, UNITS
+from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
 from aeflax.training.records import Record
 
 QUIET_SECONDS = 10.0  # without a terminal, a line at every evaluation and at least this often
@@ -118,12 +118,7 @@ def table(columns: Mapping[str, Mapping[str, float]], title: str, caption: str |
 
 def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Table:
     """The table that ends a training run: each split, and PCA at the same code size."""
-    columns = {name: summary[name] for name in ("train", "validation", "test") if name in summary}
-    pca, notes = summary["pca"], []
-    if pca["compresses"]:
-        columns |= {f"PCA({pca['dim']})": pca["test"]}
-    else:
-        notes.append(f"PCA({pca['dim']}) would keep every feature: no compression to compare with.")
+    notes = [note] if (note := pca_note(summary)) else []
     if "elbo" in summary["test"]:
         notes.append("With one posterior sample an example; reconstruct uses the posterior's mean.")
     if summary.get("best", {}).get("step") is not None:
@@ -134,4 +129,4 @@ def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Table:
         f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
         f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s{stopped}"
     )
-    return table(columns, title, "\n".join(notes) or None)
+    return table(columns(summary), title, "\n".join(notes) or None)

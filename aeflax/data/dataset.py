@@ -19,6 +19,7 @@ class Scaling:
 
     shift: np.ndarray
     divisor: np.ndarray
+    fitted: bool = False  # on the training split, so that other values may lie beyond the range that it maps to
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Stored rows [N, F] -> float32 in the model's range."""
@@ -29,6 +30,21 @@ class Scaling:
         """Rows [N, F] in the model's range -> stored units, float32."""
         stored: np.ndarray = rows * self.divisor + self.shift
         return stored
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a run was trained on, as far as using it needs: dtype, scaling, whether its data lay in [0, 1]."""
+
+    dtype: np.dtype[Any]
+    scaling: Scaling
+    unit_range: bool
+
+    def scaling_of(self, values: np.ndarray) -> Scaling:
+        """How such values come to the model's range: floats where uint8 was trained on are in [0, 1] already."""
+        if self.dtype == np.uint8 and not self.scaling.fitted and values.dtype.kind == "f":
+            return Scaling(self.scaling.shift, np.ones(1, np.float32))
+        return self.scaling
 
 
 @dataclass(frozen=True)
@@ -48,16 +64,22 @@ class Dataset:
 
     @functools.cached_property
     def span(self) -> tuple[float, float]:
-        """Smallest and largest training value in the model's range."""
-        values = self.train.values.reshape(len(self.train.values), -1)
-        extremes = self.scaling.apply(np.stack([values.min(axis=0), values.max(axis=0)]))
+        """Smallest and largest value in the model's range, of the training split alone where the scaling was fitted."""
+        splits = [self.train] if self.scaling.fitted else list(self.splits.values())
+        rows = [split.values.reshape(len(split.values), -1) for split in splits]
+        extremes = self.scaling.apply(np.stack([f(axis=0) for part in rows for f in (part.min, part.max)]))
         return float(extremes.min()), float(extremes.max())
 
     @property
     def unit_range(self) -> bool:
-        """Whether the training data lies in [0, 1], up to the rounding of the scaling."""
+        """Whether the span lies in [0, 1], up to the rounding of the scaling."""
         low, high = self.span
         return low >= -1e-6 and high <= 1.0 + 1e-6
+
+    @property
+    def domain(self) -> Domain:
+        """What using a model that was trained on it needs to know."""
+        return Domain(self.train.values.dtype, self.scaling, self.unit_range)
 
     @property
     def splits(self) -> dict[str, Examples]:
@@ -176,4 +198,4 @@ def _scaling(scale: str, values: np.ndarray, divisor: float | None) -> Scaling:
     repeat = 1 if vectors or low.ndim == 0 else values.shape[1] * values.shape[2]
     shift, divisors = (np.tile(np.atleast_1d(part), repeat).astype(np.float32) for part in (low, span))
     # A constant feature maps to 0; so does one whose spread is below float32.
-    return Scaling(shift, np.where(divisors > 0, divisors, np.float32(1)))
+    return Scaling(shift, np.where(divisors > 0, divisors, np.float32(1)), fitted=True)

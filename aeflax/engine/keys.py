@@ -27,6 +27,7 @@ class Stream(IntEnum):
     BINARIZE = 3
     EVALUATION = 4
     BINARIZE_ONCE = 5  # the only one used with `Keys.constant`
+    PRIOR = 6  # of codes to be decoded; `example` counts them
 
 
 class Split(IntEnum):

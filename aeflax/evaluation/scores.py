@@ -18,7 +18,7 @@ depend on the batch size beyond the rounding of one example's float32 forward pa
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,15 +29,14 @@ from aeflax import config
 from aeflax.build import Built
 from aeflax.data.dataset import Dataset
 from aeflax.engine.keys import Keys, Split, Stream
-from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
+from aeflax.evaluation.batches import batches
 from aeflax.objectives import gaussian_kl
+from aeflax.outputs import flat
 from aeflax.program import Program
 
-MAX_BATCH = 1024
-BATCH_VALUES = 2**20  # features of a batch of small examples, 4 MiB in float32
 PSNR_FLOOR = 1e-10  # squared error of an image reconstructed to 100 dB; keeps a perfect one finite
-SIGMOID_ACTIVE = 0.1  # a sigmoid unit is never exactly 0; active means above twice the usual target rate
+SIGMOID_ACTIVE = 0.1  # twice the usual target rate
 
 Scores = dict[str, jax.Array]
 Scorer = Callable[[TrainState, Source, jax.Array, np.int32, jax.Array, Hyper], tuple[Scores, Scores]]
@@ -56,9 +55,8 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
       ConfigError: if there is no such split.
     """
     scorer = _scorer(program.built, dataset.unit_range)
-    placement, key, hyper = program.placement, program.key, program.hyper
+    key, hyper = program.key, program.hyper
     lean = state.replace(opt_state=None, params=state.inference_params, ema=None)
-    size = batch_examples(program)
     each: dict[str, list[np.ndarray]] = {}
     units: dict[str, np.ndarray] = {}
 
@@ -72,7 +70,7 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
 
     for name in dataset.splits if split == "all" else (split,):
         waiting = None
-        for source, example in batches(dataset, name, placement, size):
+        for source, example in batches(program, dataset, name):
             result = scorer(lean, source, example, np.int32(Split[name.upper()]), key, hyper), example
             if waiting is not None:
                 collect(*waiting)  # while the next batch computes
@@ -85,24 +83,9 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
     return metrics
 
 
-def batch_examples(program: Program) -> int:
-    """Examples in a batch without gradients: what a training step is known to hold, and more of small ones."""
-    fitting = min(MAX_BATCH, BATCH_VALUES // math.prod(program.built.shape))
-    return max(program.experiment.data.batch_size, fitting)
-
-
-def batches(dataset: Dataset, split: str, placement: Placement, batch_size: int) -> Iterator[tuple[Source, jax.Array]]:
-    """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1."""
-    values = dataset.split(split).values
-    rows = values.reshape(len(values), -1)
-    shift, divisor = placement.replicate((dataset.scaling.shift, dataset.scaling.divisor))
-    size = min(batch_size, len(rows))
-    size += -size % placement.shards
-    for start in range(0, len(rows), size):
-        example = np.arange(start, start + size, dtype=np.int32)
-        example[example >= len(rows)] = -1
-        placed, index = placement.shard((rows[np.maximum(example, 0)], example))
-        yield Source(placed, shift, divisor), index
+def activity_threshold(model: config.Model) -> float:
+    """Above which a unit of the code is active: 0, but more for a sigmoid, which never gives exactly 0."""
+    return SIGMOID_ACTIVE if getattr(model.bottleneck, "activation", None) == "sigmoid" else 0.0
 
 
 @functools.lru_cache(maxsize=32)
@@ -111,10 +94,10 @@ def _scorer(built: Built, unit_range: bool) -> Scorer:
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
     sparse = isinstance(model.bottleneck, (config.Sparse, config.TopK))
-    threshold = SIGMOID_ACTIVE if getattr(model.bottleneck, "activation", None) == "sigmoid" else 0.0
+    threshold = activity_threshold(model)
 
     def quality(images: jax.Array, targets: jax.Array) -> Scores:
-        error = jnp.mean(_flat(images - targets) ** 2, axis=-1)
+        error = jnp.mean(flat(images - targets) ** 2, axis=-1)
         return {"mse": error} | ({"psnr": _psnr(error)} if unit_range else {})
 
     def reconstruction(outputs: Any, targets: jax.Array, hyper: Hyper) -> Scores:
@@ -152,7 +135,3 @@ def _scorer(built: Built, unit_range: bool) -> Scorer:
 
 def _psnr(error: jax.Array) -> jax.Array:
     return -10.0 * jnp.log10(jnp.maximum(error, PSNR_FLOOR))
-
-
-def _flat(images: jax.Array) -> jax.Array:
-    return images.reshape(images.shape[0], -1)

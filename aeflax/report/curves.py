@@ -108,8 +108,8 @@ def errors(material: Material) -> Figure | None:
     left.axvline(each.mean() * scale, color=INK, linewidth=1.2, label=f"mean of this model, {each.mean():.3g}")
     pca = material.summary.get("pca") or {}
     linear = pca.get("test", {}).get("mse")
-    if linear is not None and np.isfinite(linear) and pca.get("compresses", True):
-        label = f"mean of PCA({pca.get('dim', material.codes.shape[1])}), {linear:.3g}"
+    if linear is not None and np.isfinite(linear) and pca["compresses"]:
+        label = f"mean of PCA({pca['dim']}), {linear:.3g}"
         left.axvline(linear * scale, color=ORANGE, linewidth=1.6, linestyle="--", label=label)
     left.xaxis.set_major_locator(MaxNLocator(3))
     scale, unit = _scale(squared.mean(axis=0))

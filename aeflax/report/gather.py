@@ -1,58 +1,24 @@
 """Computes what a report shows, from a model and the examples that its run directory keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aeflax import config
 from aeflax.applications.inference import Inference
-from aeflax.data.dataset import Dataset
+from aeflax.data.kept import Kept
+from aeflax.engine.keys import Keys, Split, Stream
+from aeflax.engine.state import Source
+from aeflax.evaluation.scores import activity_threshold
 from aeflax.report.material import Material
 
-KEPT_EXAMPLES, KEPT_BYTES = 2000, 4 * 2**20  # of the test split, for reports made later
 SAMPLES = 64
 GRID = 11  # steps of the latent grid in each direction, the middle one at the prior's mean
 GRID_SPAN = 2.0  # standard deviations of the prior on each side of its mean
 UNITS = 100  # of a dictionary
-EXAMPLES_FILE = "examples.npz"
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Some examples of the test split as stored, [N, ...], with their labels and their indices in it."""
-
-    values: np.ndarray
-    labels: np.ndarray | None
-    index: np.ndarray
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> "Kept":
-        """Evenly spaced examples, few enough to be kept beside every run."""
-        values, labels = dataset.test.values, dataset.test.labels
-        count = min(len(values), KEPT_EXAMPLES, max(16, KEPT_BYTES // values[0].nbytes))
-        index = np.linspace(0, len(values) - 1, count).astype(np.int32)
-        return cls(np.asarray(values[index]), None if labels is None else np.asarray(labels[index]), index)
-
-    def save(self, path: Path) -> None:
-        """Writes them to an NPZ file."""
-        arrays = {"values": self.values, "index": self.index}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> "Kept":
-        """Reads them back."""
-        with np.load(path, allow_pickle=False) as archive:
-            labels = archive["labels"] if "labels" in archive.files else None
-            return cls(archive["values"], labels, archive["index"])
 
 
 def gather(
@@ -66,36 +32,51 @@ def gather(
     command: str,
 ) -> Material:
     """Everything that a report of the run shows."""
-    model, values = inference.program.built.model, kept.values
-    examples = inference.scaled(values)
-    corrupts = not isinstance(model.corruption, config.NoCorruption)
-    inputs = inference.corrupted(values, kept.index) if corrupts else examples
-    codes = np.concatenate(list(inference.encode([values])))
+    examples, inputs = _evaluated(inference, kept)
+    codes = inference.scaled_encode(examples)
     return Material(
         name=name,
         experiment=manifest["resolved"],
         summary=summary,
         history=history,
         versions=manifest["versions"],
-        data=manifest["data"],
+        data=manifest["data"] | _origin(manifest.get("init_from")),
         command=command,
         examples=examples,
         labels=kept.labels,
         inputs=inputs,
-        reconstructions=inference.restore(inputs),
+        reconstructions=inference.scaled_reconstruct(inputs),
         codes=codes,
-        unit_range=inference.inputs.unit_range,
-        **_prior(inference, values),
+        unit_range=inference.domain.unit_range,
+        **_prior(inference, examples),
         **_units(inference, codes),
         filters=_filters(inference),
     )
 
 
-def _prior(inference: Inference, values: np.ndarray) -> dict[str, Any]:
+def _origin(first: Mapping[str, Any] | None) -> dict[str, str]:
+    """Where the first weights came from, if from another run."""
+    if first is None:
+        return {}
+    return {"first weights": f"{first['run']}, step {first['step']:,}, SHA-256 {first['state_sha256']}"}
+
+
+def _evaluated(inference: Inference, kept: Kept) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and inputs [N, ...] of the kept examples, in the model's range, with the noise that evaluation drew."""
+    program, scaling = inference.program, inference.domain.scaling
+    keys = Keys.of_evaluation(program.key, Split.TEST, jnp.asarray(kept.index))
+    rows = jnp.asarray(kept.values.reshape(len(kept.values), -1))
+    source = Source(rows, jnp.asarray(scaling.shift), jnp.asarray(scaling.divisor))
+    targets = program.built.parts.prepare(source, keys)
+    inputs = program.built.parts.corrupt(keys.of(Stream.CORRUPTION), targets, program.hyper)
+    return np.asarray(targets), np.asarray(inputs)
+
+
+def _prior(inference: Inference, examples: np.ndarray) -> dict[str, Any]:
     """Samples and the grid over the two dimensions of the code that say most."""
     if not isinstance(inference.program.built.model.bottleneck, config.GaussianPosterior):
         return dict.fromkeys(("samples", "grid", "grid_dimensions", "grid_sigmas"))
-    kl = np.concatenate([kl for _, kl in inference.posterior([values])]).mean(axis=0)
+    kl = inference.scaled_kl(examples).mean(axis=0)
     across, up = (int(i) for i in np.argsort(-kl, kind="stable")[[0, min(1, len(kl) - 1)]])
     sigmas = np.linspace(-GRID_SPAN, GRID_SPAN, GRID)
     codes = np.zeros((GRID, GRID, len(kl)), np.float32)
@@ -103,7 +84,7 @@ def _prior(inference: Inference, values: np.ndarray) -> dict[str, Any]:
     codes[:, :, across] = sigmas[None, :]
     decoded = inference.scaled_decode(codes.reshape(GRID * GRID, -1))
     return {
-        "samples": inference.scaled_decode(inference.prior(SAMPLES)),
+        "samples": inference.scaled_decode(inference.prior(0, SAMPLES)),
         "grid": decoded.reshape(GRID, GRID, *decoded.shape[1:]),
         "grid_dimensions": (across, up),
         "grid_sigmas": sigmas,
@@ -112,13 +93,15 @@ def _prior(inference: Inference, values: np.ndarray) -> dict[str, Any]:
 
 def _units(inference: Inference, codes: np.ndarray) -> dict[str, Any]:
     """What the most used units of a sparse code add to the output."""
-    if not isinstance(inference.program.built.model.bottleneck, (config.Sparse, config.TopK)):
+    model = inference.program.built.model
+    if not isinstance(model.bottleneck, (config.Sparse, config.TopK)):
         return {"dictionary": None, "usage": None}
-    usage = np.mean(codes > 0, axis=0)
+    active = codes > activity_threshold(model)
+    usage, count = active.mean(axis=0), active.sum(axis=0)
     order = np.argsort(-usage, kind="stable")[:UNITS]
-    active = np.where(usage > 0, codes.sum(axis=0) / np.maximum((codes > 0).sum(axis=0), 1), 1.0)
+    strength = np.where(count > 0, np.sum(codes, axis=0, where=active) / np.maximum(count, 1), 1.0)
     alone = np.zeros((len(order), codes.shape[1]), np.float32)
-    alone[np.arange(len(order)), order] = active[order]
+    alone[np.arange(len(order)), order] = strength[order]
     return {"dictionary": inference.dictionary(alone), "usage": usage[order]}
 
 

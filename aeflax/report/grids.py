@@ -58,7 +58,7 @@ def samples(material: Material) -> Figure | None:
 
 @drawing
 def latent_grid(material: Material) -> Figure | None:
-    """Decoded codes, where two dimensions run over the prior's quantiles and the others are at its mean."""
+    """Decoded codes, where two dimensions run over standard deviations of the prior and the others are at its mean."""
     grid, dimensions, sigmas = material.grid, material.grid_dimensions, material.grid_sigmas
     if grid is None or dimensions is None or sigmas is None or not len(grid):
         return None

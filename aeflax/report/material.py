@@ -14,10 +14,10 @@ class Material:
     Attributes:
       name: of the run, e.g. "vae-mnist-1".
       experiment: the resolved configuration, as nested plain values.
-      summary: the content of summary.json.
+      summary: the content of summary.json; of another checkpoint, what is known of it by the same names.
       history: the records of metrics.jsonl, in order.
       versions: of Python and the packages that decide the result.
-      data: what it was trained on: source, and shape and dtype of each split.
+      data: what it was trained on: source, shape and dtype of each split, and first weights taken from another run.
       command: shell words that train the run again, or a sentence why no command can.
       examples: some of the test split, evenly spaced, [N, H, W, C] or [N, D].
       labels: of the examples, [N], None where there are none.
@@ -25,9 +25,9 @@ class Material:
       reconstructions: from `inputs`.
       codes: of the clean examples, [N, K]; a posterior's mean.
       samples: decoded from the prior, [S, ...]; None without a posterior.
-      grid: decoded over the prior's quantiles in two dimensions of the code, [R, R, ...]; None without a posterior.
+      grid: decoded over even steps in two dimensions of the code, [R, R, ...]; None without a posterior.
       grid_dimensions: those two, the ones with the largest KL; the first runs across, the second up.
-      grid_sigmas: the R quantiles, in standard deviations of the prior.
+      grid_sigmas: the R steps, in standard deviations of the prior.
       dictionary: what each unit of a sparse code adds to the decoder's output, [U, ...]; None otherwise.
       usage: share of the examples that activate each of those units, [U]; the dictionary is sorted by it.
       filters: kernels of the first convolution, [K, kernel, kernel, C]; None without one.

@@ -1,4 +1,9 @@
-"""Metrics as a reader meets them: their units, and which way is better. `aeflax.evaluation.scores` defines them."""
+"""Metrics as a reader meets them: units, directions, the final table. `aeflax.evaluation.scores` defines them."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from aeflax.config import HIGHER_IS_BETTER, Metric
 
 UNITS = {
     "loss": "nats",
@@ -16,7 +21,7 @@ UNITS = {
     "dead_fraction": "share of units",
 }
 HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a model has sums it up
-_HIGHER, _LOWER = ("elbo", "psnr"), ("loss", "bce", "mse", "reconstruction_nats")
+SPLITS = ("train", "validation", "test")
 
 
 def named(metric: str) -> str:
@@ -27,8 +32,21 @@ def named(metric: str) -> str:
 
 def better(metric: str) -> str | None:
     """Which way is better, "higher" or "lower"; None where neither is, as for the two halves of a trade."""
-    if metric == "corrupted_psnr":  # says how hard the task is, not how good the model
-        return None
-    if metric.endswith(_HIGHER):
+    if metric in HIGHER_IS_BETTER:
         return "higher"
-    return "lower" if metric.endswith(_LOWER) else None
+    return "lower" if metric == "loss" or metric in get_args(Metric) else None
+
+
+def columns(summary: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """The final table's columns by title: each split, and PCA at the same code size where that compresses."""
+    found = {name: summary[name] for name in SPLITS if summary.get(name)}
+    pca = summary.get("pca") or {}
+    return found | ({f"PCA({pca['dim']}) test": pca["test"]} if pca.get("compresses") else {})
+
+
+def pca_note(summary: Mapping[str, Any]) -> str | None:
+    """Why PCA has no column; None where it has one, or was not computed."""
+    pca = summary.get("pca") or {}
+    if pca.get("compresses", True):
+        return None
+    return f"PCA({pca['dim']}) would keep every feature: no compression to compare with."

@@ -75,6 +75,7 @@ def fragment(material: Material) -> str:
         "fragment.html.jinja",
         name=material.name,
         sentence=words.sentence(material),
+        notes=words.notes(material),
         columns=columns,
         rows=rows,
         svg=Markup(drawn),

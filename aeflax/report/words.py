@@ -8,9 +8,7 @@ import numpy as np
 
 from aeflax.report.cells import few
 from aeflax.report.material import Material
-from aeflax.report.metrics import HEADLINE, UNITS, better
-
-SPLITS = ("train", "validation", "test")
+from aeflax.report.metrics import HEADLINE, UNITS, better, columns, pca_note
 
 
 def number(value: Any) -> str:
@@ -38,9 +36,11 @@ def sentence(material: Material) -> str:
 
 
 def notes(material: Material) -> list[str]:
-    """What a reader must know of how the run ended; usually nothing."""
+    """What a reader must know of the checkpoint and of how the run ended; usually nothing."""
     summary, found = material.summary, []
-    if summary.get("status") != "done":
+    if summary.get("status") == "checkpoint":
+        found.append(f"This is the checkpoint of step {summary['step']:,}, not the run's last one.")
+    elif summary.get("status") != "done":
         found.append("This run is not finished: its final evaluation is missing.")
     best = summary.get("best") or {}
     if best.get("step") is not None and best.get("value") is not None:
@@ -50,28 +50,23 @@ def notes(material: Material) -> list[str]:
         found.append("Training stopped early, because validation had not improved for a while.")
     if skipped := summary.get("skipped_updates"):
         found.append(f"{skipped:,} updates were skipped for a loss or gradient that was not finite.")
-    return found
+    return [*found, *filter(None, [pca_note(summary)])]
 
 
 def final_table(material: Material) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns, and rows {"metric", "unit", "better", "cells"}: each split, and PCA at the same code size."""
-    summary = material.summary
-    columns = {name: summary[name] for name in SPLITS if summary.get(name)}
-    pca = summary.get("pca") or {}
-    if pca.get("test"):
-        size = f"PCA({pca['dim']}) test" if "dim" in pca else "PCA test"
-        columns[size + (", no compression" if pca.get("compresses") is False else "")] = pca["test"]
-    metrics = dict.fromkeys(metric for column in columns.values() for metric in column)
+    titled = columns(material.summary)
+    metrics = dict.fromkeys(metric for column in titled.values() for metric in column)
     rows = [
         {
             "metric": metric,
             "unit": UNITS.get(metric, ""),
             "better": better(metric),
-            "cells": [number(column.get(metric)) for column in columns.values()],
+            "cells": [number(column.get(metric)) for column in titled.values()],
         }
         for metric in metrics
     ]
-    return list(columns), rows
+    return list(titled), rows
 
 
 def settings(experiment: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:

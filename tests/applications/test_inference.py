@@ -5,12 +5,15 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from jax._src import monitoring
 from variants import BATCH, BY_VARIANT, SHAPE, experiment, images
 
 import aeflax
 from aeflax.applications import inference as inference_module
+from aeflax.applications import transforms
 from aeflax.applications.inference import Inference
 from aeflax.config import Data, Deterministic, GaussianLikelihood
+from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.placement import choose
 from aeflax.errors import ConfigError, DataError
 
@@ -47,13 +50,13 @@ def test_codes_and_reconstructions_are_the_models_own(variant):
 def test_batches_and_devices_change_nothing(variant, monkeypatch):
     run = trained(variant)
     whole = run.encode(ARRAY)
-    monkeypatch.setattr("aeflax.evaluation.scores.MAX_BATCH", 1)
+    monkeypatch.setattr("aeflax.evaluation.batches.MAX_BATCH", 1)
     program = replace(run._program, experiment=replace(run.experiment, data=Data(batch_size=7)))
     for placement in (choose("jit"), choose("pmap")):
         parted = Inference(
             replace(program, placement=placement),
             jax.device_put(jax.device_get(run.state), placement.sharding()),
-            run.inference.inputs,
+            run.inference.domain,
         )
         assert parted.size == {1: 7, 4: 8}[placement.shards]
         found = np.concatenate(list(parted.encode([ARRAY[:20], ARRAY[20:]])))
@@ -121,9 +124,32 @@ def test_samples_are_decoded_from_the_prior():
     assert (drawn <= 255).all()
     np.testing.assert_allclose(run.sample(7), drawn[:7], rtol=1e-5)  # a longer draw begins alike
     assert not np.allclose(run.sample(7, seed=1), drawn[:7])
-    codes = run.inference.prior(4000)
+    codes = run.inference.prior(0, 4000)
+    np.testing.assert_array_equal(run.inference.prior(70, 90), codes[70:90])
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=0.08)  # 5 standard errors of 4,000 draws
     np.testing.assert_allclose(codes.std(axis=0), 1, atol=0.06)
+
+
+def test_any_number_of_samples_is_drawn_a_batch_at_a_time(monkeypatch):
+    run = trained("vae")
+    monkeypatch.setattr("aeflax.evaluation.batches.MAX_BATCH", 1)
+    drawn, real = [], Inference.prior
+    monkeypatch.setattr(Inference, "prior", lambda *a, **k: drawn.append(len(codes := real(*a, **k))) or codes)
+    parts = [part["sample"] for part in transforms.samples(run.inference, 40, seed=3, picture=False)]
+    assert drawn == [16, 16, 8]
+    np.testing.assert_allclose(np.concatenate(parts), run.sample(40, seed=3), rtol=1e-5)
+
+
+def test_the_prior_draws_what_nothing_else_does():
+    """Codes of the run's own seed are not the noise that its posteriors met."""
+    codes = trained("vae").inference.prior(0, 8, seed=3)
+    noises = Keys(root_key(3), 0, jax.numpy.arange(8))
+    for stream in (Stream.LATENT, Stream.CORRUPTION, Stream.BINARIZE):
+        again = jax.vmap(lambda key: jax.random.normal(key, (4,)))(noises.of(stream))
+        assert not np.isin(codes, again).any()
+    folded = jax.random.fold_in(root_key(3), Stream.LATENT)
+    again = jax.random.normal(jax.random.fold_in(folded, 0), (4,))
+    assert not np.isin(codes, again).any()
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "sparse", "denoising"])
@@ -140,7 +166,7 @@ def test_only_a_posterior_has_a_prior(variant):
             r"examples have the shape \[9, 8, 1\]; this model was trained on \[9, 7, 1\]",
         ),
         (np.zeros((9, 7), np.uint8), r"examples have the shape \[7\]"),
-        (np.full((3, *SHAPE), 255.0), "pass uint8 values, or floats in"),
+        (np.full((3, *SHAPE), 255.0), r"pass uint8 values, or floats in \[0, 1\]: divide by 255, or round to uint8"),
         (np.full((3, *SHAPE), -0.1), "reach from -0.1 to -0.1 once scaled"),
         (np.full((3, *SHAPE), np.nan), "NaN, infinite or beyond float32"),
         (np.full((3, *SHAPE), "x"), "not numbers"),
@@ -165,6 +191,37 @@ def test_a_scaling_fitted_on_the_training_data_takes_values_beyond_them():
     run = aeflax.train(scaled, ARRAY // 2)
     inside, outside = run.score(ARRAY // 2).mean(), run.score(ARRAY).mean()
     assert outside > inside
+
+
+def test_an_anomaly_beyond_the_range_of_the_training_data_is_scored():
+    """Floats have one meaning only, so there is nothing to refuse; a Bernoulli likelihood has no such values."""
+    table = np.random.RandomState(0).rand(60, 5).astype(np.float32)
+    base = experiment("vanilla", steps=6)
+    gaussian = replace(base, model=replace(base.model, likelihood=GaussianLikelihood()))
+    run = aeflax.train(gaussian, table)
+    assert run.score(table + 3).min() > run.score(table).max()
+    with pytest.raises(DataError, match=r"trained on data in \[0, 1\]; pass the units of its source"):
+        aeflax.train(base, table).score(table + 3)
+
+
+def test_batches_of_any_length_share_one_program():
+    run = trained("vanilla")
+    run.encode(ARRAY[:3])
+    compiled = []
+
+    def count(event, *_, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    monitoring.register_event_duration_secs_listener(count)
+    try:
+        for length in (4, 5, 17, 55):
+            run.encode(ARRAY[:length])
+            run.reconstruct(ARRAY[:length])
+            run.reconstruct(ARRAY[: length - 1])
+    finally:
+        monitoring.unregister_event_duration_listener(count)
+    assert len(compiled) <= 1  # of the reconstructions
 
 
 def test_equal_models_share_compiled_functions():

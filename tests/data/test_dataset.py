@@ -324,6 +324,22 @@ def test_data_in_the_unit_range_is_accepted(array, scale):
     assert found.unit_range
 
 
+@pytest.mark.parametrize("settings", [{}, {"validation": 2}], ids=str)
+def test_a_value_beyond_the_unit_range_in_any_split_is_told(source, settings):
+    inside, beyond = numbered(10) / 9, numbered(10) / 9
+    beyond[-1] = 1.5  # of the test split, or of the last training examples, which are the validation split
+    split = {"train": inside, "test": inside} | {"train" if settings else "test": beyond}
+    found = source(Raw(*(Examples(split[name]) for name in ("train", "test"))), **settings)
+    assert found.span == (0.0, 1.5)
+    assert not found.unit_range
+
+
+def test_the_span_of_a_fitted_scaling_is_that_of_the_data_that_it_was_fitted_on(source):
+    """A held-out value beyond it is nothing that the user could mend."""
+    found = source(Raw(Examples(numbered(10)), Examples(numbered(20))), scale="unit")
+    assert found.unit_range
+
+
 def test_the_span_is_that_of_the_scaled_training_data():
     found = of(numbered(10) - 3, scale="standard")
     rows = scaled(found)

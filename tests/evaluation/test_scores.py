@@ -1,5 +1,6 @@
 """Metrics over a whole split against float64 NumPy."""
 
+import importlib
 from dataclasses import replace
 
 import jax
@@ -14,6 +15,7 @@ from aeflax.engine.placement import choose
 from aeflax.evaluation import scores as scores_module
 from aeflax.evaluation.scores import evaluate
 
+BATCHES = importlib.import_module("aeflax.evaluation.batches")
 ARRAY = images(60)
 TEST = ARRAY[4::5].reshape(12, -1) / 255.0
 
@@ -34,10 +36,11 @@ def scores(run, split="test", *, batch_size=None, placement=None):
 
 
 @pytest.mark.parametrize("variant", BY_VARIANT)
-def test_the_batch_size_and_the_devices_do_not_matter(variant):
+def test_the_batch_size_and_the_devices_do_not_matter(variant, monkeypatch):
     """Exact: each example's own float32 value, averaged in float64; a matrix product may round by its size."""
     run = trained(variant)
     whole = scores(run)
+    monkeypatch.setattr(BATCHES, "MAX_BATCH", 1)
     for options in ({"batch_size": 5}, {"batch_size": 1}, {"batch_size": 7, "placement": choose("pmap")}):
         if "placement" in options:
             run.state = jax.device_put(jax.device_get(run.state), options["placement"].sharding())
@@ -133,12 +136,44 @@ def test_large_examples_are_scored_in_batches_that_training_is_known_to_hold(mon
     run = trained("vanilla")
     sizes = []
     real = scores_module.batches
-    monkeypatch.setattr(scores_module, "batches", lambda *words: sizes.append(words[-1]) or real(*words))
-    monkeypatch.setattr(scores_module, "BATCH_VALUES", 2 * 63)
+
+    def seen(*words):
+        for source, example in real(*words):
+            sizes.append(len(example))
+            yield source, example
+
+    monkeypatch.setattr(scores_module, "batches", seen)
+    monkeypatch.setattr(BATCHES, "BATCH_VALUES", 2 * 63)
     small = run.evaluate("test")
-    monkeypatch.setattr(scores_module, "BATCH_VALUES", 2**20)
+    monkeypatch.setattr(BATCHES, "BATCH_VALUES", 2**20)
     assert run.evaluate("test") == pytest.approx(small, rel=1e-5)
     assert sizes == [16, 1024]  # the training batch; the cap
+
+
+def test_splits_of_any_size_share_one_program():
+    sizes = {"train": 48, "test": 12}
+    base = experiment("vanilla", steps=3)
+    run = aeflax.train(replace(base, model=replace(base.model, latent_dim=3)), ARRAY)
+    scorer = scores_module._scorer(run._program.built, True)
+    before = scorer._cache_size()
+    for split in sizes:
+        run.evaluate(split)
+    assert scorer._cache_size() == before == 1
+
+
+def test_the_baseline_is_scored_batch_by_batch(monkeypatch):
+    from sklearn.decomposition import PCA
+
+    run, taken = trained("vanilla"), []
+    whole = run.pca()
+    transform = PCA.transform
+    monkeypatch.setattr(PCA, "transform", lambda model, rows: taken.append(len(rows)) or transform(model, rows))
+    monkeypatch.setattr(BATCHES, "BATCH_VALUES", 1)
+    data = replace(run.experiment.data, batch_size=5)
+    run._program = replace(run._program, experiment=replace(run.experiment, data=data))
+    parted = run.pca()
+    assert taken == [5, 5, 2]
+    assert parted["test"] == pytest.approx(whole["test"], rel=1e-5)
 
 
 def test_psnr_is_left_out_for_data_beyond_the_unit_range():

@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from report import examples
 
+from aeflax.config import HIGHER_IS_BETTER
 from aeflax.report.canvas import INK
 from aeflax.report.figures import FIGURES
+from aeflax.report.metrics import UNITS, better
 from aeflax.report.page import fragment, write
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -86,7 +88,7 @@ def test_the_page_has_its_parts_in_order(tmp_path):
     parts = (
         "vae",
         "A variational autoencoder on digits",
-        "Final metrics",
+        "Metrics",
         "PCA(4) test",
         "Each column is one test example",
         "A lower loss is better, but a higher elbo",
@@ -129,7 +131,9 @@ def test_the_table_has_five_digits_units_and_directions(tmp_path):
 def test_pca_without_compression_says_so(tmp_path):
     base = examples.material()
     pca = {**base.summary["pca"], "compresses": False}
-    assert "PCA(4) test, no compression" in page(replace(base, summary={**base.summary, "pca": pca}), tmp_path)
+    text = page(replace(base, summary={**base.summary, "pca": pca}), tmp_path)
+    assert "PCA(4) would keep every feature: no compression to compare with." in text
+    assert "PCA(4) test" not in text
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -144,7 +148,13 @@ def test_fields_are_named_as_on_the_command_line(tmp_path):
 def test_an_unfinished_run_is_called_so(tmp_path):
     text = Reader(page(examples.material(summary={}), tmp_path)).text
     assert "This run is not finished" in text
-    assert "Final metrics" not in text
+    assert "Metrics" not in text
+
+
+def test_which_way_is_better_is_one_table_for_monitors_and_readers():
+    assert {metric for metric in UNITS if better(metric) == "higher"} == set(HIGHER_IS_BETTER)
+    lower = {"loss", "bce", "mse", "restored_bce", "restored_mse", "reconstruction_nats"}
+    assert {metric for metric in UNITS if better(metric) == "lower"} == lower
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -240,5 +250,5 @@ def test_a_browser_shows_the_page_without_a_word(tmp_path):
     address = (tmp_path / "report.html").as_uri()
     command = [CHROMIUM, *options, profile, "--dump-dom", address]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "Final metrics" in result.stdout
+    assert "<h2>Metrics</h2>" in result.stdout
     assert "CONSOLE" not in result.stderr

@@ -1,0 +1,44 @@
+"""The examples that a run directory keeps, so that its reports can be drawn where its data are not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aeflax.data import files, writers
+from aeflax.data.dataset import Dataset
+from aeflax.errors import DataError
+
+FILE = "examples.npz"
+EXAMPLES, BYTES = 2000, 4 * 2**20  # kept at most
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Some examples of the test split as stored, [N, ...], with their labels [N] and their indices in it [N]."""
+
+    values: np.ndarray
+    labels: np.ndarray | None
+    index: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Kept":
+        """Evenly spaced examples, few enough to be kept beside every run."""
+        values, labels = dataset.test.values, dataset.test.labels
+        count = min(len(values), EXAMPLES, max(16, BYTES // values[0].nbytes))
+        index = np.linspace(0, len(values) - 1, count).astype(np.int32)
+        return cls(np.asarray(values[index]), None if labels is None else np.asarray(labels[index]), index)
+
+    def save(self, path: Path) -> None:
+        """Replaces an NPZ file. Raises ConfigError where it cannot be written."""
+        labels = {} if self.labels is None else {"labels": self.labels}
+        writers.write(path, [{"values": self.values, "index": self.index, **labels}])
+
+    @classmethod
+    def load(cls, path: Path) -> "Kept":
+        """Reads them back. Raises DataError where the file is missing or damaged."""
+        arrays = files.npz_arrays(path)
+        try:
+            return cls(arrays["values"], arrays.get("labels"), arrays["index"])
+        except KeyError as error:
+            raise DataError(f"{path} lacks the array {error}; write it again") from error
