@@ -68,8 +68,8 @@ def train(
       >>> run = aeflax.train(aeflax.presets.vanilla(latent_dim=16), data="digits")
       >>> run.evaluate("test")["mse"]
     """
-    if resume and (overwrite or run_dir is None):
-        raise ConfigError("--resume needs --run-dir and excludes --overwrite")
+    path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
+    runs.require_usable(path, resume=resume, overwrite=overwrite)
     validate(experiment)
     if isinstance(data, str):
         experiment = validate(replace(experiment, data=replace(experiment.data, source=data)))
@@ -80,7 +80,13 @@ def train(
     _require_range(resolved, dataset)
     program = prepare(resolved, dataset.shape)
     program.require_shares()
-    weights, origin = (None, None) if init_from is None else _first_weights(program, Path(init_from))
+    weights, origin = None, None
+    if init_from is not None:
+        origin = runs.require_first_weights(Path(init_from), path if resume else None)
+        if origin is None:
+            weights, origin = _first_weights(program, Path(init_from))
+    if profile is not None:
+        runs.create_folder(profile, "the profile")
     described = manifest.describe(experiment, resolved, dataset, preset, origin)
 
     def run_of(state: TrainState, records: list[dict[str, Any]], summary: dict[str, Any] | None) -> Run:
@@ -91,13 +97,12 @@ def train(
             manifest=described,
             records=records,
             summary=summary,
-            path=None if run_dir is None else Path(run_dir),
+            path=path,
             dataset=lambda: dataset,
             kept=lambda: Kept.of(dataset),
         )
 
-    profile = None if profile is None else Path(profile)
-    if run_dir is None:
+    if path is None:
         records: list[dict[str, Any]] = []
         trainer = Trainer(
             program, dataset, callbacks=(memory(records), *callbacks), stop=stop, weights=weights, profile=profile
@@ -107,24 +112,26 @@ def train(
             run.summary = _summary(run, trainer, stop)
         return run
 
-    with runs.claim(Path(run_dir), resume=resume, overwrite=overwrite) as directory:
-        if (directory.path / runs.MANIFEST).exists():
-            manifest.require_same(runs.read_manifest(directory.path), described)
+    with runs.claim(path, resume=resume, overwrite=overwrite) as directory:
+        if (path / runs.MANIFEST).exists():
+            manifest.require_same(runs.read_manifest(path), described)
         directory.write(runs.MANIFEST, described)
         with Checkpoints(directory.checkpoints) as checkpoints:
-            summary = runs.read_summary(directory.path)
+            summary = runs.read_summary(path)
             if summary is not None and _finished(summary, resolved, checkpoints):
                 state, _ = checkpoints.restore(program.template(), program.placement.sharding())
-                return run_of(state, runs.read_metrics(directory.path), summary)
-            directory.remove(runs.SUMMARY)
-            told = (journal(directory), events(directory.path), *callbacks)
-            trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
-            with contextlib.closing(trainer):
-                state = trainer.fit(checkpoints)
-                Kept.of(dataset).save(directory.path / FILE)
-                run = run_of(state, runs.read_metrics(directory.path), None)
-                run.summary = _summary(run, trainer, stop)
-            directory.write(runs.SUMMARY, run.summary)
+                run = run_of(state, runs.read_metrics(path), summary)
+                report = report and not (path / runs.REPORT).exists()
+            else:
+                directory.remove(runs.SUMMARY)
+                told = (journal(directory), events(path), *callbacks)
+                trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
+                with contextlib.closing(trainer):
+                    state = trainer.fit(checkpoints)
+                    Kept.of(dataset).save(path / FILE)
+                    run = run_of(state, runs.read_metrics(path), None)
+                    run.summary = _summary(run, trainer, stop)
+                directory.write(runs.SUMMARY, run.summary)
         if report:
             run.report()
         return run

@@ -4,7 +4,6 @@ Orbax restores a flipped bit without a word and casts a wrong dtype silently; th
 """
 
 import hashlib
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aeflax.engine.state import TrainState
-from aeflax.errors import CheckpointError, ConfigError
+from aeflax.errors import CheckpointError, ConfigError, reason
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
 
 Which = Literal["latest", "best"]
-
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports its progress as warnings
 
 
 def state_sha256(state: Any) -> str:
@@ -59,7 +56,7 @@ class Checkpoints:
             self._manager.close()
         except Exception as error:
             if kind is None:  # else the error that ends the run says more
-                raise CheckpointError(f"the last save in {self._directory} failed: {_reason(error)}") from error
+                raise CheckpointError(f"the last save in {self._directory} failed: {reason(error)}") from error
 
     @property
     def latest(self) -> int | None:
@@ -90,7 +87,7 @@ class Checkpoints:
         try:
             self._manager.save(step, args=items, force=True)
         except Exception as error:  # Orbax and tensorstore raise many kinds; each means: not saved
-            raise CheckpointError(f"cannot save step {step} in {self._directory}: {_reason(error)}") from error
+            raise CheckpointError(f"cannot save step {step} in {self._directory}: {reason(error)}") from error
 
     def wait(self) -> None:
         """Blocks until the last save is on disk. Raises CheckpointError if it failed."""
@@ -98,7 +95,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         except Exception as error:
-            raise CheckpointError(f"the last save in {self._directory} failed: {_reason(error)}") from error
+            raise CheckpointError(f"the last save in {self._directory} failed: {reason(error)}") from error
 
     def restore(
         self, template: TrainState, sharding: Any, which: int | Which = "latest"
@@ -148,7 +145,7 @@ class Checkpoints:
             return [found[name] for name in items]
         except Exception as error:
             raise CheckpointError(
-                f"the checkpoint {self._directory}/{step} cannot be read ({_reason(error)}); "
+                f"the checkpoint {self._directory}/{step} cannot be read ({reason(error)}); "
                 "delete it to fall back to an older one"
             ) from error
 
@@ -163,7 +160,3 @@ class _Kept:
         """One answer for each of Orbax's checkpoints, oldest first."""
         newest = {info.step for info in checkpoints[-KEEP:]}
         return [info.step in newest or info.step in self.checkpoints._best for info in checkpoints]
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -44,3 +44,8 @@ class StoppedError(AeflaxError, RuntimeError):
     """Training was stopped by a signal; everything is saved and `--resume` goes on."""
 
     exit_code = 75
+
+
+def reason(error: BaseException) -> str:
+    """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -100,7 +100,7 @@ class Part:
 
 def hints(cls: Any) -> dict[str, Any]:
     """Annotations of a dataclass by field name, with `Annotated` kept."""
-    return _hints(cls)
+    return _hints(cls)  # a function of its own: the type checker takes no dataclass for a key of a cache
 
 
 @functools.cache

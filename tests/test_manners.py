@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import logging
+import shutil
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -16,6 +18,7 @@ from aeflax.config import Data, Dense, GaussianLikelihood, Optimizer, Train
 from aeflax.errors import ConfigError, DivergedError, StoppedError
 from aeflax.run import read_metrics
 from aeflax.training.monitor import Monitor
+from aeflax.training.records import Record, events
 
 ARRAY = images(75)
 WITHHELD = Data(batch_size=BATCH, validation=12)
@@ -174,6 +177,18 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path):
     assert "train/images_per_second" in reader.Tags()["scalars"]
 
 
+def test_events_of_a_run_that_never_reached_a_checkpoint_are_replaced(tmp_path):
+    for second, steps in ((1, (5, 10, 15)), (2, (5, 10))):
+        write = events(tmp_path)
+        for kind, step in (("start", 0), *(("train", step) for step in steps), ("end", steps[-1])):
+            write(Record(kind, step, 20, step / 3, split="train", metrics={"loss": float(step + second)}))
+        (written,) = tmp_path.glob("events.out.tfevents.*.0")
+        written.rename(tmp_path / f"events.out.tfevents.{second}.host")  # as if it had begun in another second
+    reader = EventAccumulator(str(tmp_path))
+    reader.Reload()
+    assert [(event.step, event.value) for event in reader.Scalars("train/loss")] == [(5, 7.0), (10, 12.0)]
+
+
 @pytest.mark.slow
 def test_a_resumed_run_replaces_the_events_it_writes_again(tmp_path):
     polls = iter(range(2))
@@ -237,6 +252,70 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path):
     assert origin == {"run": str(tmp_path / "first"), "step": 60, "state_sha256": first.summary["state_sha256"]}
     with pytest.raises(ConfigError, match="init_from: the first weights differ"):
         aeflax.train(second, ARRAY, run_dir=tmp_path / "second", resume=True)
+
+
+def test_a_run_with_a_checkpoint_needs_the_run_it_began_with_no_more(tmp_path):
+    """It goes on where the first run was trained further, and where it is gone."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    aeflax.train(overfitting(), ARRAY, run_dir=first)
+    whole = aeflax.train(overfitting(), ARRAY, init_from=first)
+    polls = iter(range(2))
+    with pytest.raises(StoppedError):
+        aeflax.train(overfitting(), ARRAY, run_dir=second, init_from=first, stop=lambda: next(polls, None) is None)
+    origin = json.loads((second / "experiment.json").read_text())["init_from"]
+    shutil.rmtree(first)
+    with pytest.raises(ConfigError, match="first holds no run"):
+        aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "third", init_from=first, resume=True)
+    run = aeflax.train(overfitting(), ARRAY, run_dir=second, init_from=first, resume=True)
+    assert run.summary["state_sha256"] == whole.summary["state_sha256"]
+    assert json.loads((second / "experiment.json").read_text())["init_from"] == origin
+
+
+def test_a_finished_run_that_is_resumed_gets_the_report_that_it_lacks(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("aeflax.trained.Run.report", lambda run: drawn.append(run.step))
+    settings = replace(experiment("vanilla"), train=Train(steps=3))
+    aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", report=False)
+    aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+    assert drawn == []
+    aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", resume=True)
+    assert drawn == [3]
+    (tmp_path / "run" / "report.html").touch()
+    aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", resume=True)
+    assert drawn == [3]
+
+
+def test_the_manifest_names_the_generator_that_was_used_whatever_jaxs_default_is(tmp_path):
+    settings = replace(experiment("vanilla"), train=Train(steps=1))
+    with jax.default_prng_impl("rbg"):
+        aeflax.train(settings, ARRAY, run_dir=tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert manifest["random"]["implementation"] == "threefry2x32"
+    aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", resume=True)
+
+
+def test_a_profile_that_cannot_be_written_is_refused_before_training(tmp_path):
+    (tmp_path / "file").touch()
+    seen = []
+    with pytest.raises(ConfigError, match=r"cannot write to the profile .*Not a directory"):
+        aeflax.train(experiment("vanilla"), ARRAY, profile=tmp_path / "file" / "x", callbacks=[seen.append])
+    assert seen == []
+
+
+def test_checkpoints_neither_warn_nor_silence_the_logger_that_orbax_shares_with_others(tmp_path):
+    settings = replace(experiment("vanilla"), train=Train(steps=1))
+    heard = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())
+    logger = logging.getLogger("absl")
+    logger.addHandler(handler)
+    try:
+        for _ in range(2):
+            aeflax.train(settings, ARRAY, run_dir=tmp_path / "run", overwrite=True)
+        logger.warning("mine")
+    finally:
+        logger.removeHandler(handler)
+    assert heard == ["mine"]
 
 
 def test_first_weights_are_the_averaged_ones_where_they_are_kept(tmp_path):

@@ -4,10 +4,10 @@ import numpy as np
 
 
 def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
-    """The order of an epoch, [N] int32.
+    """The order of an epoch, [N] int32, for a seed below 2^32.
 
     `RandomState` and not `Generator`: NumPy promises that its stream never changes (NEP 19), so an order is
     the same for every NumPy version.
     """
-    words = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, epoch], np.uint32)
+    words = np.array([seed, 0, epoch], np.uint32)  # the seed's upper word, which is 0
     return np.random.RandomState(words).permutation(examples).astype(np.int32)

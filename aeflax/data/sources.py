@@ -101,7 +101,7 @@ def _csv(place: str) -> Raw:
 
 
 def _tfds(name: str) -> Raw:
-    splits, _ = tfds.read(name)
+    splits = tfds.read(name)
     return Raw(Examples(*splits["train"]), Examples(*splits["test"]) if "test" in splits else None)
 
 

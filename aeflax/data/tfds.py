@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.errors import DataError
+from aeflax.errors import DataError, reason
 
 
-def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], str]:
-    """Reads a prepared data set -> ({split: (examples, labels or None)}, full name with its version).
+def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Reads a prepared data set -> {split: (examples, labels or None)}; of its versions, the newest or the named one.
 
     Examples are the feature `image`, or the only feature beside `label`. Looks under `TFDS_DATA_DIR`,
     which is `~/tensorflow_datasets` where it is not set.
@@ -25,12 +25,12 @@ def read(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], st
         sources = {str(split): builder.as_data_source(split=split) for split in builder.info.splits}
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
         raise DataError(
-            f"tfds:{name} is not prepared in a form that can be read ({_first_line(error)}); {preparation(name)}"
+            f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
         ) from error
     splits = {split: _arrays(f"tfds:{name}", source) for split, source in sources.items()}
     if "train" not in splits:
         raise DataError(f"tfds:{name} has the splits {', '.join(splits) or '(none)'}, but no split called train")
-    return splits, builder.info.full_name
+    return splits
 
 
 def preparation(name: str) -> str:
@@ -45,7 +45,7 @@ def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         records = [source[i] for i in range(len(source))]
     except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
-        raise DataError(f"{where} is damaged ({_first_line(error)}); remove it and prepare it again") from error
+        raise DataError(f"{where} is damaged ({reason(error)}); remove it and prepare it again") from error
     if not records:
         raise DataError(f"{where} holds an empty split")
     features = [key for key in records[0] if key != "label"]
@@ -58,7 +58,3 @@ def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"{where}: examples of the feature {key} differ in shape; give them one size") from error
     labels = np.array([record["label"] for record in records]) if "label" in records[0] else None
     return examples, labels
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

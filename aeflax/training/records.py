@@ -83,8 +83,9 @@ def events(directory: Path) -> Callback:
     def write(record: Record) -> None:
         nonlocal writer
         if record.kind == "start":
-            # The step in the name: two files of the same second would have the same one.
-            purge = record.step + 1 if record.step else None
+            # What a run without a checkpoint wrote goes, too. The step in the name: two files of the same second would
+            # have the same one.
+            purge = record.step + 1 if any(directory.glob("events.out.tfevents.*")) else None
             writer = SummaryWriter(str(directory), purge_step=purge, filename_suffix=f".{record.step}")
         elif writer is not None and record.kind == "end":
             writer.close()

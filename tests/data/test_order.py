@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aeflax.data.order import permutation
 
-LARGEST_SEED = 2**64 - 1
+LARGEST_SEED = 2**32 - 1
 
 
 @settings(deadline=None)
@@ -38,7 +38,7 @@ def test_every_epoch_has_its_own_order():
 
 
 def test_every_seed_has_its_own_order_up_to_the_largest():
-    seeds = [0, 1, 2, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**63, LARGEST_SEED - 1, LARGEST_SEED]
+    seeds = [0, 1, 2, 2**16, 2**31, LARGEST_SEED - 1, LARGEST_SEED]
     orders = {tuple(permutation(seed, 0, 100)) for seed in seeds}
     assert len(orders) == len(seeds)
 
@@ -47,14 +47,13 @@ def test_the_epoch_is_not_just_added_to_the_seed():
     assert permutation(0, 1, 100).tolist() != permutation(1, 0, 100).tolist()
 
 
-# NumPy 2.4's RandomState([seed's low word, seed's high word, epoch]).permutation(8); NEP 19 freezes its stream.
+# NumPy 2.4's RandomState([seed, 0, epoch]).permutation(8); NEP 19 freezes its stream.
 @pytest.mark.parametrize(
     ("seed", "golden"),
     [
         (0, [2, 6, 0, 4, 1, 3, 5, 7]),
         (1, [6, 2, 3, 7, 1, 4, 5, 0]),
-        (2**32, [0, 7, 3, 4, 5, 6, 1, 2]),
-        (LARGEST_SEED, [5, 2, 7, 6, 0, 3, 4, 1]),
+        (LARGEST_SEED, [1, 7, 5, 0, 3, 4, 6, 2]),
     ],
 )
 def test_the_first_order_of_a_seed_never_changes(seed, golden):

@@ -118,9 +118,7 @@ def test_reading_imports_no_tensorflow_and_warns_of_nothing(prepared):
 @pytest.mark.parametrize("name", ["our_digits:1.0.0", "our_digits:1.*.*", "our_digits"])
 def test_a_version_may_be_named(prepared, monkeypatch, name):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
-    splits, full_name = tfds.read(name)
-    assert set(splits) == {"train", "test"}
-    assert full_name == "our_digits/1.0.0"
+    assert set(tfds.read(name)) == {"train", "test"}
 
 
 def test_the_newest_version_is_read_where_none_is_named(here):
@@ -128,8 +126,7 @@ def test_the_newest_version_is_read_where_none_is_named(here):
         prepare(
             here, "versions", {"train": [{"x": np.array([number, 0])}]}, version=version, x=tensor(2, dtype=np.int64)
         )
-    splits, full_name = tfds.read("versions")
-    assert full_name == "versions/1.10.0"
+    splits = tfds.read("versions")
     assert splits["train"][0].tolist() == [[10, 0]]
 
 
@@ -174,7 +171,7 @@ def test_the_only_feature_needs_no_name_and_labels_are_optional(here):
 def test_image_is_taken_from_several_features(here):
     rows = [{"image": np.full((2, 2), i), "angle": np.array([99])} for i in range(3)]
     prepare(here, "angles", {"train": rows}, image=tensor(2, 2, dtype=np.int64), angle=tensor(1, dtype=np.int64))
-    assert tfds.read("angles")[0]["train"][0].max() == 2
+    assert tfds.read("angles")["train"][0].max() == 2
 
 
 def test_several_features_without_image_are_a_data_error(here):
