@@ -5,7 +5,8 @@
     python -m experiments --tables              # only write the tables anew, from what is recorded
 
 A file of this folder defines `CONFIG`, and `measure(out)` where one run is not enough. The record in results/NAME.json
-holds the figures, the configuration, the seconds, and the versions and machine that gave them.
+holds the figures, the configuration, the seconds, and the commit, versions and machine that gave them. Runs are kept by
+commit: one that was interrupted goes on with the code that began it; one that is finished is trained anew.
 """
 
 import argparse
@@ -14,15 +15,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import aeflax
 from aeflax.schema import to_dict
 from benchmarks.machine import describe
+from experiments.runs import measured
 from experiments.tables import write_tables
 
 HERE = Path(__file__).parent
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "tables"))
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "runs", "tables"))
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         parser.error(f"unknown experiment {', '.join(unknown)}; choose {', '.join(NAMES)}")
     if not options.tables:
         for name in options.names or NAMES:
-            record(name, options.out / name)
+            record(name, options.out / (describe()["commit"] or "no-commit") / name)
     write_tables()
 
 
@@ -45,7 +45,7 @@ def record(name: str, out: Path) -> None:
     module = importlib.import_module(f"experiments.{name}")
     print(f"{name}: {module.__doc__.splitlines()[0]}", file=sys.stderr)  # noqa: T201
     started = time.perf_counter()
-    figures = module.measure(out) if hasattr(module, "measure") else single(module.CONFIG, name, out)
+    figures = module.measure(out) if hasattr(module, "measure") else measured(module.CONFIG, out, name)[1]
     found = {
         "name": name,
         "figures": figures,
@@ -56,14 +56,6 @@ def record(name: str, out: Path) -> None:
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def single(config: aeflax.config.Experiment, name: str, out: Path) -> dict[str, Any]:
-    """The figures of one run."""
-    run = aeflax.train(config, run_dir=out, resume=True, preset=name)
-    assert run.summary is not None
-    kept = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")
-    return {key: run.summary[key] for key in kept}
 
 
 if __name__ == "__main__":
