@@ -1,0 +1,38 @@
+"""The measured side of a comparison: a process that trains one epoch for every line it reads."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workloads import WORKLOADS, Workload
+
+Round = Callable[[], float]
+
+
+def serve(prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]]) -> None:
+    """Answers each line of standard input with the seconds and the loss of one epoch, as JSON.
+
+    Started as `python SIDE.py WORKLOAD VARIANT DIRECTORY`. The directory holds images.npy, [N, H, W, C] uint8, and
+    weights.npz: kernels and biases of the layers in forward order, which every side starts from.
+
+    Args:
+      prepare: (workload, variant, directory) -> (one epoch of training, which waits for its result and returns the
+        mean loss in nats an image; what to record of this side).
+    """
+    workload, variant, directory = WORKLOADS[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
+    run, described = prepare(workload, variant, directory)
+    _say(described)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        loss = run()
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        _say({"seconds": seconds, "loss": loss, "peak_bytes": peak})
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
