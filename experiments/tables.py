@@ -60,11 +60,11 @@ def five_presets(record: dict[str, Any]) -> str:
 def _also(test: dict[str, float]) -> str:
     """What a variant is judged by beside its reconstruction of clean images."""
     if "elbo" in test:
-        return f"ELBO {test['elbo']:.1f} nats, KL {test['kl']:.1f}; figures of one posterior sample"
+        return f"ELBO {test['elbo']:.1f} nats; a code of {test['kl']:.0f} nats, sampled: less than PCA's exact numbers hold"
     if "l0" in test:
         return f"{test['l0']:.0f} of the units active, {test['dead_fraction']:.0%} dead"
     if "restored_psnr" in test:
-        return f"noisy images restored from {test['corrupted_psnr']:.1f} to {test['restored_psnr']:.1f} dB"
+        return f"noisy images, restored from {test['corrupted_psnr']:.1f} to {test['restored_psnr']:.1f} dB; PCA sees clean ones"
     return ""
 
 

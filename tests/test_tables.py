@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_readme_shows_what_is_recorded():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"<!-- table {name} -->" in text for name in TABLES)
     assert filled(text) == text
 
 

@@ -5,8 +5,6 @@ A result larger than memory is never held whole.
 
 import contextlib
 import math
-import os
-import secrets
 import shutil
 import tempfile
 import zipfile
@@ -17,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from aeflax.data.places import require_suited, require_writable
+from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 
 MAX_IMAGES = 100  # in a picture
@@ -56,33 +55,12 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
             raise
 
     try:
-        with _replacing(path) as file:
+        with replacing(path) as file:
             return _FORMATS[path.suffix.lower()](file, watched(), path)
     except OSError as error:
         if any(error is other for other in raised):  # of whoever makes the batches
             raise
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file beside the path, which takes its place at the end and is removed after an error."""
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".aeflax-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _fitting(batches: Iterable[Arrays]) -> Iterator[Arrays]:

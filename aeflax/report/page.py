@@ -12,13 +12,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from aeflax.durable import replacing
 from aeflax.report import canvas, words
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
 
 PAGE = "report.html"
 FIGURE_DIRECTORY = "figures"
-_TEMPORARY = ".tmp"  # ends the name of a file that is being written
 
 
 def write(material: Material, directory: Path) -> Path:
@@ -38,7 +38,7 @@ def write(material: Material, directory: Path) -> Path:
         if figure is None:
             path.unlink(missing_ok=True)
             continue
-        _replace(path, canvas.png(figure))
+        _put(path, canvas.png(figure))
         shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
     columns, rows = words.final_table(material)
     text = _render(
@@ -56,7 +56,7 @@ def write(material: Material, directory: Path) -> Path:
         state=material.summary.get("state_sha256"),
     )
     page = directory / PAGE
-    _replace(page, text.encode())
+    _put(page, text.encode())
     return page
 
 
@@ -98,11 +98,6 @@ def _render(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(content)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + _TEMPORARY)
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+def _put(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
