@@ -60,11 +60,13 @@ def five_presets(record: dict[str, Any]) -> str:
 def _also(test: dict[str, float]) -> str:
     """What a variant is judged by beside its reconstruction of clean images."""
     if "elbo" in test:
-        return f"ELBO {test['elbo']:.1f} nats; a code of {test['kl']:.0f} nats, sampled: less than PCA's exact numbers hold"
+        elbo, nats = f"{test['elbo']:.1f}", f"{test['kl']:.0f}"
+        return f"ELBO {elbo} nats; a sampled code of {nats} nats: PCA's exact numbers hold more"
     if "l0" in test:
         return f"{test['l0']:.0f} of the units active, {test['dead_fraction']:.0%} dead"
     if "restored_psnr" in test:
-        return f"noisy images, restored from {test['corrupted_psnr']:.1f} to {test['restored_psnr']:.1f} dB; PCA sees clean ones"
+        noisy, restored = f"{test['corrupted_psnr']:.1f}", f"{test['restored_psnr']:.1f}"
+        return f"noisy images, restored from {noisy} to {restored} dB; PCA sees clean ones"
     return ""
 
 
