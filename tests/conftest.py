@@ -7,6 +7,9 @@ from pathlib import Path
 # command line start processes without these flags.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0")
 
+# Commands that tests start keep their programs here, not in the user's cache.
+os.environ.setdefault("AEFLAX_COMPILATION_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "commands"))
+
 import jax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from aeflax import __version__
+from aeflax.cli import cache
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in COMMANDS:
+        cache.enable()
         module, _, function = COMMANDS[name].partition(":")
         code: int = getattr(importlib.import_module(module), function)(arguments[1:])
         return code
