@@ -5,6 +5,7 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 STAMP := $(VENV)/.installed-$(VERSION)
 
 .PHONY: help demo test check fast install format lock bench results tables clean
@@ -34,8 +35,10 @@ format: $(STAMP)  ## format and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## the compiled epoch against the same step in a Python loop
-	$(BIN)/python benchmarks/loop.py
+bench: $(STAMP) $(PEERS)/.installed  ## aeflax beside PyTorch, Keras and JAX's own loop, in turn; writes docs/performance.md
+	$(BIN)/python benchmarks/compare.py --peers $(PEERS)/bin/python
+	if [ -n "$$AEFLAX_DATA_DIR" ]; then $(BIN)/python benchmarks/whole.py --peers $(PEERS)/bin/python; fi
+	$(BIN)/python benchmarks/tables.py
 
 results: $(STAMP)  ## run the experiments that fit in an hour, record their figures, write the tables
 	$(BIN)/python -m experiments
@@ -50,6 +53,12 @@ lock: $(STAMP)  ## renew constraints.txt for every supported Python
 
 clean:  ## remove environments and caches; runs stay
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The peers have an environment of their own: they are measured, never needed.
+$(PEERS)/.installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	touch $@
 
 # Rebuilt when the dependencies change. Compiled here, so that the first command is not the slow one.
 $(STAMP): pyproject.toml constraints.txt

@@ -25,6 +25,7 @@ from workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 WARM_UP = 2  # epochs: the first compiles, the second fills caches
+PATIENCE = 60.0  # seconds of measured rounds after which a slow peer gets no further one
 
 
 class Side:
@@ -32,7 +33,10 @@ class Side:
 
     def __init__(self, python: Path, script: str, name: str, variant: str, directory: str) -> None:
         command = [str(python), str(HERE / script), name, variant, directory]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._log = tempfile.TemporaryFile("w+")  # TensorFlow says much when it starts
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
         self.described = self._read()
         self.seconds: list[float] = []
         self.losses: list[float] = []
@@ -62,7 +66,8 @@ class Side:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{' '.join(map(str, self._process.args))} ended; its message is above")  # type: ignore[arg-type]
+            self._log.seek(0)
+            raise SystemExit(f"{' '.join(map(str, self._process.args))} ended:\n{self._log.read()[-3000:]}")  # type: ignore[arg-type]
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -91,6 +96,8 @@ def measure(name: str, workload: Workload, peers: Path, rounds: int) -> dict[str
                 own_seconds = aeflax.run()
                 ratios.append(peer.run() / own_seconds)
                 peak.run()
+                if sum(peer.seconds) > PATIENCE:
+                    break
             rows[variant] = row(workload, aeflax, peer, ratios)
             print(f"{name}  {variant:<20} {_line(rows[variant])}", flush=True)
         flops = aeflax.described["flops_per_step"]
@@ -98,7 +105,6 @@ def measure(name: str, workload: Workload, peers: Path, rounds: int) -> dict[str
         own_ms = 1e3 * statistics.median(aeflax.seconds) / workload.steps
         return {
             "workload": name,
-            "rounds": rounds,
             "aeflax": {
                 "ms_per_step": own_ms,
                 "images_per_second": workload.images / statistics.median(aeflax.seconds),
@@ -122,6 +128,7 @@ def row(workload: Workload, aeflax: Side, peer: Side, ratios: list[float]) -> di
         "ms_per_step": 1e3 * statistics.median(peer.seconds) / workload.steps,
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
+        "rounds": len(ratios),
         "epochs": epoch + 1,
         "losses": [own, loss],
         "void": abs(loss - own) > workload.tolerance * abs(own),

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from aeflax.data import writers
 from aeflax.data.inputs import batches, open_examples
 from aeflax.data.writers import write
 from aeflax.errors import CheckpointError, ConfigError, DataError
@@ -269,7 +268,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path, suffix,
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writers.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match=rf"cannot write .*x\{suffix}: No space left on device; choose another place"):
         write(path, parts(pixel=PICTURES))
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]

@@ -1,0 +1,142 @@
+"""Tables of recorded measurements, written between their marks in docs/performance.md and README.md.
+
+    python benchmarks/tables.py
+
+The newest record of each workload is shown.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workloads import WORKLOADS
+
+HERE = Path(__file__).parent
+PAGES = (HERE.parent / "README.md", HERE.parent / "docs" / "performance.md")
+NAMES = {
+    "torch": "PyTorch",
+    "torch-channels-last": "PyTorch, channels last",
+    "torch-compile": "PyTorch, `torch.compile`",
+    "keras-tensorflow": "Keras 3, TensorFlow, XLA",
+    "keras-torch": "Keras 3, PyTorch",
+    "loop": "JAX, the same step in a Python loop",
+    "script": "JAX, a loop that reads its loss",
+    "native": "aeflax with XLA's own convolutions",
+    "flax-example": "Flax' VAE example",
+}
+
+Records = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Writes every table anew."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """The text with its tables as the records have them."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- bench {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- bench (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def newest(name: str) -> Records:
+    """The last record of each workload in a file of results."""
+    path = HERE / "results" / f"{name}.jsonl"
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {record["workload"]: record for record in records}
+
+
+def summary() -> str:
+    """One row a workload: aeflax, its strongest rival, and the target."""
+    lines = ["| workload | aeflax, ms a step | share of peak | strongest peer | its time, in aeflax' | target |"]
+    lines.append("|---|---|---|---|---|---|")
+    records = newest("compare")
+    for name, workload in WORKLOADS.items():
+        record = records[name]
+        rivals = {peer: row for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))}
+        peer, row = min(rivals.items(), key=lambda item: item[1]["ratio"])
+        own = record["aeflax"]
+        reached = "" if row["ratio"] >= workload.target else ", not reached"
+        cells = (
+            f"{name}: {workload.title}",
+            f"{own['ms_per_step']:.2f}",
+            f"{own['share_of_peak']:.0%}",
+            NAMES[peer],
+            _ratio(row),
+            f"{workload.target:g}{reached}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"\n{_machine(next(iter(records.values())))}")
+    return "\n".join(lines)
+
+
+def peers() -> str:
+    """Every peer of every workload."""
+    lines = ["| workload | side | ms a step | its time, in aeflax' | pairs | loss, nats an image | peak memory |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, record in newest("compare").items():
+        own = record["aeflax"]
+        rate = f"{own['flops_per_second'] / 1e9:.0f} GFLOP/s"
+        memory = f"{own['peak_bytes'] / 2**20:.0f} MiB"
+        lines.append(f"| {name} | **aeflax**, {rate} | {own['ms_per_step']:.2f} | 1 | | | {memory} |")
+        for peer, row in record["peers"].items():
+            loss, theirs = row["losses"]
+            void = " (differs: void)" if row["void"] else ""
+            cells = (
+                "",
+                NAMES[peer],
+                f"{row['ms_per_step']:.2f}",
+                _ratio(row),
+                str(row["rounds"]),
+                f"{theirs:.2f}, aeflax {loss:.2f}{void}",
+                f"{row['peak_bytes'] / 2**20:.0f} MiB",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def whole() -> str:
+    """Whole processes."""
+    records = newest("whole")
+    classic, start = records["W1"], records["T1"]
+    low, high = classic["ratio_range"]
+    took = start["seconds"]
+    return "\n".join(
+        (
+            "| what a user waits for | aeflax | peer | target |",
+            "|---|---|---|---|",
+            f"| W1: the classic example, import to last epoch (bce {classic['bce']['aeflax']:.4f}; "
+            f"Keras {classic['bce']['keras']:.4f}) | {classic['seconds']:.1f} s | Keras {classic['keras_seconds']:.1f} s: "
+            f"{classic['ratio']:.1f} ({low:.1f} to {high:.1f}) times | 5 times |",
+            f"| T1: `aeflax --help` | {took['help']:.2f} s | `import keras`: {took['import_keras']:.1f} s | .5 s |",
+            f"| T1: to the first step on MNIST, nothing compiled before | {took['cold']:.1f} s | | 5 s |",
+            f"| T1: the same with a warm compilation cache | {took['warm']:.1f} s | | 3 s |",
+        )
+    )
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    low, high = row["ratio_range"]
+    return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _machine(record: dict[str, Any]) -> str:
+    machine, versions = record["machine"], record["versions"]
+    peak = record["peak_flops_per_second"] / 1e9
+    return (
+        f"{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {versions['jax']}; peak: a 2048³ float32 product, "
+        f"{peak:.0f} GFLOP/s. Medians of paired rounds, with the least and the largest."
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole}
+
+
+if __name__ == "__main__":
+    main()
