@@ -6,8 +6,8 @@ GPU and TPU get the native operation. On CPU, where XLA's own takes many times l
 - gathered input: patches(x) · W, for a convolution;
 - scattered output: patchesᵀ(x · W), for a transposed convolution.
 
-At stride 1 both are the same map, and the side with fewer channels is taken. Gradients follow by
-differentiation: the gradient of either form is the other.
+At stride 1 both are the same map, and the side with fewer channels is taken. The gradient of either form is the
+other.
 """
 
 import functools
@@ -20,6 +20,7 @@ from jax import lax
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
+NARROW = 16  # channels below which patches are gathered in two passes, so that whole rows of them are copied
 PATCH_BYTES = 256 * 2**20  # patches of one layer beyond this are made, and made again, a part of the batch at a time
 
 
@@ -94,7 +95,7 @@ def _by_product(x: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads, tra
 
 def _gathered(images: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -> jax.Array:
     patches = _patches(images, kernel.shape[:2], stride, pads)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return _product(patches, kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _scattered(maps: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -> jax.Array:
@@ -106,24 +107,42 @@ def _scattered(maps: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -
     top, left = ((side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, pads, strict=True))
     output = jax.ShapeDtypeStruct((maps.shape[0], height, width, features), maps.dtype)
     gather = functools.partial(_patches, sides=sides, stride=stride, pads=(top, left))
-    sent = maps @ jnp.flip(kernel, (0, 1)).transpose(2, 0, 1, 3).reshape(channels, -1)
+    sent = _product(maps, jnp.flip(kernel, (0, 1)).transpose(2, 0, 1, 3).reshape(channels, -1))
     (received,) = jax.linear_transpose(gather, output)(sent)
     return received  # type: ignore[no-any-return]
 
 
 def _patches(images: jax.Array, sides: tuple[int, ...], stride: int, pads: Pads) -> jax.Array:
-    """The window under each output: [B, H, W, C] -> [B, h, w, kh · kw · C]."""
-    patches = images
-    for axis in (2, 1):  # columns first: the last axis then is ordered (row, column, channel), as kernels are
-        before, after = pads[axis - 1]
+    """The window under each output: [B, H, W, C] -> [B, h, w, kh · kw · C], ordered as kernels are."""
+    padded = lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
+
+    def shifts(maps: jax.Array, axis: int) -> list[jax.Array]:
         side = sides[axis - 1]
-        config = [(0, 0, 0)] * 4
-        config[axis] = (before, after, 0)
-        padded = lax.pad(patches, jnp.zeros((), images.dtype), config)
-        span = padded.shape[axis] - side + 1
-        shifted = [lax.slice_in_dim(padded, i, i + span, stride, axis) for i in range(side)]
-        patches = jnp.concatenate(shifted, axis=-1)
-    return patches
+        span = maps.shape[axis] - side + 1
+        return [lax.slice_in_dim(maps, i, i + span, stride, axis) for i in range(side)]
+
+    if images.shape[-1] < NARROW:
+        columns = jnp.concatenate(shifts(padded, 2), axis=-1)
+        return jnp.concatenate(shifts(columns, 1), axis=-1)
+    return jnp.concatenate([window for rows in shifts(padded, 1) for window in shifts(rows, 2)], axis=-1)
+
+
+@jax.custom_vjp
+def _product(rows: jax.Array, weights: jax.Array) -> jax.Array:
+    """[..., K] · [K, N], whose weights' gradient is taken as it lies: rowsᵀ · grad.
+
+    Differentiated by itself it is (gradᵀ · rows)ᵀ, and XLA copies the gradient to transpose it: 15 % of C2.
+    """
+    return rows @ weights
+
+
+def _product_backward(kept: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows, weights = kept
+    flat = rows.reshape(-1, rows.shape[-1])
+    return grad @ weights.T, lax.dot_general(flat, grad.reshape(-1, grad.shape[-1]), (((0,), (0,)), ((), ())))
+
+
+_product.defvjp(lambda rows, weights: (rows @ weights, (rows, weights)), _product_backward)
 
 
 def _outputs(sizes: tuple[int, ...], sides: tuple[int, ...], stride: int, pads: Pads) -> list[int]:

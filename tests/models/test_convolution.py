@@ -67,7 +67,9 @@ def test_same_transposed_convolution_equals_xlas_own(size, sides, stride, channe
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels_features", [(2, 5), (5, 2)], ids=["wider", "narrower"])
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 0), (1, 3))], ids=["valid", "uneven"])
-def test_explicit_padding_equals_xlas_own(stride, channels_features, pads):
+@pytest.mark.parametrize("narrow", [1, 16], ids=["one-pass", "two-passes"])
+def test_explicit_padding_equals_xlas_own(stride, channels_features, pads, narrow, monkeypatch):
+    monkeypatch.setattr(convolution, "NARROW", narrow)
     _require_same(
         lambda x, w: convolve(x, w, stride, pads),
         lambda x, w: lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=LAYOUT),
