@@ -1,0 +1,37 @@
+"""The performance tables are what the recorded measurements give, to the letter."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location("bench_tables", BENCHMARKS / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("workloads", None)
+
+
+def test_pages_show_what_is_recorded(tables):
+    shown = ""
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert tables.filled(text) == text
+        shown += text
+    assert all(f"<!-- bench {name} -->" in shown for name in tables.TABLES)
+
+
+def test_a_target_that_is_missed_is_said(tables):
+    rows = tables.summary().splitlines()
+    for name, workload in tables.WORKLOADS.items():
+        record = tables.newest("compare")[name]
+        rivals = [row["ratio"] for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))]
+        (row,) = [row for row in rows if row.startswith(f"| {name}:")]
+        assert ("not reached" in row) is (min(rivals) < workload.target)
