@@ -33,7 +33,8 @@ class Side:
 
     def __init__(self, python: Path, script: str, name: str, variant: str, directory: str) -> None:
         command = [str(python), str(HERE / script), name, variant, directory]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115; TensorFlow says much when it starts
+        # TensorFlow says much when it starts; the file lives as long as the process.
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )

@@ -107,13 +107,14 @@ def whole() -> str:
     classic, start = records["W1"], records["T1"]
     low, high = classic["ratio_range"]
     took, bce = start["seconds"], classic["bce"]
+    title = "W1: the classic example, import to last epoch"
     losses = f"bce {bce['aeflax']:.4f}; Keras {bce['keras']:.4f}"
     keras = f"Keras {classic['keras_seconds']:.1f} s: {classic['ratio']:.1f} ({low:.1f} to {high:.1f}) times"
     return "\n".join(
         (
             "| what a user waits for | aeflax | peer | target |",
             "|---|---|---|---|",
-            f"| W1: the classic example, import to last epoch ({losses}) | {classic['seconds']:.1f} s | {keras} | 5 times |",
+            f"| {title} ({losses}) | {classic['seconds']:.1f} s | {keras} | 5 times |",
             f"| T1: `aeflax --help` | {took['help']:.2f} s | `import keras`: {took['import_keras']:.1f} s | .5 s |",
             f"| T1: to the first step on MNIST, nothing compiled before | {took['cold']:.1f} s | | 5 s |",
             f"| T1: the same with a warm compilation cache | {took['warm']:.1f} s | | 3 s |",
