@@ -83,8 +83,7 @@ def peers() -> str:
     for name, record in newest("compare").items():
         own = record["aeflax"]
         rate = f"{own['flops_per_second'] / 1e9:.0f} GFLOP/s"
-        memory = f"{own['peak_bytes'] / 2**20:.0f} MiB"
-        lines.append(f"| {name} | **aeflax**, {rate} | {own['ms_per_step']:.2f} | 1 | | | {memory} |")
+        lines.append(f"| {name} | **aeflax**, {rate} | {own['ms_per_step']:.2f} | 1 | | | {_memory(own)} |")
         for peer, row in record["peers"].items():
             loss, theirs = row["losses"]
             void = " (differs: void)" if row["void"] else ""
@@ -95,7 +94,7 @@ def peers() -> str:
                 _ratio(row),
                 str(row["rounds"]),
                 f"{theirs:.2f}, aeflax {loss:.2f}{void}",
-                f"{row['peak_bytes'] / 2**20:.0f} MiB",
+                _memory(row),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -120,6 +119,10 @@ def whole() -> str:
             f"| T1: the same with a warm compilation cache | {took['warm']:.1f} s | | 3 s |",
         )
     )
+
+
+def _memory(row: dict[str, Any]) -> str:
+    return f"{row['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in row else "not measured"
 
 
 def _ratio(row: dict[str, Any]) -> str:
