@@ -27,6 +27,7 @@ from worker import Round, serve
 from workloads import Workload
 
 from aeflax import config, presets
+from aeflax.bench import flops_per_step
 from aeflax.config import Data, Experiment
 from aeflax.data.dataset import load
 from aeflax.data.order import permutation
@@ -94,7 +95,7 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
         return _flax_example(workload, images), described
     program = program_of(workload)
     if variant in ("aeflax", "native"):
-        return _compiled_epoch(program, workload, images), described | {"flops_per_step": _flops(program, workload)}
+        return _compiled_epoch(program, workload, images), described | {"flops_per_step": flops_per_step(program)}
     return _python_loop(program, workload, images, variant), described
 
 
@@ -187,16 +188,6 @@ def _native(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return lax.conv_general_dilated(
         images, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def _flops(program: Program, workload: Workload) -> float:
-    """Floating-point operations of one step, as XLA counts them before it optimises."""
-    batch = jax.ShapeDtypeStruct((workload.batch, workload.pixels), jnp.float32)
-    scalar = jax.ShapeDtypeStruct((1,), jnp.float32)
-    example = jax.ShapeDtypeStruct((workload.batch,), jnp.int32)
-    step = jax.jit(make_step(program.built.parts, lambda tree: tree))
-    lowered = step.lower(program.template(), Batch(Source(batch, scalar, scalar), example), program.key, program.hyper)
-    return float(lowered.cost_analysis()["flops"])
 
 
 def _peak() -> tuple[Round, dict[str, Any]]:

@@ -315,6 +315,8 @@ LIGHT = {
     "run-in-the-way": (["train", "--run-dir", "kept"], 2),
     "missing-run": (["evaluate", "missing"], 2),
     "missing-first-weights": (["train", "--init-from", "missing"], 2),
+    "bench-help": (["bench", "conv", "--help"], 0),
+    "bench-mistake": (["bench", "--seconds", "0"], 2),
     "malformed-synthetic-source": (["train", "--data.source", "synthetic:8"], 2),
     "profile-in-the-way": (["train", "--profile", "kept/experiment.json"], 2),
 }

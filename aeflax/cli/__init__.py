@@ -30,6 +30,7 @@ commands:
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
   sample RUN OUT             examples drawn from the prior of a vae
+  bench [PRESET | FILE.py]   how fast it trains on this machine
 
 presets:
 {presets}
@@ -55,6 +56,7 @@ COMMANDS = {
     "encode": "aeflax.cli.use:encode",
     "reconstruct": "aeflax.cli.use:reconstruct",
     "sample": "aeflax.cli.use:sample",
+    "bench": "aeflax.cli.bench:main",
 }
 
 

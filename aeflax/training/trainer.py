@@ -142,7 +142,7 @@ class Trainer:
     def _begin(self) -> None:
         """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
         placement = self.program.placement
-        self._feed = _open_feed(self.program, self.dataset)
+        self._feed = open_feed(self.program, self.dataset)
         self._epoch = placement.compile(self.program.built.parts, streamed=self._feed.streamed)
         self._sums = self._zeros()
         if self._checkpoints is not None and self._checkpoints.latest is not None:
@@ -287,7 +287,8 @@ class Trainer:
             callback(record)
 
 
-def _open_feed(program: Program, dataset: Dataset) -> Feed:
+def open_feed(program: Program, dataset: Dataset) -> Feed:
+    """The training examples of a program, in its order and on its devices."""
     values, scaling = dataset.train.values, dataset.scaling
     settings, placement = program.experiment.data, program.placement
     resident = fits(values.nbytes, placement.devices[0]) if settings.resident is None else settings.resident

@@ -1,0 +1,82 @@
+"""The experiment that a command names first: a preset or a Python file, with the kinds of its parts chosen."""
+
+import difflib
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+from aeflax.cli.slots import choose_parts, describe_slots, is_choice
+from aeflax.config import Experiment
+from aeflax.errors import AeflaxError, ConfigError
+from aeflax.presets import PRESETS
+from aeflax.schema import problems
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a command line says of its experiment, and what is left of it for the parser.
+
+    Attributes:
+      name: a preset or a Python file.
+      experiment: with the chosen kinds of parts, before its fields are parsed.
+      arguments: without the name and the choices.
+      prog: how usage lines call the command.
+      description: of the parts, for `--help`.
+    """
+
+    name: str
+    experiment: Experiment
+    arguments: list[str]
+    prog: str
+    description: str
+
+
+def named_experiment(command: str, arguments: list[str]) -> Named:
+    """Takes the preset or file off the arguments of a command; without one it is vanilla.
+
+    Raises:
+      ConfigError: for a name that is no preset, and a file that defines no experiment.
+    """
+    given = bool(arguments) and not arguments[0].startswith("-") and not is_choice(arguments[0])
+    name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
+    experiment = _starting_point(name)
+    model, arguments = choose_parts(experiment.model, arguments)
+    prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
+    return Named(name, replace(experiment, model=model), arguments, prog, describe_slots(model))
+
+
+def _starting_point(name: str) -> Experiment:
+    """The experiment of a preset, or `CONFIG` of a Python file."""
+    if name in PRESETS:
+        return PRESETS[name]()
+    if not name.endswith(".py"):
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]}? There are" if near else "choose"
+        raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
+    if not Path(name).is_file():
+        raise ConfigError(f"{name} is no file; check the path")
+    module = ModuleType("aeflax_experiment")
+    module.__file__ = name
+    sys.modules[module.__name__] = module  # where the parser looks up the help texts of parts that the file defines
+    try:
+        exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
+    except AeflaxError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{_place(error, name)} fails: {type(error).__name__}: {error}") from error
+    found = getattr(module, "CONFIG", None)
+    if not isinstance(found, Experiment):
+        raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
+    if faults := problems(found):
+        raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
+    return found
+
+
+def _place(error: BaseException, name: str) -> str:
+    """The last line of an experiment file that an error passed through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    if isinstance(error, SyntaxError) and error.filename == name:
+        lines.append(error.lineno)
+    return f"{name}:{lines[-1]}" if lines else name

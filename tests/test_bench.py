@@ -1,0 +1,88 @@
+"""`aeflax bench`: what is counted is right, and every program can be measured. Speed itself is asserted nowhere."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from aeflax import cli, presets
+from aeflax.bench import flops_per_step, measure
+from aeflax.config import Data
+from aeflax.defaults import resolve
+from aeflax.errors import ConfigError
+from aeflax.program import prepare
+
+SMALL = Data(source="synthetic:8x8x1:400", batch_size=32)
+
+
+def small(preset):
+    return replace(presets.PRESETS[preset](), data=SMALL)
+
+
+def operations(experiment, shape):
+    return flops_per_step(prepare(resolve(experiment, shape, 10_000), shape))
+
+
+def test_operations_are_those_of_the_matrix_products():
+    """Five products of a 784-64-784 autoencoder: the input's gradient is never needed. The rest is elementwise."""
+    experiment = replace(presets.vanilla(latent_dim=64), data=replace(SMALL, batch_size=256))
+    by_hand = 5 * 2 * 256 * 784 * 64
+    # 15 operations a pixel of the likelihood, and Adam's on 101,200 parameters: 5 % of this small step.
+    assert by_hand < operations(experiment, (28, 28, 1)) < 1.08 * by_hand
+
+
+def test_operations_grow_with_the_batch():
+    counts = [
+        operations(replace(small("vanilla"), data=replace(SMALL, batch_size=n)), (8, 8, 1)) for n in (64, 128, 256)
+    ]
+    assert counts[2] - counts[1] == pytest.approx(2 * (counts[1] - counts[0]), rel=0.01)  # parameters cost once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_every_preset_is_measured(preset):
+    (found,) = measure(small(preset), seconds=0.05)
+    assert found.batch_size == 32
+    assert 0 < found.step_ms_p10 <= found.step_ms <= found.step_ms_p90
+    assert found.images_per_second == pytest.approx(32 / (found.step_ms / 1e3))
+    assert found.flops_per_second == pytest.approx(found.flops_per_step / (found.step_ms / 1e3))
+    assert min(found.compile_seconds, found.memory_bytes, found.peak_flops_per_second) > 0
+    assert 0 <= found.host_share < 1
+
+
+@pytest.mark.slow
+def test_several_devices_and_streamed_data_are_measured():
+    experiment = replace(small("vanilla"), train=replace(small("vanilla").train, placement="pmap"))
+    (found,) = measure(replace(experiment, data=replace(SMALL, resident=False)), seconds=0.05)
+    assert found.devices.startswith("4 ×")
+    assert found.host_share > 0
+
+
+def test_a_batch_beyond_the_data_is_refused():
+    with pytest.raises(ConfigError, match="a batch of 10000 exceeds the 320 training examples"):
+        measure(small("vanilla"), batch_sizes=(10_000,))
+
+
+@pytest.mark.slow
+def test_the_command_prints_and_writes_its_measurements(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    arguments = ["bench", "--batch-sizes", "16", "32", "--seconds", "0.05", "--json", "--out", str(out)]
+    assert cli.main([*arguments, "--data.source", "synthetic:8x8x1:400"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [one["batch_size"] for one in found["measurements"]] == [16, 32]
+    assert json.loads(out.read_text()) == found
+    assert "images/s" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--batch-sizes", "0"], "--batch-sizes must be at least 1, got 0"),
+        (["--seconds", "0"], "--seconds must be a positive number, got 0"),
+        (["vanila"], "did you mean vanilla?"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, said, capsys):
+    assert cli.main(["bench", *arguments]) == 2
+    assert said in capsys.readouterr().err
