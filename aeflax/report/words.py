@@ -50,6 +50,8 @@ def notes(material: Material) -> list[str]:
         found.append("Training stopped early, because validation had not improved for a while.")
     if skipped := summary.get("skipped_updates"):
         found.append(f"{skipped:,} updates were skipped for a loss or gradient that was not finite.")
+    if _posterior(material):
+        found.append("Metrics are with one posterior sample an example; reconstruct uses the posterior's mean.")
     return [*found, *filter(None, [pca_note(summary)])]
 
 
@@ -111,6 +113,11 @@ def _model(model: Mapping[str, Any]) -> str:
     return f"{'An' if text[0] in 'aeiou' else 'A'} {text}"
 
 
+def _posterior(material: Material) -> bool:
+    """Whether metrics hold for samples of a code of which the examples in `material` show the mean."""
+    return ((material.experiment.get("model") or {}).get("bottleneck") or {}).get("kind") == "posterior"
+
+
 def _source(material: Material) -> str:
     return str(material.data.get("source") or (material.experiment.get("data") or {}).get("source") or "unnamed data")
 
@@ -140,15 +147,19 @@ def _plain(value: Any) -> str:
 
 def _of_reconstructions(material: Material) -> str:
     corrupted = not np.array_equal(material.inputs, material.examples)
+    mean = " The code is the posterior's mean." if _posterior(material) else ""
     if material.examples.ndim == 2:
         seen = ", which alone it saw (grey)" if corrupted else ""
         return (
             f"The thin line is what the model made of one test example{seen}; "
-            "the closer it lies on the thick one, the better."
+            f"the closer it lies on the thick one, the better.{mean}"
         )
     if corrupted:
-        return "Each column is one test example: the model saw the corrupted row, and should give back the clean one."
-    return "Each column is one test example; below it, what the decoder made of its code alone."
+        return (
+            "Each column is one test example: the model saw the corrupted row, and should give back the clean one."
+            f"{mean}"
+        )
+    return f"Each column is one test example; below it, what the decoder made of its code alone.{mean}"
 
 
 def _of_learning_curves(material: Material) -> str:
@@ -157,7 +168,8 @@ def _of_learning_curves(material: Material) -> str:
     text = "A lower loss is better"
     if headline is not None:
         text += f", {'and a' if better(headline) == 'lower' else 'but a'} {better(headline)} {headline}"
-    return text + "; a validation or test curve that turns back while training goes on shows overfitting."
+    text += "; a validation or test curve that turns back while training goes on shows overfitting."
+    return text + (" With one posterior sample an example." if _posterior(material) else "")
 
 
 def _of_codes(material: Material) -> str:
@@ -187,9 +199,12 @@ def _of_errors(material: Material) -> str:
     clean = ""
     if not np.array_equal(material.inputs, material.examples):
         clean = " (PCA saw the clean examples, the model the corrupted ones)"
+    sampled = ""
+    if _posterior(material):
+        sampled = " These are errors of the posterior's mean; the table's are of one posterior sample an example."
     return (
         "Left: how the error spreads over examples, with the means of the model and of PCA at the same code "
-        f"size{clean}; lower is better. Right: which {where} are hard."
+        f"size{clean}; lower is better. Right: which {where} are hard.{sampled}"
     )
 
 

@@ -15,6 +15,7 @@ from aeflax.report.canvas import INK
 from aeflax.report.figures import FIGURES
 from aeflax.report.metrics import UNITS, better
 from aeflax.report.page import fragment, write
+from aeflax.report.words import caption
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Together they have every figure, in both of its forms.
@@ -134,6 +135,20 @@ def test_pca_without_compression_says_so(tmp_path):
     text = page(replace(base, summary={**base.summary, "pca": pca}), tmp_path)
     assert "PCA(4) would keep every feature: no compression to compare with." in text
     assert "PCA(4) test" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_metrics_of_posterior_samples_are_told_from_figures_of_its_mean(tmp_path):
+    text = Reader(page(examples.vae(), tmp_path)).text
+    assert "Metrics are with one posterior sample an example; reconstruct uses the posterior's mean." in text
+    for name, said in (
+        ("reconstructions", "The code is the posterior's mean."),
+        ("learning_curves", "With one posterior sample an example."),
+        ("errors", "These are errors of the posterior's mean; the table's are of one posterior sample an example."),
+    ):
+        assert caption(name, examples.vae()).endswith(said)
+        assert said in text
+    assert "posterior" not in Reader(page(examples.material(), tmp_path)).text
 
 
 @pytest.mark.usefixtures("words_alone")
