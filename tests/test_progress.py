@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from aeflax.cli.progress import Bar, Lines, final_table, reporter
 from aeflax.training.records import Record
 
 METRICS = ("bce", "mse", "psnr", "reconstruction_nats", "restored_bce", "restored_psnr", "corrupted_psnr")
+
+LOSS_FITS = {(80, 4_000), (100, 4_000), (120, 4_000), (120, 1_000_000)}
 
 
 def records():
@@ -45,6 +48,24 @@ def test_the_bar_is_drawn_from_start_to_end(width):
     assert "━" in text
     if width >= 80:
         assert "test elbo -420.13" in text
+
+
+@pytest.mark.parametrize("steps", [4_000, 1_000_000])
+@pytest.mark.parametrize("width", [72, 80, 100, 120])
+def test_the_bar_and_the_times_stay_whole_beside_the_notes(width, steps):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, legacy_windows=False, color_system=None)
+    bar = Bar(console)
+    bar(Record("start", 0, steps, 0.0, devices="1 × cpu (jit)"))
+    bar(Record("train", steps - 1, steps, 12.3, "train", {"loss": 412.34}, 123_456.7))
+    bar(Record("evaluation", steps - 1, steps, 12.3, "test", {"bce": 0.263456}))
+    bar(Record("end", steps - 1, steps, 12.3))
+    line = next(line for line in reversed(console.file.getvalue().splitlines()) if "left" in line)
+    assert "…" not in line
+    assert len(re.findall("[━╸╺]", line)) >= 7  # of eight columns; half of one may be blank without colours
+    assert re.search(r"0:00:00 --:-- left" if width >= 100 else r" --:-- left", line)
+    assert "test bce 0.26346" in line
+    assert ("train loss 412.34 nats" in line) == ((width, steps) in LOSS_FITS)
+    assert ("123,457 images/s" in line) == ((width, steps) == (120, 4_000))
 
 
 def test_lines_never_repeat_an_old_loss():

@@ -6,13 +6,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
 from aeflax.training.records import Record
 
 QUIET_SECONDS = 10.0  # without a terminal, a line at every evaluation and at least this often
-WIDE, NARROW = 100, 72  # columns of a terminal that has room for everything; that has room for the score alone
+WIDE = 100  # columns of a terminal that has room for the epoch and the elapsed time
+BAR = 8  # columns that the bar keeps, whatever is written beside it
+TIME = 7  # columns of a time, 0:00:00
 
 
 class Bar:
@@ -22,18 +24,17 @@ class Bar:
         wide = console.width >= WIDE
         self._progress = Progress(
             *([TextColumn("epoch {task.fields[epoch]:.1f}")] if wide else []),
-            BarColumn(bar_width=None if wide else 10),
+            BarColumn(bar_width=None),
             TextColumn("step {task.completed:,}/{task.total:,}"),
             TextColumn("{task.fields[note]}"),
-            *([TimeElapsedColumn()] if wide else []),
-            TimeRemainingColumn(compact=True),
+            *([TimeElapsedColumn(table_column=Column(no_wrap=True))] if wide else []),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             TextColumn("left"),
             console=console,
             transient=True,
         )
         self._task = self._progress.add_task("", total=0, epoch=0.0, note="compiling")
-        shown = ("loss", "score", "speed") if wide else ("loss", "score") if console.width >= NARROW else ("score",)
-        self._notes = dict.fromkeys(shown, "")
+        self._notes = {"loss": "", "score": "", "speed": ""}
 
     def __call__(self, record: Record) -> None:
         """Shows one record."""
@@ -45,12 +46,27 @@ class Bar:
             news = {"loss": _loss(record), "speed": _speed(record)}
         elif record.kind == "evaluation":
             news = {"score": _headline(record)}
-        self._notes |= {name: text for name, text in news.items() if name in self._notes}
-        note = "  ".join(filter(None, self._notes.values())) or ("training" if record.step else "compiling")
+        self._notes |= news
+        note = self._note(self._room(record)) or ("training" if record.step else "compiling")
         self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
         if record.kind == "start":
             self._progress.console.print(_opening(record), highlight=False)
             self._progress.start()
+
+    def _room(self, record: Record) -> int:
+        """Columns that are left for notes beside a bar that can be read."""
+        wide = self._progress.console.width >= WIDE
+        parts = [BAR, len("step /") + 2 * len(f"{record.steps:,}"), TIME, len("left")]
+        parts += [len(f"epoch {record.epoch:.1f}"), TIME] if wide else []
+        return self._progress.console.width - sum(parts) - len(parts)  # one blank between two, and the note's own
+
+    def _note(self, room: int) -> str:
+        """As many of the notes as there is room for; the speed goes first, then the loss."""
+        for dropped in ((), ("speed",), ("speed", "loss")):
+            note = "  ".join(text for name, text in self._notes.items() if text and name not in dropped)
+            if len(note) <= room:
+                return note
+        return ""
 
 
 class Lines:
