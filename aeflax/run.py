@@ -207,6 +207,12 @@ def create_folder(path: Path, what: str) -> None:
         raise _unwritable(what, path, error) from error
 
 
+def holds_checkpoint(path: Path) -> bool:
+    """Whether a directory holds a checkpoint of a run, from which it can go on."""
+    held = path / CHECKPOINTS
+    return held.is_dir() and any(entry.name.isdigit() for entry in held.iterdir())
+
+
 def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:
     """Refuses a run to begin with that is none, unless the run that is resumed is past its beginning.
 
@@ -221,8 +227,7 @@ def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, An
     Raises:
       ConfigError: if they are needed, and `init_from` holds no run.
     """
-    held = None if resumed is None else resumed / CHECKPOINTS
-    if resumed is not None and held is not None and held.is_dir() and any(e.name.isdigit() for e in held.iterdir()):
+    if resumed is not None and holds_checkpoint(resumed):
         origin: dict[str, Any] = read_manifest(resumed).get("init_from") or {}
         if origin.get("run") == str(init_from):
             return origin

@@ -266,6 +266,17 @@ def test_a_directory_that_holds_a_run_needs_resume_or_overwrite(refused, tmp_pat
     assert "kept already holds a run; add --resume to go on or --overwrite to replace it" in found
 
 
+def test_resuming_what_holds_no_checkpoint_says_so(aeflax, tmp_path):
+    words = ("train", "--run-dir", "runs/nothing", "--resume", "--data.source", "npy:missing.npy")
+    said = "runs/nothing holds no checkpoint; starting at step 0"
+    code, out, err = aeflax(*words)
+    assert (code, out, said in err) == (5, "", True)
+    assert said not in aeflax(*words[:3], *words[4:])[2]
+    (tmp_path / "runs" / "nothing" / "checkpoints" / "8").mkdir(parents=True)
+    (tmp_path / "runs" / "nothing" / "experiment.json").touch()
+    assert said not in aeflax(*words)[2]
+
+
 def test_a_foreign_directory_is_refused_even_with_overwrite(refused, tmp_path):
     (tmp_path / "notes.txt").touch()
     assert "is not empty and holds no experiment.json" in refused("train", "--run-dir", ".", "--overwrite")

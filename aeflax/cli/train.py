@@ -61,6 +61,9 @@ def _train(command: TrainCommand, preset: str) -> int:
     from aeflax.cli.progress import final_table, reporter
 
     progress = console(stderr=True)
+    if command.resume and command.run_dir is not None and not runs.holds_checkpoint(command.run_dir):
+        said = f"{command.run_dir} holds no checkpoint; starting at step 0"
+        progress.print(said, highlight=False, markup=False, soft_wrap=True)
     run = api.train(
         command.experiment,
         run_dir=command.run_dir,
