@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from aeflax import __version__
 from aeflax.cli import cache
-from aeflax.errors import AeflaxError, ConfigError
+from aeflax.errors import AeflaxError, ConfigError, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except Exception as error:
         if _out_of_memory(error):
-            print(f"aeflax: out of memory ({error}); lower data.batch_size", file=sys.stderr)  # noqa: T201
+            mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
+            print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
             return 2
         traceback.print_exc()
         print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
