@@ -105,6 +105,14 @@ def test_evaluate_help(aeflax):
     assert "--split {train,validation,test,all}" in out
 
 
+@pytest.mark.parametrize(("command", "picture"), [("encode", False), ("reconstruct", True), ("sample", True)])
+def test_only_commands_that_draw_pictures_offer_them(aeflax, command, picture):
+    for words in (["--help"], ["x", "digits"][: 1 if command == "sample" else 2]):
+        said = re.sub(r"[\s│]+", " ", "".join(aeflax(command, *words)[1:]))
+        assert "a .npy, .npz or .csv file" in said
+        assert (".png for a picture of the first 100 images" in said) == picture
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

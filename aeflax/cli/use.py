@@ -48,8 +48,24 @@ class ReportCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformCommand:
-    """Arguments of `aeflax encode` and `aeflax reconstruct`."""
+class EncodeCommand:
+    """Arguments of `aeflax encode`."""
+
+    # a run directory
+    run: RunPath
+    # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
+    # a .npy, .npz or .csv file
+    out: OutPath
+    # of the run's own source, or of one that brings splits
+    split: Split = "all"
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructCommand:
+    """Arguments of `aeflax reconstruct`."""
 
     # a run directory
     run: RunPath
@@ -112,7 +128,7 @@ def report(arguments: list[str]) -> int:
 def encode(arguments: list[str]) -> int:
     """Writes the codes of examples."""
     what = "Writes the codes [N, K] of examples, the mean of a posterior, with their labels where IN has them."
-    command: TransformCommand = parse(TransformCommand, arguments, "aeflax encode", what)
+    command: EncodeCommand = parse(EncodeCommand, arguments, "aeflax encode", what)
     if command.out.suffix.lower() == ".png":
         raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz or .csv")
     run, inputs = _open(command)
@@ -125,7 +141,7 @@ def encode(arguments: list[str]) -> int:
 def reconstruct(arguments: list[str]) -> int:
     """Writes the reconstructions of examples."""
     what = "Writes the reconstructions of examples, in the shape and the units of IN."
-    command: TransformCommand = parse(TransformCommand, arguments, "aeflax reconstruct", what)
+    command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = _open(command)
 
     from aeflax.applications import transforms
@@ -159,7 +175,7 @@ def sample(arguments: list[str]) -> int:
     return _write(command.out, made, command.count, "samples")
 
 
-def _open(command: TransformCommand) -> tuple["Run", "Inputs"]:
+def _open(command: EncodeCommand | ReconstructCommand) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported."""
     runs.read_manifest(command.run)
     places.require_readable(command.source)
