@@ -301,7 +301,7 @@ def test_an_unexpected_error_exits_1_with_its_traceback_and_out_of_memory_exits_
         def raising(*_):
             raise error
 
-        monkeypatch.setattr("aeflax.cli.train.choose_parts", raising)
+        monkeypatch.setattr("aeflax.cli.naming.choose_parts", raising)
         return aeflax("train")
 
     code, _, err = fail(RuntimeError("boom"))
