@@ -55,14 +55,20 @@ def _digits() -> Raw:
 
 def _mnist_like(name: str) -> Raw:
     root = os.environ.get("AEFLAX_DATA_DIR")
+    wanted = "train-images-idx3-ubyte.gz and the three files beside it"
     if root:
-        return _idx(str(Path(root) / name))
+        folder = Path(root) / name
+        if not Path(root).is_dir():
+            raise DataError(f"AEFLAX_DATA_DIR={root} is no folder; set it to one whose {name}/ holds {wanted}")
+        if not folder.is_dir():
+            raise DataError(f"AEFLAX_DATA_DIR={root} holds no folder {name}; put {wanted} into {folder}")
+        return _idx(str(folder))
     try:
         return _tfds(name)
     except DataError as error:
         raise DataError(
-            f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder whose {name}/ holds train-images-idx3-ubyte.gz "
-            f"and the three files beside it, or {tfds.preparation(name)}"
+            f"{name} is not at hand: set AEFLAX_DATA_DIR to a folder whose {name}/ holds {wanted}, "
+            f"or {tfds.preparation(name)}"
         ) from error
 
 

@@ -155,9 +155,18 @@ def test_mnist_is_read_under_the_data_folder(tmp_path, monkeypatch, name):
     assert_mnist_like(read(name), images, labels)
 
 
-def test_a_data_folder_without_mnist_is_a_data_error_and_no_silent_fallback(tmp_path, monkeypatch):
-    monkeypatch.setenv("AEFLAX_DATA_DIR", str(tmp_path))
-    with pytest.raises(DataError, match=r"mnist holds no file train-images-idx3-ubyte\.gz"):
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("absent", r"AEFLAX_DATA_DIR=.*absent is no folder; set it to one whose mnist/ holds train-images-idx3-ubyte"),
+        ("", r"AEFLAX_DATA_DIR=.* holds no folder mnist; put train-images-idx3-ubyte\.gz and the three"),
+        ("set", r"mnist holds no file train-images-idx3-ubyte\.gz"),
+    ],
+)
+def test_a_data_folder_without_mnist_is_a_data_error_and_no_silent_fallback(tmp_path, monkeypatch, root, message):
+    (tmp_path / "set" / "mnist").mkdir(parents=True)
+    monkeypatch.setenv("AEFLAX_DATA_DIR", str(tmp_path / root))
+    with pytest.raises(DataError, match=message):
         read("mnist")
 
 
