@@ -9,6 +9,7 @@ from types import ModuleType
 
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
+from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import problems
@@ -52,8 +53,10 @@ def _starting_point(name: str) -> Experiment:
     if name in PRESETS:
         return PRESETS[name]()
     if not name.endswith(".py"):
-        near = difflib.get_close_matches(name, PRESETS, n=1)
+        near = difflib.get_close_matches(name.lower(), PRESETS, n=1)
         hint = f"did you mean {near[0]}? There are" if near else "choose"
+        if is_source(name):
+            hint = f"it is a source of data: add --data.source {name} to a preset,"
         raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
     if not Path(name).is_file():
         raise ConfigError(f"{name} is no file; check the path")
