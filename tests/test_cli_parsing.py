@@ -120,8 +120,11 @@ def test_only_commands_that_draw_pictures_offer_them(aeflax, command, picture):
         (["zzz"], "unknown command 'zzz' (see aeflax --help)"),
         (["train", "vea"], "unknown preset 'vea'; did you mean vae?"),
         (["train", "VAE"], "unknown preset 'VAE'; did you mean vae?"),
-        (["train", "mnist"], "unknown preset 'mnist'; it is a source of data: add --data.source mnist to a preset"),
-        (["train", "npy:x.npy"], "it is a source of data: add --data.source npy:x.npy to a preset"),
+        (
+            ["train", "mnist"],
+            "unknown preset 'mnist'; it is a source of data: add --data.source mnist to vanilla, sparse",
+        ),
+        (["train", "npy:x.npy"], "it is a source of data: add --data.source npy:x.npy to vanilla, sparse"),
         (["train", "array"], "unknown preset 'array'; choose vanilla"),
         (["train", "zzz"], "unknown preset 'zzz'; choose vanilla, sparse, denoising, vae, conv, or a Python file"),
         (["train", ""], "unknown preset ''"),

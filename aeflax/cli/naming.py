@@ -56,7 +56,7 @@ def _starting_point(name: str) -> Experiment:
         near = difflib.get_close_matches(name.lower(), PRESETS, n=1)
         hint = f"did you mean {near[0]}? There are" if near else "choose"
         if is_source(name):
-            hint = f"it is a source of data: add --data.source {name} to a preset,"
+            hint = f"it is a source of data: add --data.source {name} to"
         raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
     if not Path(name).is_file():
         raise ConfigError(f"{name} is no file; check the path")
