@@ -144,8 +144,10 @@ def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
     Raises:
       ConfigError: as `claim` does.
     """
-    if resume and (overwrite or path is None):
-        raise ConfigError("--resume needs --run-dir and excludes --overwrite")
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other; drop one")
+    if resume and path is None:
+        raise ConfigError("--resume needs --run-dir, the run to go on with")
     if path is None:
         return
     try:

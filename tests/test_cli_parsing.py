@@ -186,8 +186,8 @@ def test_all_problems_are_listed_at_once(refused):
             ["--profile", "/dev/null/x"],
             "cannot write to the profile /dev/null/x: Not a directory; choose another place",
         ),
-        (["--resume"], "--resume needs --run-dir and excludes --overwrite"),
-        (["--resume", "--overwrite", "--run-dir", "x"], "--resume needs --run-dir and excludes --overwrite"),
+        (["--resume"], "--resume needs --run-dir, the run to go on with"),
+        (["--resume", "--overwrite", "--run-dir", "x"], "--resume and --overwrite exclude each other; drop one"),
     ],
 )
 def test_an_impossible_combination_exits_2_with_the_mend(refused, arguments, message):
