@@ -130,6 +130,11 @@ def test_only_commands_that_draw_pictures_offer_them(aeflax, command, picture):
         (["train", ""], "unknown preset ''"),
         (["train", "vae", "extra"], "Unrecognized options: extra"),
         (["train", "--optimizer.learning-rat", "3"], "--optimizer.learning-rate FLOAT"),
+        (
+            ["train", "--optimizer.lr", "0.1"],
+            "unknown option --optimizer.lr; did you mean --optimizer.learning-rate?",
+        ),
+        (["bench", "vae", "--lr=0.1"], "unknown option --lr; did you mean --optimizer.learning-rate?"),
         (["train", "--epochs", "3"], "--train.epochs"),
         (["train", "--resum"], "--resume"),
         (["train", "--model.bottlneck", "sparse"], "did you mean --model.bottleneck?"),

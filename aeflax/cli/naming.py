@@ -14,6 +14,8 @@ from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import problems
 
+ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate")  # too unlike for the parser to see
+
 
 @dataclass(frozen=True)
 class Named:
@@ -38,8 +40,12 @@ def named_experiment(command: str, arguments: list[str]) -> Named:
     """Takes the preset or file off the arguments of a command; without one it is vanilla.
 
     Raises:
-      ConfigError: for a name that is no preset, and a file that defines no experiment.
+      ConfigError: for a name that is no preset, a file that defines no experiment, and an option that goes by
+        another name here.
     """
+    for option in (word.partition("=")[0] for word in arguments):
+        if option in ELSEWHERE:
+            raise ConfigError(f"unknown option {option}; did you mean {ELSEWHERE[option]}?")
     given = bool(arguments) and not arguments[0].startswith("-") and not is_choice(arguments[0])
     name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
     experiment = _starting_point(name)
