@@ -49,5 +49,5 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_command_line_reads_every_experiment_file_wherever_it_is_called(path, tmp_path):
-    code = f"from aeflax.cli.train import _starting_point; _starting_point({str(path)!r})"
+    code = f"from aeflax.cli.naming import named_experiment; named_experiment('train', [{str(path)!r}])"
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)

@@ -31,6 +31,7 @@ def outputs(run, values):
     return program.built.parts.apply(run.state.params, run.state.model, values, None, train=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_codes_and_reconstructions_are_the_models_own(variant):
     """Within float32 rounding: another batch size may sum a product in another order."""

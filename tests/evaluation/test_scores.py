@@ -35,6 +35,7 @@ def scores(run, split="test", *, batch_size=None, placement=None):
     return evaluate(program, run.state, run._dataset(), split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_the_batch_size_and_the_devices_do_not_matter(variant, monkeypatch):
     """Exact: each example's own float32 value, averaged in float64; a matrix product may round by its size."""

@@ -64,6 +64,7 @@ def test_same_transposed_convolution_equals_xlas_own(size, sides, stride, channe
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels_features", [(2, 5), (5, 2)], ids=["wider", "narrower"])
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 0), (1, 3))], ids=["valid", "uneven"])
@@ -93,6 +94,7 @@ def test_a_convolution_is_the_transposed_ones_gradient():
     np.testing.assert_allclose(left, right, rtol=1e-5)  # a few hundred float32 products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels_features", [(2, 5), (5, 2)], ids=["gathered", "scattered"])
 def test_large_patches_are_made_in_parts(monkeypatch, channels_features):
     images, kernel = _arrays((6, 5), (3, 3), *channels_features, batch=7)
