@@ -31,8 +31,10 @@ def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
         finite = np.isfinite(values)
         if not finite.all():
             row, *place = (int(i) for i in np.argwhere(~finite)[0])
+            count = np.count_nonzero(~finite)
+            kind = "1 value that is" if count == 1 else f"{count} values that are"
             raise DataError(
-                f"{name} holds {np.count_nonzero(~finite)} values that are NaN, infinite or beyond float32, "
-                f"the first at index {[first + row, *place]}; remove or impute them"
+                f"{name} holds {kind} NaN, infinite or beyond float32, "
+                f"the first at index {[first + row, *place]}; remove or impute what is missing"
             )
     return values[..., None] if values.ndim == 3 else values

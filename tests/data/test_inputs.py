@@ -186,9 +186,9 @@ def test_a_value_that_is_not_finite_is_named_by_its_index_in_the_file():
     values[7, 1] = np.nan
     found = batches(Inputs("x.npy", values), 3)
     assert len([next(found), next(found)]) == 2
-    with pytest.raises(DataError, match=r"x\.npy \(examples 6 to 8\) holds 1 values .* the first at index \[7, 1\]"):
+    with pytest.raises(DataError, match=r"x\.npy \(examples 6 to 8\) holds 1 value .* the first at index \[7, 1\]"):
         next(found)
-    with pytest.raises(DataError, match=r"^x\.npy holds 1 values"):
+    with pytest.raises(DataError, match=r"^x\.npy holds 1 value that is"):
         next(batches(Inputs("x.npy", values), 10))
 
 
