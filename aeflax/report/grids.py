@@ -40,6 +40,7 @@ def reconstructions(material: Material) -> Figure | None:
         axes.set_xlim(-0.5, columns - 0.5)  # a band with fewer has cells of the same size
         axes.set_xticks([])
         axes.set_yticks(range(len(rows)), list(rows))
+    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
     return figure
 
 

@@ -1,5 +1,6 @@
 """Figures: which apply, what their axes say, and that pictures are the right way up."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
+from matplotlib.image import imread
 from report import examples
 
 from aeflax.report import metrics
-from aeflax.report.canvas import COLOURS, svg
+from aeflax.report.canvas import COLOURS, png, svg
 from aeflax.report.cells import one_per_class
 from aeflax.report.figures import FIGURES
 
@@ -76,6 +78,13 @@ def test_plots_name_their_axes_and_no_text_leaves_the_figure(kind):
                 assert text.get_fontsize() * 328 / 384 >= 8, "8 points where the page is 360 pixels wide"
         if name in ("codes", "errors", "learning_curves"):
             assert all(axes.get_ylabel() or axes.get_xlabel() for axes in figure.axes)
+
+
+@pytest.mark.parametrize("kind", ["denoising", "denoising vector", "vae", "sparse", "conv"])
+def test_pictures_have_a_margin(kind):
+    for name, figure in drawn(examples.MATERIALS[kind]()).items():
+        pixels = imread(io.BytesIO(png(figure)), format="png")[:, :, :3]
+        assert (pixels[:, [0, 1, -2, -1]] > 0.99).all(), name
 
 
 def test_an_image_is_right_way_up():
