@@ -34,7 +34,7 @@ class Measurement:
     Attributes:
       devices: number, kind and placement.
       batch_size: global, in examples.
-      compile_seconds: to trace and compile the loop.
+      compile_seconds: to trace and compile the loop, or to find it where JAX keeps a compilation cache.
       step_ms: milliseconds a step, the median of the timed chunks.
       step_ms_p10: their 10th percentile.
       step_ms_p90: their 90th percentile.

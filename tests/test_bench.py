@@ -1,6 +1,7 @@
 """`aeflax bench`: what is counted is right, and every program can be measured. Speed itself is asserted nowhere."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -64,7 +65,8 @@ def test_a_batch_beyond_the_data_is_refused():
 
 
 @pytest.mark.slow
-def test_the_command_prints_and_writes_its_measurements(tmp_path, capsys):
+def test_the_command_prints_and_writes_its_measurements(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     out = tmp_path / "bench.json"
     arguments = ["bench", "--batch-sizes", "16", "32", "--seconds", "0.05", "--json", "--out", str(out)]
     assert cli.main([*arguments, "--data.source", "synthetic:8x8x1:400"]) == 0
@@ -73,6 +75,7 @@ def test_the_command_prints_and_writes_its_measurements(tmp_path, capsys):
     assert [one["batch_size"] for one in found["measurements"]] == [16, 32]
     assert json.loads(out.read_text()) == found
     assert "images/s" in printed.err
+    assert "JAX_ENABLE_COMPILATION_CACHE" not in os.environ  # of a process that goes on
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,12 @@ def test_the_main_job_beats_pca_and_evaluate_agrees(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_everything_and_resume_ends_bit_identical(number, tmp_path):
     words = ["train", "denoising", "--train.steps", "8000", "--train.checkpoint-every", "8000", "--json"]
+    # Where the tests run in the background of a shell, SIGINT is ignored, and whoever they start inherits that.
+    heard = (
+        "import signal, runpy, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'aeflax'; "
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "aeflax", *words, "--run-dir", "run"],
+        [sys.executable, "-c", heard + "runpy.run_module('aeflax', run_name='__main__')", *words, "--run-dir", "run"],
         cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     log = tmp_path / "run" / "metrics.jsonl"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
     if not 0 < command.seconds < float("inf"):
         raise ConfigError(f"--seconds must be a positive number, got {command.seconds:g}")
 
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
+    if "jax" not in sys.modules:  # which reads its settings when it is imported
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
     from aeflax.bench import measure
     from aeflax.durable import replacing
 
