@@ -48,6 +48,7 @@ def write(material: Material, directory: Path) -> Path:
         notes=words.notes(material),
         columns=columns,
         rows=rows,
+        pca=words.compared_with_pca(material),
         figures=shown,
         command=material.command,
         settings=words.settings(material.experiment),
@@ -78,6 +79,7 @@ def fragment(material: Material) -> str:
         notes=words.notes(material),
         columns=columns,
         rows=rows,
+        pca=words.compared_with_pca(material),
         svg=Markup(drawn),
         caption=words.caption("reconstructions", material),
     )

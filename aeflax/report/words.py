@@ -55,6 +55,11 @@ def notes(material: Material) -> list[str]:
     return [*found, *filter(None, [pca_note(summary)])]
 
 
+def compared_with_pca(material: Material) -> bool:
+    """Whether PCA at the same code size stands beside the model, in the table and in the figure of errors."""
+    return bool((material.summary.get("pca") or {}).get("compresses"))
+
+
 def final_table(material: Material) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns, and rows {"metric", "unit", "better", "cells"}: each split, and PCA at the same code size."""
     titled = columns(material.summary)
@@ -196,15 +201,17 @@ def _of_dictionary(material: Material) -> str:
 
 def _of_errors(material: Material) -> str:
     where = "pixels" if material.examples.ndim > 2 else "features"
-    clean = ""
-    if not np.array_equal(material.inputs, material.examples):
-        clean = " (PCA saw the clean examples, the model the corrupted ones)"
+    means = "the model's mean"
+    if compared_with_pca(material):
+        means = "the means of the model and of PCA at the same code size"
+        if not np.array_equal(material.inputs, material.examples):
+            means += " (PCA saw the clean examples, the model the corrupted ones)"
     sampled = ""
     if _posterior(material):
         sampled = " These are errors of the posterior's mean; the table's are of one posterior sample an example."
     return (
-        "Left: how the error spreads over examples, with the means of the model and of PCA at the same code "
-        f"size{clean}; lower is better. Right: which {where} are hard.{sampled}"
+        f"Left: how the error spreads over examples, with {means}; lower is better. "
+        f"Right: which {where} are hard.{sampled}"
     )
 
 

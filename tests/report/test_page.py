@@ -132,9 +132,16 @@ def test_the_table_has_five_digits_units_and_directions(tmp_path):
 def test_pca_without_compression_says_so(tmp_path):
     base = examples.material()
     pca = {**base.summary["pca"], "compresses": False}
-    text = page(replace(base, summary={**base.summary, "pca": pca}), tmp_path)
-    assert "PCA(4) would keep every feature: no compression to compare with." in text
-    assert "PCA(4) test" not in text
+    alone = replace(base, summary={**base.summary, "pca": pca})
+    text = page(alone, tmp_path)
+    note = "PCA(4) would keep every feature: no compression to compare with."
+    assert note in text
+    assert "PCA" not in text.replace(note, "")
+    assert caption("errors", alone).startswith(
+        "Left: how the error spreads over examples, with the model's mean; lower"
+    )
+    assert "PCA is the best linear model" in page(base, tmp_path)
+    assert "with the means of the model and of PCA at the same code size; lower" in caption("errors", base)
 
 
 @pytest.mark.usefixtures("undrawn")
