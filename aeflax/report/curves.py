@@ -79,7 +79,8 @@ def codes(material: Material) -> Figure | None:
     right.set(title="PCA of the code", xlabel=names[0], ylabel=names[1])
     for axes in (left, right):
         axes.set_anchor("N")
-        axes.locator_params(nbins=4)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axes.set_box_aspect(1)
     if labels is not None and not few(labels):
         bar = figure.colorbar(points, ax=[left, right], location="bottom", label="label", aspect=40)
@@ -118,7 +119,8 @@ def errors(material: Material) -> Figure | None:
         right.plot(np.arange(shape[0]), feature, color=BLUE, marker="o" if shape[0] <= 24 else None, markersize=3)
         right.set(xlabel="feature index", ylabel=f"mse of a feature{unit}")
         right.set_ylim(bottom=0)
-        right.locator_params(nbins=4)
+        right.yaxis.set_major_locator(MaxNLocator(4))
+        right.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     else:
         image = right.imshow(feature.mean(axis=-1), cmap=SEQUENTIAL, interpolation="nearest", vmin=0)
         right.set(xlabel="column (pixels)", ylabel="row (pixels)")

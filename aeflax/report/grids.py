@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from aeflax.report.canvas import BLUE, DIVERGING, GREY, ORANGE, WIDTH, blank, drawing
 from aeflax.report.cells import Painter, coloured, diverging, largest, natural, one_per_class, tiles, traces
@@ -182,7 +183,8 @@ def _overlaid(title: str, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Fi
         for name in [name for name in looks if name in rows]:
             axes.plot(np.arange(features), rows[name][index], marker=marker, markersize=3, label=name, **looks[name])
         axes.grid(True)
-        axes.locator_params(nbins=4)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     for axes in grid[-1]:
