@@ -84,7 +84,7 @@ def measure(experiment: Experiment, batch_sizes: tuple[int, ...] = (), seconds: 
     Example:
       >>> measure(aeflax.presets.vanilla(), batch_sizes=(128, 1024))[0].images_per_second
     """
-    dataset, found = load_data(experiment.data), []
+    dataset, found, peak = load_data(experiment.data), [], _peak()
     for size in batch_sizes or (experiment.data.batch_size,):
         data = replace(experiment.data, batch_size=size)
         if size > len(dataset.train.values):
@@ -92,13 +92,12 @@ def measure(experiment: Experiment, batch_sizes: tuple[int, ...] = (), seconds: 
         resolved = resolve(replace(experiment, data=data), dataset.shape, len(dataset.train.values))
         program = prepare(resolved, dataset.shape)
         program.require_shares()
-        found.append(_measure(program, dataset, seconds))
+        found.append(_measure(program, dataset, seconds, peak * program.placement.shards))
     return found
 
 
-def _measure(program: Program, dataset: Dataset, seconds: float) -> Measurement:
+def _measure(program: Program, dataset: Dataset, seconds: float, peak: float) -> Measurement:
     parts, placement, data = program.built.parts, program.placement, program.experiment.data
-    peak = _peak() * placement.shards
     feed = open_feed(program, dataset)
     state, sums = program.initial_state(), placement.replicate(zero_sums(parts))
     loop = placement.compile(parts, streamed=feed.streamed)

@@ -16,8 +16,8 @@ from aeflax.durable import replacing
 from aeflax.report import canvas, words
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
+from aeflax.run import REPORT
 
-PAGE = "report.html"
 FIGURE_DIRECTORY = "figures"
 
 
@@ -56,7 +56,7 @@ def write(material: Material, directory: Path) -> Path:
         data=words.fingerprint(material.data),
         state=material.summary.get("state_sha256"),
     )
-    page = directory / PAGE
+    page = directory / REPORT
     _put(page, text.encode())
     return page
 
