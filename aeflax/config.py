@@ -27,14 +27,17 @@ Activation = Literal["relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"]
 
 
 Units = Annotated[int, Interval(1, 2**20)]  # of a layer
-Side = Annotated[int, Interval(1, 63)]  # of a kernel; on CPU a convolution is written out for each of its places
+KernelSide = Annotated[int, Interval(1, 63)]  # on CPU a convolution is written out for each of its places
+Side = Annotated[int, Interval(1, 2**14)]  # of an image, pixels
+Workers = Annotated[int, Interval(0, 256)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Where the examples come from and how they are batched."""
 
-    # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, tfds:NAME or synthetic:HxWxC:N
+    # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, images:DIR, tfds:NAME or
+    # synthetic:HxWxC:N
     source: str = "digits"
     batch_size: Annotated[int, Interval(1, 2**24)] = 128  # examples a step, over all devices
     resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
@@ -47,6 +50,11 @@ class Data:
     binarize: Literal["none", "fixed", "dynamic"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
+    size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
+    grey: bool = False  # images:DIR: one channel instead of three
+    # processes that read streamed data ahead; None: one for each processor where images are decoded, else the reading
+    # thread of the training process alone
+    workers: Workers | None = None
 
     def steps_per_epoch(self, examples: int) -> int:
         """Batches that a pass over so many training examples takes; the last one may be partial."""
@@ -70,8 +78,8 @@ class Conv(Backbone, kind="conv"):
     """Strided convolutions down, sub-pixel convolutions (Shi et al. 2016) up; any height, width and channels."""
 
     features: tuple[Units, ...] = (32, 64)  # channels of each strided layer
-    kernel: Side = 3  # side, pixels
-    stride: Side = 2  # of every layer
+    kernel: KernelSide = 3  # side, pixels
+    stride: KernelSide = 2  # of every layer
     activation: Activation = "relu"  # of the strided layers
     bias: bool = True  # add one value a channel after each convolution
     normalization: Literal["none", "layer", "group"] = "none"  # after each convolution
@@ -245,8 +253,23 @@ class Train:
     epochs: Count | None = None  # neither epochs nor steps: 20 epochs, but at least 4,000 steps
     steps: Annotated[Steps, Interval(1)] | None = None  # in place of epochs
     seed: Seed = 0  # of initial weights, noise and order
-    # auto: jit on one device and on CPU, pmap on several accelerators
-    placement: Literal["auto", "jit", "pmap"] = "auto"
+    # jit: one device; pmap: every device holds the model and computes its share of the batch; mesh: the model is spread
+    # over the devices, too; auto: jit on one device and on CPU, pmap on several accelerators, mesh where pmap's state
+    # would not fit
+    placement: Literal["auto", "jit", "pmap", "mesh"] = "auto"
+    fsdp: Count | None = None  # mesh: devices over which a parameter is spread; None: all
+    # mesh: PATTERN=AXIS, the axis along which parameters whose path contains the regular expression are spread, or
+    # PATTERN=none; others: the largest axis that divides, where a parameter has at least 65,536 values
+    sharding: tuple[str, ...] = ()
+    # of the model's computation; parameters, optimizer state, losses and sums are float32 in either
+    precision: Literal["float32", "bfloat16"] = "float32"
+    # pieces of a device's share that are computed one after another and added up, for memory; batch-wide penalties see
+    # one piece at a time
+    accumulate: Count = 1
+    rematerialize: bool = False  # compute a layer's activations again for its gradient in place of keeping them
+    # the same bits on 1, 2, 4 or 8 devices: every batch is computed in eight parts, added in one order; batch-wide
+    # penalties see one part at a time
+    exact: bool = False
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
