@@ -119,7 +119,7 @@ def train(
         with Checkpoints(directory.checkpoints) as checkpoints:
             summary = runs.read_summary(path)
             if summary is not None and _finished(summary, resolved, checkpoints):
-                state, _ = checkpoints.restore(program.template(), program.placement.sharding())
+                state, _ = checkpoints.restore(program.template())
                 run = run_of(state, runs.read_metrics(path), summary)
                 report = report and not (path / runs.REPORT).exists()
             else:
@@ -157,7 +157,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
     program = prepare(resolved, shape)
     with Checkpoints(place / "checkpoints") as checkpoints:
-        state, _ = checkpoints.restore(program.template(), program.placement.sharding(), step)
+        state, _ = checkpoints.restore(program.template(), step)
 
     def dataset() -> Dataset:
         if data is None and resolved.data.source == ARRAY:

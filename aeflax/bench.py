@@ -17,10 +17,10 @@ from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
 from aeflax.engine.state import Batch, Source
-from aeflax.engine.step import make_step, zero_sums
+from aeflax.engine.step import make_step
 from aeflax.errors import ConfigError
 from aeflax.program import Program, prepare
-from aeflax.training.trainer import open_feed
+from aeflax.training.feeding import open_feed
 
 CHUNK_SECONDS = 0.05  # of one timed chunk: long enough that starting it does not count, short enough for percentiles
 FEWEST_CHUNKS = 5
@@ -97,10 +97,10 @@ def measure(experiment: Experiment, batch_sizes: tuple[int, ...] = (), seconds: 
 
 
 def _measure(program: Program, dataset: Dataset, seconds: float, peak: float) -> Measurement:
-    parts, placement, data = program.built.parts, program.placement, program.experiment.data
+    placement, data = program.placement, program.experiment.data
     feed = open_feed(program, dataset)
-    state, sums = program.initial_state(), placement.replicate(zero_sums(parts))
-    loop = placement.compile(parts, streamed=feed.streamed)
+    state, sums = program.initial_state(), program.zero_sums()
+    loop = program.compile(streamed=feed.streamed)
 
     chunk = feed.chunk(0, 1)
     arguments = (state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper)
@@ -160,7 +160,7 @@ def flops_per_step(program: Program) -> float:
     rows = jax.ShapeDtypeStruct((size, features), jnp.float32)
     scaling = jax.ShapeDtypeStruct((1,), jnp.float32)
     batch = Batch(Source(rows, scaling, scaling), jax.ShapeDtypeStruct((size,), jnp.int32))  # type: ignore[arg-type]
-    step = jax.jit(make_step(program.built.parts, lambda tree: tree))
+    step = jax.jit(make_step(program.built.parts))
     counted = step.lower(program.template(), batch, program.key, program.hyper).cost_analysis()
     assert counted is not None
     return float(counted["flops"])

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from aeflax import hosts
 from aeflax.engine.state import TrainState
 from aeflax.errors import CheckpointError, ConfigError, reason
 
@@ -25,10 +26,10 @@ Which = Literal["latest", "best"]
 def state_sha256(state: Any) -> str:
     """Digest over the leaves sorted by path: path, dtype, global shape and little-endian bytes of each."""
     digest = hashlib.sha256()
-    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
-    named = sorted((jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves)
-    for name, leaf in named:
-        value = np.asarray(leaf)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    for name, leaf in sorted(named.items()):  # one at a time: a whole state may exceed a host's memory
+        value = hosts.fetch(leaf)
         digest.update(f"{name}\0{value.dtype.name}\0{value.shape}\0".encode())
         digest.update(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"), copy=False)).tobytes())
     return digest.hexdigest()
@@ -97,14 +98,11 @@ class Checkpoints:
         except Exception as error:
             raise CheckpointError(f"the last save in {self._directory} failed: {reason(error)}") from error
 
-    def restore(
-        self, template: TrainState, sharding: Any, which: int | Which = "latest"
-    ) -> tuple[TrainState, dict[str, Any]]:
-        """A state, placed by `sharding`, and the host loop's progress at that step.
+    def restore(self, template: TrainState, which: int | Which = "latest") -> tuple[TrainState, dict[str, Any]]:
+        """A state and the host loop's progress at that step.
 
         Args:
-          template: a state of the right structure; shapes and dtypes suffice.
-          sharding: where the leaves go.
+          template: shapes, dtypes and shardings of the state, whatever devices it was saved from.
           which: the newest checkpoint, the best one on the validation split, or the one of a step.
 
         Raises:
@@ -113,8 +111,7 @@ class Checkpoints:
         """
         step = self._step(which)
         place = f"{self._directory}/{step}"
-        leaves = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), template)
-        state, meta = self._read(step, state=ocp.args.StandardRestore(leaves), meta=ocp.args.JsonRestore())
+        state, meta = self._read(step, state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore())
         if state_sha256(state) != meta.get("state_sha256"):
             raise CheckpointError(
                 f"the checkpoint {place} is damaged: its digest differs from the one recorded when it was saved; "

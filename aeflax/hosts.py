@@ -13,7 +13,8 @@ from jax.experimental import multihost_utils
 
 def count() -> int:
     """Processes that train together."""
-    return jax.process_count()
+    processes: int = jax.process_count()
+    return processes
 
 
 def primary() -> bool:
@@ -29,9 +30,9 @@ def agree(values: Any) -> np.ndarray:
     return gathered
 
 
-def fetch(leaf: jax.Array) -> np.ndarray:
+def fetch(leaf: Any) -> np.ndarray:
     """The whole of an array on this host, also where its parts lie on devices of other processes."""
-    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
         return np.asarray(leaf)
     whole: np.ndarray = multihost_utils.process_allgather(leaf, tiled=True)
     return whole

@@ -1,14 +1,22 @@
 """An experiment made ready to run: its parts, its numbers, its root key and its devices."""
 
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
 
 from aeflax.build import Built, build, hyper
 from aeflax.config import Experiment
+from aeflax.engine.epoch import Epoch
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
+from aeflax.engine.sharding import override
 from aeflax.engine.state import Hyper, PyTree, TrainState, init_state
+from aeflax.engine.step import Sums, zero_sums
+from aeflax.engine.team import Division
 from aeflax.errors import ConfigError
 
 
@@ -22,34 +30,89 @@ class Program:
     key: jax.Array
     placement: Placement
 
+    @property
+    def division(self) -> Division:
+        """Into what a device's share of a batch is cut."""
+        train = self.experiment.train
+        return Division(train.accumulate, train.exact)
+
+    def compile(self, *, streamed: bool) -> Epoch:
+        """The compiled epoch of training."""
+        return self.placement.compile(self.built.parts, self.division, streamed=streamed)
+
     def initial_state(self, weights: PyTree | None = None) -> TrainState:
         """The state before the first step, on the devices.
 
         Args:
           weights: (params, model state) to begin with; None draws them.
         """
-        state = jax.jit(init_state, static_argnums=0)(self.built.parts, self.key, self.hyper, weights)
-        return self.placement.replicate(state)  # type: ignore[no-any-return]
+        where = self.placement.shardings(self._shapes)
+        create = jax.jit(init_state, static_argnums=0, out_shardings=where)
+        state: TrainState = create(self.built.parts, self.key, self.hyper, weights)
+        return state
 
     def template(self) -> TrainState:
-        """Shapes and dtypes of the state."""
-        shapes: TrainState = jax.eval_shape(self.initial_state)
-        return shapes
+        """Shapes, dtypes and places of the state."""
+        where = self.placement.shardings(self._shapes)
+        template: TrainState = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), self._shapes, where
+        )
+        return template
+
+    def zero_sums(self) -> Sums:
+        """Accumulators of one record's metrics, on the devices."""
+        return self.placement.replicate(zero_sums(self.built.parts))  # type: ignore[no-any-return]
 
     def require_shares(self) -> None:
-        """Raises ConfigError unless a batch divides over the devices."""
-        try:
-            self.placement.require_shares(self.experiment.data.batch_size)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        """Raises ConfigError unless a batch divides over the devices, and the state as it was asked to."""
+        with _as_config_error():
+            self.placement.require_shares(self.experiment.data.batch_size, self.division)
+            self.placement.shardings(self._shapes)
+
+    def on(self, placement: Placement) -> "Program":
+        """The same program on other devices."""
+        return _place(self.experiment, self.built, placement)
+
+    @functools.cached_property
+    def _shapes(self) -> TrainState:
+        return _shapes(self.built, self.hyper)
+
+
+def _shapes(built: Built, numbers: Hyper) -> TrainState:
+    """Shapes and dtypes of a model's training state."""
+    state: TrainState = jax.eval_shape(functools.partial(init_state, built.parts), root_key(0), numbers)
+    return state
 
 
 def prepare(experiment: Experiment, shape: tuple[int, ...]) -> Program:
-    """The program of a resolved experiment for examples of a shape."""
-    return Program(
-        experiment,
-        build(experiment, shape),
-        hyper(experiment),
-        root_key(experiment.train.seed),
-        choose(experiment.train.placement),
-    )
+    """The program of a resolved experiment for examples of a shape.
+
+    Raises:
+      ConfigError: where the devices do not suit the placement.
+    """
+    built, train = build(experiment, shape), experiment.train
+
+    def state_bytes() -> int:
+        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(_shapes(built, hyper(experiment))))
+
+    with _as_config_error():
+        placement = choose(
+            train.placement,
+            fsdp=train.fsdp,
+            overrides=tuple(map(override, train.sharding)),
+            state_bytes=state_bytes,
+        )
+    return _place(experiment, built, placement)
+
+
+def _place(experiment: Experiment, built: Built, placement: Placement) -> Program:
+    key = jax.jit(root_key, static_argnums=0, out_shardings=placement.sharding())(experiment.train.seed)
+    return Program(experiment, built, placement.replicate(hyper(experiment)), key, placement)
+
+
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -32,9 +32,9 @@ from aeflax.config import Data, Experiment
 from aeflax.data.dataset import load
 from aeflax.data.order import permutation
 from aeflax.defaults import resolve
-from aeflax.engine.feed import Feed, table
+from aeflax.engine.feed import Feed
 from aeflax.engine.state import Batch, Source
-from aeflax.engine.step import make_step, zero_sums
+from aeflax.engine.step import make_step
 from aeflax.models import layers
 from aeflax.program import Program
 from aeflax.program import prepare as prepare_program
@@ -100,16 +100,15 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
 
 
 def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) -> Round:
-    parts, placement = program.built.parts, program.placement
     order = functools.partial(permutation, 0, examples=workload.images)
-    stored = Source(images.reshape(workload.images, -1), np.zeros(1, np.float32), np.full(1, 255, np.float32))
-    feed = Feed(stored, workload.batch, order, placement, resident=True)
-    epoch, state, step = placement.compile(parts, streamed=False), program.initial_state(), 0
+    scaling = np.zeros(1, np.float32), np.full(1, 255, np.float32)
+    feed = Feed(images, scaling, workload.batch, order, program.placement, ahead=None)
+    epoch, state, step = program.compile(streamed=False), program.initial_state(), 0
 
     def run() -> float:
         nonlocal state, step
         chunk = feed.chunk(step, workload.steps)
-        sums = placement.replicate(zero_sums(parts))
+        sums = program.zero_sums()
         state, sums = epoch(
             state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper
         )
@@ -124,12 +123,14 @@ def _python_loop(program: Program, workload: Workload, images: np.ndarray, varia
     rows = images.reshape(workload.images, -1)
     identity = np.zeros(1, np.float32), np.ones(1, np.float32)
     state, chain, epochs = program.initial_state(), program.key, 0
-    step = jax.jit(make_step(program.built.parts, lambda tree: tree), donate_argnums=0)
+    step = jax.jit(make_step(program.built.parts), donate_argnums=0)
 
     def run() -> float:
         nonlocal state, epochs, chain
         sums = []
-        for example in table(permutation(0, epochs, workload.images), workload.batch):
+        order = permutation(0, epochs, workload.images)
+        padded = np.pad(order, (0, -len(order) % workload.batch), constant_values=-1)
+        for example in padded.reshape(-1, workload.batch):
             batch = rows[np.maximum(example, 0)].astype(np.float32) / 255.0
             if script:  # the split key costs its time; all variants draw from one key, so that their losses agree
                 chain, _ = jax.random.split(chain)

@@ -1,5 +1,6 @@
 """Small experiments of every variant, and a harness that runs them without the host loop."""
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ from aeflax import build, presets
 from aeflax.config import KL, Conv, Dense, Experiment, Masking, Model, Optimizer, Penalties, Rate, Sparse, TopK, Train
 from aeflax.data.dataset import Dataset, load
 from aeflax.data.order import permutation
+from aeflax.data.reading import ahead
 from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
-from aeflax.engine.state import Source, TrainState, init_state
+from aeflax.engine.state import TrainState, init_state
 from aeflax.engine.step import zero_sums
+from aeflax.engine.team import Division
 
 PRESETS = tuple(presets.PRESETS)
 # What the presets leave out: batch statistics, top-k, free bits, odd images, a learned scale.
@@ -61,6 +64,11 @@ def _more(variant: str) -> Model:
     return replace(vae, backbone=Conv(features=(3, 5)), corruption=Masking(rate=0.3, rate_min=0.1))
 
 
+def table(order: np.ndarray, batch_size: int) -> np.ndarray:
+    """An order cut into batches, [steps, batch_size]; the last batch is padded with -1."""
+    return np.pad(order, (0, -len(order) % batch_size), constant_values=-1).reshape(-1, batch_size)
+
+
 class Harness:
     """Runs an experiment's compiled loop on given devices, step ranges at will."""
 
@@ -79,19 +87,25 @@ class Harness:
         self.hyper = build.hyper(self.settings)
         self.key = root_key(self.settings.train.seed)
         self.placement = placement or choose("jit")
-        stored = Source(values.reshape(len(values), -1), self.dataset.scaling.shift, self.dataset.scaling.divisor)
         self.feed = Feed(
-            stored,
+            values,
+            (self.dataset.scaling.shift, self.dataset.scaling.divisor),
             self.settings.data.batch_size,
-            lambda epoch: permutation(self.settings.train.seed, epoch, len(values)),
+            functools.partial(permutation, self.settings.train.seed, examples=len(values)),
             self.placement,
-            resident=resident,
+            None if resident else functools.partial(ahead, workers=0),
         )
-        self.epoch = self.placement.compile(self.built.parts, streamed=not resident)
+        self.compile()
+
+    def compile(self, **changed: Any) -> None:
+        """Compiles the loop, with some of the parts changed."""
+        parts = self.built.parts._replace(**changed)
+        division = Division(self.settings.train.accumulate, self.settings.train.exact)
+        self.epoch = self.placement.compile(parts, division, streamed=self.feed.streamed)
 
     def initial(self) -> TrainState:
         state = jax.jit(init_state, static_argnums=0)(self.built.parts, self.key, self.hyper)
-        return self.placement.replicate(state)
+        return jax.device_put(state, self.placement.shardings(state))
 
     def run(self, state: TrainState, steps: int, *, chunk: int = 10**6, hyper: Any = None) -> tuple[TrainState, dict]:
         """Takes steps from the state's own step on; returns the state and the metric sums."""

@@ -1,99 +1,161 @@
 """Brings the training order to the device: everything once (resident), or in chunks of steps (streamed).
 
-Both hand the same compiled loop a source and a table of positions in it; which one it is never changes a bit
-of the result.
+Both hand the same compiled loop a source and a table of the steps' examples; which one it is never changes a bit of
+the result.
 """
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from aeflax.engine.placement import Placement
-from aeflax.engine.state import Order, Source
+from aeflax.engine.state import Source
 
-CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk; two are in flight
+CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk on each process; a few are in flight
+
+
+class Rows(Protocol):
+    """Examples [N, ...] as stored, in memory or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of examples and the shape of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored values."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Examples at indices, or of a slice."""
+
+
+Ahead = Callable[[Rows, Sequence[np.ndarray]], Iterator[np.ndarray]]
+"""(examples, tables of indices) -> the examples of each table in turn, read in advance."""
 
 
 class Chunk(NamedTuple):
     """Rows `first` .. `first + steps - 1` of the order are the next steps."""
 
     source: Source
-    order: Order
+    order: jax.Array
     first: int
     steps: int
+
+
+class Tables(Sequence[np.ndarray]):
+    """The order of a run as a sequence of tables [S, b] of the examples that this process reads, one a chunk.
+
+    -1 pads the last batch of an epoch and the last chunk of one, so that every chunk runs one program.
+
+    Args:
+      order: epoch -> permutation of N.
+      examples: N.
+      batch_size: global.
+      span: steps in a chunk.
+      columns: of a batch that this process holds.
+      start: chunk that item 0 is.
+    """
+
+    def __init__(
+        self,
+        order: Callable[[int], np.ndarray],
+        examples: int,
+        batch_size: int,
+        span: int,
+        columns: slice,
+        start: int = 0,
+    ) -> None:
+        self._arguments = (order, examples, batch_size, span, columns)
+        self.start, self.span = start, span
+        self.steps_per_epoch = -(-examples // batch_size)
+        self.per_epoch = -(-self.steps_per_epoch // span)
+        self._order = functools.lru_cache(maxsize=2)(order)  # chunks of two epochs are read at one time
+
+    def __reduce__(self) -> Any:
+        return Tables, (*self._arguments, self.start)
+
+    def __len__(self) -> int:
+        return 2**31 - 1 - self.start  # the run's length is not its business
+
+    def from_chunk(self, start: int) -> "Tables":
+        """The same tables from a later chunk on."""
+        return Tables(*self._arguments, start)
+
+    def __getitem__(self, index: Any) -> Any:
+        epoch, part = divmod(self.start + int(index), self.per_epoch)
+        _, _, batch_size, span, columns = self._arguments
+        found = self._order(epoch)[part * span * batch_size : (part + 1) * span * batch_size]
+        padded = np.full(span * batch_size, -1, np.int32)
+        padded[: len(found)] = found
+        return padded.reshape(span, batch_size)[:, columns]
 
 
 class Feed:
     """Serves the steps of a run in order, from any step on.
 
     Args:
-      stored: training examples [N, F] as stored on the host, with their scaling.
+      rows: training examples as stored.
+      scaling: (shift, divisor) of each feature.
       batch_size: global batch size.
       order: epoch -> permutation of N.
       placement: the devices.
-      resident: whether all examples are kept on every device.
+      ahead: reads streamed examples; None keeps all of them on every device.
     """
 
     def __init__(
         self,
-        stored: Source,
+        rows: Rows,
+        scaling: tuple[np.ndarray, np.ndarray],
         batch_size: int,
         order: Callable[[int], np.ndarray],
         placement: Placement,
-        *,
-        resident: bool,
+        ahead: Ahead | None,
     ) -> None:
-        self._rows = np.asarray(stored.rows)
-        self._batch_size, self._placement = batch_size, placement
-        self.steps_per_epoch = -(-len(self._rows) // batch_size)
-        self.streamed = not resident
-        self._scaling = placement.replicate(stored.replace(rows=None))
-        self._loaded: tuple[int, int] | None = None
-        self._epoch = functools.lru_cache(maxsize=1)(lambda epoch: table(order(epoch), batch_size))
-        if resident:
-            self._span = self.steps_per_epoch
-            self._resident = self._scaling.replace(rows=placement.replicate(self._rows))
-        else:
-            self._span = max(1, min(self.steps_per_epoch, CHUNK_BYTES // (batch_size * self._rows[0].nbytes)))
+        self._rows, self._placement, self._ahead = rows, placement, ahead
+        self.steps_per_epoch = -(-len(rows) // batch_size)
+        self.streamed = ahead is not None
+        columns = placement.columns(batch_size)
+        shift, divisor = placement.replicate(scaling)
+        example_bytes = int(np.prod(rows.shape[1:])) * rows.dtype.itemsize
+        fitting = CHUNK_BYTES // ((columns.stop - columns.start) * example_bytes)
+        span = max(1, min(self.steps_per_epoch, fitting)) if self.streamed else self.steps_per_epoch
+        self._tables = Tables(order, len(rows), batch_size, span, columns)
+        held = None if self.streamed else placement.replicate(self._flat(rows[:], 1))
+        self._source = Source(rows=held, shift=shift, divisor=divisor)  # type: ignore[arg-type]
+        self._reading: Iterator[np.ndarray] | None = None
+        self._loaded = -1  # chunk in `_source` and `_order`
+        self._order: jax.Array
 
     def chunk(self, step: int, limit: int) -> Chunk:
         """The steps from `step` on, at most `limit` of them, ending with the epoch at the latest."""
         epoch, row = divmod(step, self.steps_per_epoch)
-        part, first = divmod(row, self._span)
-        if self._loaded != (epoch, part):
-            self._source, self._order = self._load(epoch, part)
-            self._loaded = (epoch, part)
-        last = min(self._span, self.steps_per_epoch - part * self._span)
+        part, first = divmod(row, self._tables.span)
+        if self._loaded != (number := epoch * self._tables.per_epoch + part):
+            self._load(number)
+        last = min(self._tables.span, self.steps_per_epoch - part * self._tables.span)
         return Chunk(self._source, self._order, first, min(limit, last - first))
 
-    def _load(self, epoch: int, part: int) -> tuple[Source, Order]:
-        batches = self._epoch(epoch)
-        if not self.streamed:
-            order = self._placement.split(batches)
-            return self._resident, Order(position=order, example=order)
-        # Padded to the full span, so that every chunk runs one program.
-        example = np.full((self._span, self._batch_size), -1, np.int32)
-        rows = batches[part * self._span : (part + 1) * self._span]
-        example[: len(rows)] = rows
-        placed = self._placement.split_rows(self._rows[np.maximum(example, 0)])
-        position = self._placement.split(self._placement.local_positions(*example.shape))
-        return self._scaling.replace(rows=placed), Order(position, self._placement.split(example))
+    def close(self) -> None:
+        """Ends the reading in advance."""
+        reading, self._reading = self._reading, None
+        if reading is not None and hasattr(reading, "close"):
+            reading.close()
 
+    def _load(self, number: int) -> None:
+        if self._ahead is not None:
+            if self._reading is None or number != self._loaded + 1:
+                self.close()
+                self._reading = self._ahead(self._rows, self._tables.from_chunk(number))
+            rows = self._flat(next(self._reading), 2)
+            self._source = self._source.replace(rows=self._placement.split(rows))
+        self._order = self._placement.split(self._tables[number])
+        self._loaded = number
 
-def table(order: np.ndarray, batch_size: int) -> np.ndarray:
-    """An order cut into batches, [steps, batch_size] int32; the last batch is padded with -1."""
-    return np.pad(order, (0, -len(order) % batch_size), constant_values=-1).reshape(-1, batch_size)
-
-
-def fits(rows_bytes: int, device: jax.Device) -> bool:
-    """Whether the examples take under a quarter of the device's memory; on CPU, whose memory is the host's, always.
-
-    A memory-mapped file is then read whole.
-    """
-    if device.platform == "cpu":
-        return True
-    limit = (device.memory_stats() or {}).get("bytes_limit")
-    return limit is None or rows_bytes < limit // 4
+    def _flat(self, rows: np.ndarray, axes: int) -> np.ndarray:
+        return rows.reshape(*rows.shape[:axes], -1)

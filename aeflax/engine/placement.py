@@ -1,100 +1,156 @@
-"""Where the compiled loop runs: one device (`jit`) or several that share each batch (`pmap`).
+"""Where the compiled loop runs: one device (`jit`), several that share each batch (`pmap`), or also the model (`mesh`).
 
-The state has one layout in both: no leading device axis, so a checkpoint fits either.
+The state has one layout in all of them: global arrays without a device axis, so a checkpoint of one fits every other,
+on any number of devices and processes. A batch is spread over the devices in their order, which is that of the
+processes, so each process holds a range of its columns.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from aeflax import hosts
 from aeflax.engine.epoch import Epoch, make_epoch
-from aeflax.engine.state import Order, Parts, Source
+from aeflax.engine.sharding import Override, partition
+from aeflax.engine.state import Parts, Source
+from aeflax.engine.team import ALONE, SHARDS, WHOLE, Division, Team
 
-AXIS = "data"
+DATA, FSDP = "data", "fsdp"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A way to run one program on given devices; `name` is jit or pmap."""
+    """A way to run one program on given devices.
+
+    Attributes:
+      name: jit, pmap or mesh.
+      devices: of all processes, in their order.
+      fsdp: devices over which a parameter is spread; 1 but for mesh.
+      overrides: of the rule that says along which axis, see `aeflax.engine.sharding`.
+    """
 
     name: str
     devices: tuple[jax.Device, ...]
+    fsdp: int = 1
+    overrides: tuple[Override, ...] = ()
 
     def __str__(self) -> str:
-        return f"{len(self.devices)} × {self.devices[0].device_kind} ({self.name})"
+        spread = f", state over {self.fsdp}" if self.fsdp > 1 else ""
+        return f"{self.shards} × {self.devices[0].device_kind} ({self.name}{spread})"
 
     @property
     def shards(self) -> int:
         """Devices that share a batch."""
         return len(self.devices)
 
-    def require_shares(self, batch_size: int) -> None:
-        """Raises ValueError unless a batch divides over the devices."""
-        if batch_size % self.shards:
-            near = batch_size - batch_size % self.shards or self.shards
-            raise ValueError(f"data.batch_size={batch_size} does not divide over {self.shards} devices; try {near}")
+    @functools.cached_property
+    def local(self) -> int:
+        """Devices of this process."""
+        return sum(device.process_index == jax.process_index() for device in self.devices)
 
-    def compile(self, parts: Parts, *, streamed: bool) -> Epoch:
-        """The compiled epoch; equal parts and placements share one program."""
-        return _compile(self, parts, streamed)
+    @functools.cached_property
+    def mesh(self) -> Mesh:
+        """The devices by the axes that arrays are spread over."""
+        if self.name != "mesh":
+            return Mesh(np.array(self.devices), (DATA,))
+        return Mesh(np.array(self.devices).reshape(-1, self.fsdp), (DATA, FSDP))
+
+    def require_shares(self, batch_size: int, division: Division = WHOLE) -> None:
+        """Raises ValueError unless a batch divides over the devices and their pieces."""
+        if division.exact and SHARDS % self.shards:
+            raise ValueError(f"train.exact works on 1, 2, 4 or {SHARDS} devices, not on {self.shards}")
+        unit = SHARDS if division.exact else self.shards * division.pieces
+        if batch_size % unit:
+            near = max(round(batch_size / unit), 1) * unit
+            pieces = f" in {division.pieces} pieces each" if division.pieces > 1 else ""
+            parts = f"into {SHARDS} exact parts" if division.exact else f"over {self.shards} devices{pieces}"
+            raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near}")
+
+    def compile(self, parts: Parts, division: Division = WHOLE, *, streamed: bool) -> Epoch:
+        """The compiled epoch; equal arguments share one program."""
+        return _compile(self, parts, division, streamed)
+
+    def columns(self, batch_size: int) -> slice:
+        """The part of a batch that this process holds."""
+        share = batch_size // self.shards * self.local
+        first = next(i for i, device in enumerate(self.devices) if device.process_index == jax.process_index())
+        start = batch_size // self.shards * first
+        return slice(start, start + share)
+
+    def sharding(self, *axes: Any) -> NamedSharding:
+        """Where an array goes whose leading axes are spread over the mesh's `axes`; none: a copy on every device."""
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def shardings(self, tree: Any) -> Any:
+        """Where the leaves of a state (or a part of one) go."""
+        return jax.tree_util.tree_map_with_path(self._of_leaf, tree)
 
     def replicate(self, tree: Any) -> Any:
         """Puts a tree on every device."""
         return jax.device_put(tree, self.sharding())
 
     def shard(self, tree: Any) -> Any:
-        """Puts arrays [B, ...] on the devices, each its part of the first axis."""
-        return jax.device_put(tree, self.sharding(AXIS))
+        """Puts this process's columns of arrays [B, ...] on its devices, each its part of the first axis."""
+        return self._placed(tree, self.sharding(self.mesh.axis_names))
 
     def split(self, table: np.ndarray) -> Any:
-        """Puts a table [S, B, ...] on the devices, each its columns of the batch."""
-        if self.name == "jit":
-            return jax.device_put(table, self.sharding())
-        steps, batch = table.shape[:2]
-        parted = table.reshape(steps, self.shards, batch // self.shards, *table.shape[2:])
-        return jax.device_put(np.moveaxis(parted, 1, 0), self.sharding(AXIS))
+        """Puts this process's columns of a table [S, B, ...] on its devices, as the compiled epoch takes it."""
+        if self.name != "pmap":
+            return self._placed(table, self.sharding(None, self.mesh.axis_names))
+        steps, columns = table.shape[:2]
+        parted = table.reshape(steps, self.local, columns // self.local, *table.shape[2:])
+        return jax.device_put(parted, NamedSharding(self.mesh.local_mesh, PartitionSpec(None, DATA)))
 
-    def split_rows(self, rows: np.ndarray) -> Any:
-        """Puts the examples of a table's entries [S, B, F] on the devices, flattened to [S·B/shards, F] on each."""
-        steps, batch, features = rows.shape
-        if self.name == "jit":
-            return jax.device_put(rows.reshape(-1, features), self.sharding())
-        parted = np.moveaxis(rows.reshape(steps, self.shards, batch // self.shards, features), 1, 0)
-        return jax.device_put(parted.reshape(self.shards, -1, features), self.sharding(AXIS))
+    def _placed(self, tree: Any, sharding: NamedSharding) -> Any:
+        return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharding, part), tree)
 
-    def local_positions(self, steps: int, batch: int) -> np.ndarray:
-        """Where each table entry [S, B] lies in what `split_rows` put on its device."""
-        share = batch // self.shards
-        column = np.arange(batch) % share
-        return (np.arange(steps)[:, None] * share + column).astype(np.int32)
+    def _of_leaf(self, path: Any, leaf: Any) -> NamedSharding:
+        axis = None
+        if self.fsdp > 1:
+            axis = partition(
+                jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape, self.fsdp, self.overrides
+            )
+        return self.sharding() if axis is None else self.sharding(*[None] * axis, FSDP)
 
-    def sharding(self, *axes: str) -> Any:
-        """Where an array goes whose leading axes are spread over `axes`; none: a copy on every device."""
+    def team(self) -> Team:
+        """What the devices do together inside the compiled loop."""
         if self.name == "jit":
-            return SingleDeviceSharding(self.devices[0])
-        return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*axes))
+            return ALONE
+        if self.name == "pmap":
+            total = functools.partial(lax.psum, axis_name=DATA)
+            return ALONE._replace(sum=total, gather=functools.partial(lax.all_gather, axis_name=DATA, tiled=True))
+
+        def spread(tree: Any, axis: int = 0) -> Any:
+            return lax.with_sharding_constraint(tree, self.sharding(*[None] * axis, self.mesh.axis_names))
+
+        return ALONE._replace(spread=spread, keep=lambda tree: lax.with_sharding_constraint(tree, self.shardings(tree)))
 
 
 @functools.lru_cache(maxsize=32)
-def _compile(placement: Placement, parts: Parts, streamed: bool) -> Epoch:
-    if placement.name == "jit":
-        return jax.jit(make_epoch(parts, lambda tree: tree), donate_argnums=0)
-    reduce = functools.partial(lax.psum, axis_name=AXIS)
-    rows = 0 if streamed else None
+def _compile(placement: Placement, parts: Parts, division: Division, streamed: bool) -> Epoch:
+    if division.exact:
+        division = division._replace(pieces=SHARDS // placement.shards)
+    epoch = make_epoch(parts, placement.team(), division)
+    if placement.name != "pmap":
+        compiled: Epoch = jax.jit(epoch, donate_argnums=0)
+        return compiled
+    rows = 1 if streamed else None
     parallel: Epoch = jax.pmap(
-        make_epoch(parts, reduce),
-        axis_name=AXIS,
+        epoch,
+        axis_name=DATA,
         devices=list(placement.devices),
         in_axes=(
             None,
             None,
             Source(rows=rows, shift=None, divisor=None),  # type: ignore[arg-type]
-            Order(position=0, example=0),  # type: ignore[arg-type]
+            1,
             None,
             None,
             None,
@@ -103,12 +159,54 @@ def _compile(placement: Placement, parts: Parts, streamed: bool) -> Epoch:
         out_axes=None,
         donate_argnums=0,
     )
-    return parallel
+    if hosts.count() == 1:
+        return parallel
+
+    def joined(*arguments: Any) -> Any:
+        # What pmap gives is an array of this process alone; what it takes may be one of all.
+        return multihost_utils.host_local_array_to_global_array(parallel(*arguments), placement.mesh, PartitionSpec())
+
+    return joined
 
 
-def choose(name: str) -> Placement:
-    """The placement called `name`; auto is pmap on several accelerators, else jit."""
-    devices = tuple(jax.local_devices())
+def choose(
+    name: str, *, fsdp: int | None = None, overrides: tuple[Override, ...] = (), state_bytes: Callable[[], int] = int
+) -> Placement:
+    """The placement called `name` on all devices that there are.
+
+    Args:
+      name: jit, pmap, mesh, or auto: jit on one device and on CPU; pmap on several accelerators and in several
+        processes; mesh where the state would take more than half of a device.
+      fsdp: for mesh, devices over which a parameter is spread; None: all.
+      overrides: for mesh, of the axis that is spread.
+      state_bytes: tells the size of the state.
+
+    Raises:
+      ValueError: where the devices are not enough or do not divide.
+    """
+    devices = tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
+    several = hosts.count() > 1
     if name == "auto":
-        name = "pmap" if len(devices) > 1 and devices[0].platform != "cpu" else "jit"
-    return Placement("pmap", devices) if name == "pmap" else Placement("jit", devices[:1])
+        alone = len(devices) == 1 or (devices[0].platform == "cpu" and not several)
+        name = "jit" if alone else "pmap" if _holds(devices[0], state_bytes) else "mesh"
+    if name == "jit":
+        if several:
+            raise ValueError("train.placement=jit runs on one device of one process; use pmap or mesh for several")
+        return Placement("jit", devices[:1])
+    if name == "pmap":
+        return Placement("pmap", devices)
+    fsdp = fsdp or len(devices)
+    if len(devices) % fsdp:
+        raise ValueError(f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it")
+    return Placement("mesh", devices, fsdp, overrides)
+
+
+def one_device() -> Placement:
+    """The first device of this process: what a process uses for itself."""
+    return Placement("jit", tuple(jax.local_devices()[:1]))
+
+
+def _holds(device: jax.Device, state_bytes: Callable[[], int]) -> bool:
+    """Whether a device can hold the whole state and has as much again for gradients and activations."""
+    limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
+    return limit is None or 2 * state_bytes() <= limit

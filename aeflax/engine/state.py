@@ -12,7 +12,6 @@ from aeflax.engine.keys import Keys, Stream
 
 PyTree = Any
 Hyper = Any  # nested mapping of float32 scalars
-Reduce = Callable[[Any], Any]  # sums a tree over the devices that share a batch
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -34,21 +33,14 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 class Source(flax.struct.PyTreeNode):
-    """Examples as they are stored, [N, F] uint8 or float32, and the affine map to the model's range."""
+    """Examples as they are stored, uint8 or float32, and the affine map to the model's range.
+
+    Either all of them [N, F], or those of the next steps in order [S, B, F].
+    """
 
     rows: jax.Array
     shift: jax.Array  # [1] or [F]
     divisor: jax.Array  # [1] or [F]
-
-
-class Order(flax.struct.PyTreeNode):
-    """Which examples each step sees: positions in `Source.rows` and global indices, both [S, B] int32.
-
-    A last, partial batch is padded with the global index -1; its position, clipped, is any row, without weight.
-    """
-
-    position: jax.Array
-    example: jax.Array
 
 
 class Batch(NamedTuple):

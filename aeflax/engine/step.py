@@ -8,10 +8,12 @@ import optax
 from jax import lax
 
 from aeflax.engine.keys import Keys, Stream
-from aeflax.engine.state import Batch, Hyper, Parts, Reduce, TrainState
+from aeflax.engine.state import Batch, Hyper, Parts, TrainState
+from aeflax.engine.team import ALONE, WHOLE, Division, Team, total
 
 Sums = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch, jax.Array, Hyper], tuple[TrainState, Sums]]
+Tally = tuple[jax.Array, Sums, optax.Params]  # loss, metrics and gradient, each a sum over examples
 
 
 def zero_sums(parts: Parts) -> Sums:
@@ -19,34 +21,54 @@ def zero_sums(parts: Parts) -> Sums:
     return {name: jnp.float32(0) for name in ("weight", "loss", "gradient_norm", *parts.terms)}
 
 
-def make_step(parts: Parts, reduce: Reduce) -> Step:
+def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> Step:
     """Builds train_step(state, batch, key, hyper) -> (state, weighted sums of the metrics).
 
-    Each device differentiates its share, Σ weight × loss / Σ weight over all devices, and the shares'
-    gradients are summed: exact for a masked last batch that falls unevenly on the devices, where a mean of
-    the devices' means is not.
+    Each device differentiates its share, Σ weight × loss / Σ weight over all devices, whole or in pieces, and the
+    gradients are summed: exact for a masked last batch that falls unevenly on the devices, where a mean of the
+    devices' means is not. What an objective takes from the whole batch, such as a mean activation, it takes from the
+    pieces that are computed at one time; in exact mode from one of the batch's parts.
     """
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array, hyper: Hyper) -> tuple[TrainState, Sums]:
-        keys = Keys(key, state.step, batch.example)
-        weight = batch.weight
-        total = reduce(jnp.sum(weight))
-        targets = parts.prepare(batch.source, keys)
-        inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
+        weight = team.sum(jnp.sum(batch.weight))
+
+        def tally(share: tuple[jax.Array, jax.Array]) -> tuple[Tally, object]:
+            part = Batch(batch.source.replace(rows=share[0]), share[1])
+            keys = Keys(key, state.step, part.example)
+            targets = parts.prepare(part.source, keys)
+            inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
+
+            def loss_of(params: optax.Params) -> tuple[jax.Array, tuple[Sums, object]]:
+                outputs = parts.apply(params, state.model, inputs, keys.of(Stream.LATENT), train=True)
+                loss, terms = parts.objective(outputs, targets, piece_mean(part), hyper, state.step)
+                sums = {name: jnp.dot(part.weight, value) for name, value in terms.items()}
+                return jnp.dot(part.weight, loss) / weight, (sums, outputs)
+
+            (loss, (sums, outputs)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            return (loss, sums, team.keep(grads)), outputs
+
+        def piece_mean(part: Batch) -> Callable[[jax.Array], jax.Array]:
+            """The mean over the pieces that the devices compute together, values [b, ...] -> [...]."""
+            if division.whole:
+                return lambda values: team.sum(jnp.tensordot(part.weight, values, axes=1)) / weight
+            add = ALONE.sum if division.exact else team.sum
+            # A piece of padding alone counts for nothing, but its mean must be finite.
+            shares = jnp.where(add(jnp.sum(part.weight)) > 0, part.weight, 1.0)
+            return lambda values: add(jnp.tensordot(shares, values, axes=1)) / add(jnp.sum(shares))
 
         def batch_mean(values: jax.Array) -> jax.Array:
-            return reduce(jnp.tensordot(weight, values, axes=1)) / total  # type: ignore[no-any-return]
+            """The mean over the whole batch, values [b, ...] -> [...]."""
 
-        def share(params: optax.Params) -> tuple[jax.Array, tuple[Sums, object]]:
-            outputs = parts.apply(params, state.model, inputs, keys.of(Stream.LATENT), train=True)
-            loss, terms = parts.objective(outputs, targets, batch_mean, hyper, state.step)
-            sums = {name: jnp.dot(weight, value) for name, value in terms.items()}
-            return jnp.dot(weight, loss) / total, (sums, outputs)
+            def weighted(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[()]]:
+                return jnp.tensordot(part[0], part[1], axes=1), ()
 
-        (loss, (sums, outputs)), grads = jax.value_and_grad(share, has_aux=True)(state.params)
-        loss, sums, grads = reduce((loss, sums, grads))
+            sums, _ = total(weighted, (batch.weight, values), division, team, state.step)
+            return sums / weight  # type: ignore[no-any-return]
+
+        (loss, sums, grads), outputs = total(tally, (batch.source.rows, batch.example), division, team, state.step)
         norm = optax.tree.norm(grads)
-        sums |= {"weight": total, "loss": total * loss, "gradient_norm": total * norm}
+        sums |= {"weight": weight, "loss": weight * loss, "gradient_norm": weight * norm}
 
         def advance(state: TrainState) -> tuple[TrainState, Sums]:
             updates, opt_state = parts.tx(hyper, state.step).update(grads, state.opt_state, state.params)
@@ -66,6 +88,6 @@ def make_step(parts: Parts, reduce: Reduce) -> Step:
 
         # A condition, not a selection: selecting between whole trees costs 10 % of a small step, this 2 %.
         state, sums = lax.cond(jnp.isfinite(loss) & jnp.isfinite(norm), advance, skip, state)
-        return state.replace(step=state.step + 1), sums
+        return team.keep(state.replace(step=state.step + 1)), sums
 
     return train_step

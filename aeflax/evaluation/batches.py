@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from aeflax.data import reading
 from aeflax.data.dataset import Dataset
 from aeflax.engine.state import Source
 from aeflax.program import Program
@@ -22,12 +23,22 @@ def batch_examples(program: Program) -> int:
 
 
 def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[Source, jax.Array]]:
-    """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1."""
+    """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1.
+
+    Each process reads what its devices hold.
+    """
     values, placement, size = dataset.split(split).values, program.placement, batch_examples(program)
-    rows = values.reshape(len(values), -1)
     shift, divisor = placement.replicate((dataset.scaling.shift, dataset.scaling.divisor))
-    for start in range(0, len(rows), size):
-        example = np.arange(start, start + size, dtype=np.int32)
-        example[example >= len(rows)] = -1
-        placed, index = placement.shard((rows[np.maximum(example, 0)], example))
+    columns = placement.columns(size)
+    tables = [np.arange(start, start + size, dtype=np.int32)[columns] for start in range(0, len(values), size)]
+    for table in tables:
+        table[table >= len(values)] = -1
+    workers = program.experiment.data.workers
+    read = (
+        (values[np.maximum(table, 0)] for table in tables)
+        if isinstance(values, np.ndarray)
+        else reading.ahead(values, tables, workers=reading.default_workers(values) if workers is None else workers)
+    )
+    for table, rows in zip(tables, read, strict=True):
+        placed, index = placement.shard((rows.reshape(len(rows), -1), table))
         yield Source(placed, shift, divisor), index

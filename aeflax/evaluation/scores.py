@@ -29,6 +29,7 @@ from aeflax import config
 from aeflax.build import Built
 from aeflax.data.dataset import Dataset
 from aeflax.engine.keys import Keys, Split, Stream
+from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.evaluation.batches import batches
 from aeflax.objectives import gaussian_kl
@@ -39,7 +40,8 @@ PSNR_FLOOR = 1e-10  # squared error of an image reconstructed to 100 dB; keeps a
 SIGMOID_ACTIVE = 0.1  # twice the usual target rate
 
 Scores = dict[str, jax.Array]
-Scorer = Callable[[TrainState, Source, jax.Array, np.int32, jax.Array, Hyper], tuple[Scores, Scores]]
+Scored = tuple[Scores, Scores, jax.Array]  # of each example, of each unit, and the examples' indices
+Scorer = Callable[[TrainState, Source, jax.Array, np.int32, jax.Array, Hyper], Scored]
 
 
 def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) -> dict[str, float]:
@@ -54,15 +56,15 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
     Raises:
       ConfigError: if there is no such split.
     """
-    scorer = _scorer(program.built, dataset.unit_range)
+    scorer = _scorer(program.built, program.placement, dataset.unit_range)
     key, hyper = program.key, program.hyper
     lean = state.replace(opt_state=None, params=state.inference_params, ema=None)
     each: dict[str, list[np.ndarray]] = {}
     units: dict[str, np.ndarray] = {}
 
-    def collect(result: tuple[Scores, Scores], example: jax.Array) -> None:
-        scores, counts = jax.device_get(result)
-        real = np.asarray(example) >= 0
+    def collect(result: Scored) -> None:
+        scores, counts, example = jax.device_get(result)
+        real = example >= 0
         for name, values in scores.items():
             each.setdefault(name, []).append(values[real])
         for name, values in counts.items():
@@ -71,12 +73,12 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
     for name in dataset.splits if split == "all" else (split,):
         waiting = None
         for source, example in batches(program, dataset, name):
-            result = scorer(lean, source, example, np.int32(Split[name.upper()]), key, hyper), example
+            result = scorer(lean, source, example, np.int32(Split[name.upper()]), key, hyper)
             if waiting is not None:
-                collect(*waiting)  # while the next batch computes
+                collect(waiting)  # while the next batch computes
             waiting = result
         if waiting is not None:
-            collect(*waiting)
+            collect(waiting)
     metrics = {name: float(np.mean(np.concatenate(values), dtype=np.float64)) for name, values in each.items()}
     if "active" in units:
         metrics["dead_fraction"] = float(np.mean(units["active"] == 0))
@@ -89,7 +91,7 @@ def activity_threshold(model: config.Model) -> float:
 
 
 @functools.lru_cache(maxsize=32)
-def _scorer(built: Built, unit_range: bool) -> Scorer:
+def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
@@ -107,7 +109,7 @@ def _scorer(built: Built, unit_range: bool) -> Scorer:
 
     def score(
         state: TrainState, source: Source, example: jax.Array, split: np.int32, key: jax.Array, hyper: Hyper
-    ) -> tuple[Scores, Scores]:
+    ) -> Scored:
         keys = Keys.of_evaluation(key, split, example)
         targets = parts.prepare(source, keys)
         latent = keys.of(Stream.LATENT)
@@ -128,9 +130,9 @@ def _scorer(built: Built, unit_range: bool) -> Scorer:
             again = reconstruction(restored, targets, hyper)
             scores |= {f"restored_{name}": again[name] for name in ("bce", "mse", "psnr") if name in again}
             scores |= {f"corrupted_{name}": value for name, value in quality(inputs, targets).items() if name == "psnr"}
-        return scores, counts
+        return scores, counts, example
 
-    return jax.jit(score)
+    return jax.jit(score, out_shardings=placement.sharding())  # whole on every device, so every process has all
 
 
 def _psnr(error: jax.Array) -> jax.Array:

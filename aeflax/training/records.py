@@ -24,6 +24,7 @@ class Record:
       split: that the metrics belong to.
       metrics: by name; read-only.
       images_per_second: training speed since the last train record.
+      data_wait: share of that time, at most, in which the devices waited for data.
       devices: what the run trains on, told at the start.
     """
 
@@ -34,6 +35,7 @@ class Record:
     split: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
+    data_wait: float | None = None
     devices: str = ""
 
     def __post_init__(self) -> None:
@@ -41,8 +43,13 @@ class Record:
 
     def entry(self) -> dict[str, Any]:
         """The record as one object of the metrics log."""
-        speed = {} if self.images_per_second is None else {"images_per_second": self.images_per_second}
-        return {"step": self.step, "epoch": self.epoch, "split": self.split, **self.metrics, **speed}
+        return {"step": self.step, "epoch": self.epoch, "split": self.split, **self.metrics, **self.speed}
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """How fast training went since the last such record, where it is one of training."""
+        found = {"images_per_second": self.images_per_second, "data_wait": self.data_wait}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Callback(Protocol):
@@ -92,8 +99,7 @@ def events(directory: Path) -> Callback:
         elif writer is not None and record.kind == "checkpoint":
             writer.flush()  # what a run that goes on from here does not write again
         elif writer is not None:
-            for name, value in {**record.metrics, "images_per_second": record.images_per_second}.items():
-                if value is not None:
-                    writer.add_scalar(f"{record.split}/{name}", value, record.step)
+            for name, value in {**record.metrics, **record.speed}.items():
+                writer.add_scalar(f"{record.split}/{name}", value, record.step)
 
     return write

@@ -4,7 +4,6 @@ While it trains, the device does not wait for the host: a chunk is dispatched be
 are read. It waits for evaluations and for a save to be copied.
 """
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,17 +12,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from aeflax import hosts
 from aeflax.checkpoint import Checkpoints
 from aeflax.data.dataset import Dataset
-from aeflax.data.order import permutation
 from aeflax.engine.epoch import Epoch
-from aeflax.engine.feed import Feed, fits
-from aeflax.engine.state import PyTree, Source, TrainState, all_finite
-from aeflax.engine.step import Sums, zero_sums
+from aeflax.engine.feed import Feed
+from aeflax.engine.state import PyTree, TrainState, all_finite
+from aeflax.engine.step import Sums
 from aeflax.errors import DivergedError, StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.training.clock import Clock, Pace
+from aeflax.training.feeding import open_feed
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record
 
@@ -67,7 +67,7 @@ class Trainer:
         self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
         self._clock, self._pace = Clock(), Pace()
         self._checkpoints: Checkpoints | None = None
-        self._feed: Feed
+        self._feed: Feed | None = None
         self._epoch: Epoch
         self._total = train.steps or 0
         self.steps_per_epoch = program.experiment.data.steps_per_epoch(len(dataset.train.values))
@@ -75,7 +75,8 @@ class Trainer:
         self._state: TrainState
         self._sums: Sums
         self._streak: jax.Array  # most updates skipped in a row, up to the end of the chunk before
-        self._pending: tuple[int, Sums] | None = None  # a record whose metrics are not read yet
+        self._waited = 0.0  # seconds that the device waited for data, since the last record
+        self._pending: tuple[int, Sums, float] | None = None  # a record whose metrics are not read yet
         self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
 
     @property
@@ -114,16 +115,17 @@ class Trainer:
         self._begin()
         train = self.program.experiment.train
         while not self._ended():
-            if self._stop():
+            stop, pace = self._agreed()
+            if stop:
                 self._settle()
                 self._save_durably()
                 raise StoppedError(
                     f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
                 )
-            self._advance()
+            self._advance(pace)
             if self._due(train.log_every):
-                self._pending = self._step, self._sums
-                self._sums = self._zeros()
+                self._pending = self._step, self._sums, self._waited
+                self._sums, self._waited = self.program.zero_sums(), 0.0
             improved = self._due(train.eval_every) and self._evaluate()
             if improved or self._ended() or self._due(train.checkpoint_every):
                 self._settle()
@@ -136,17 +138,19 @@ class Trainer:
         return self._state
 
     def close(self) -> None:
-        """Tells the callbacks that nothing more will come."""
+        """Ends the reading of data, and tells the callbacks that nothing more will come."""
+        if self._feed is not None:
+            self._feed.close()
         self._tell("end")
 
     def _begin(self) -> None:
         """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
         placement = self.program.placement
         self._feed = open_feed(self.program, self.dataset)
-        self._epoch = placement.compile(self.program.built.parts, streamed=self._feed.streamed)
-        self._sums = self._zeros()
+        self._epoch = self.program.compile(streamed=self._feed.streamed)
+        self._sums = self.program.zero_sums()
         if self._checkpoints is not None and self._checkpoints.latest is not None:
-            self._state, progress = self._checkpoints.restore(self.program.template(), placement.sharding())
+            self._state, progress = self._checkpoints.restore(self.program.template())
             self._clock.seconds, self._clock.record_seconds = progress["seconds"], progress["record_seconds"]
             self._sums = placement.replicate({name: np.float32(progress["sums"][name]) for name in self._sums})
             if self.monitor is not None:
@@ -165,7 +169,12 @@ class Trainer:
 
     def _run(self, limit: int) -> int:
         """Dispatches at most `limit` steps; returns how many."""
+        assert self._feed is not None
+        started = time.perf_counter()
         chunk = self._feed.chunk(self._step, limit)
+        # Whether the chunk before was done, now at the latest: an upper bound.
+        if limit and self._state.step.is_ready():  # type: ignore[attr-defined]
+            self._waited += time.perf_counter() - started
         self._state, self._sums = self._epoch(
             self._state,
             self._sums,
@@ -179,12 +188,17 @@ class Trainer:
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
         return chunk.steps
 
-    def _advance(self) -> None:
-        """Dispatches the next chunk, then waits for the one before it and settles what it completed."""
+    def _agreed(self) -> tuple[bool, int]:
+        """Whether to stop, and the steps of the next chunk: what the clock and signals say, alike on all processes."""
+        votes = hosts.agree([self._stop(), self._pace.steps])
+        return bool(votes[:, 0].any()), int(votes[0, 1])
+
+    def _advance(self, pace: int) -> None:
+        """Dispatches at most `pace` steps, then waits for the chunk before and settles what that completed."""
         train, before = self.program.experiment.train, self._streak
         intervals = (train.log_every, train.eval_every, train.checkpoint_every)
         boundary = min(self._total, *(self._step - self._step % n + n for n in intervals if n))
-        run, most = (self._run, self._pace.steps) if self._profile is None else (self._profiled, PROFILED_STEPS)
+        run, most = (self._run, pace) if self._profile is None else (self._profiled, PROFILED_STEPS)
         count = run(min(most, boundary - self._step))
         self._step += count
         jax.block_until_ready(before)
@@ -217,13 +231,20 @@ class Trainer:
             jax.block_until_ready(self._state)
             self._clock.lap()
             return
-        (step, sums), self._pending = self._pending, None
+        (step, sums, waited), self._pending = self._pending, None
         weighted = jax.device_get(sums)
         self._clock.lap()
         examples = float(weighted.pop("weight"))
         metrics = {name: float(total) / examples for name, total in weighted.items()} if examples else {}
-        speed = examples / self._clock.record()
-        self._tell("train", step=step, split="train", metrics=metrics, images_per_second=speed)
+        seconds = self._clock.record()
+        self._tell(
+            "train",
+            step=step,
+            split="train",
+            metrics=metrics,
+            images_per_second=examples / seconds,
+            data_wait=min(1.0, waited / seconds),
+        )
 
     def _require_finite(self, streak: jax.Array) -> None:
         experiment = self.program.experiment
@@ -277,21 +298,8 @@ class Trainer:
     def _due(self, every: int | None) -> bool:
         return every is not None and (self._step % every == 0 or self._step == self._total)
 
-    def _zeros(self) -> Sums:
-        return self.program.placement.replicate(zero_sums(self.program.built.parts))  # type: ignore[no-any-return]
-
     def _tell(self, kind: Kind, *, step: int | None = None, **details: Any) -> None:
         at = self._step if step is None else step
         record = Record(kind, at, self._total, at / self.steps_per_epoch, **details)
         for callback in self._callbacks:
             callback(record)
-
-
-def open_feed(program: Program, dataset: Dataset) -> Feed:
-    """The training examples of a program, in its order and on its devices."""
-    values, scaling = dataset.train.values, dataset.scaling
-    settings, placement = program.experiment.data, program.placement
-    resident = fits(values.nbytes, placement.devices[0]) if settings.resident is None else settings.resident
-    stored = Source(values.reshape(len(values), -1), scaling.shift, scaling.divisor)  # type: ignore[arg-type]
-    order = functools.partial(permutation, program.experiment.train.seed, examples=len(values))
-    return Feed(stored, settings.batch_size, order, placement, resident=resident)

@@ -55,7 +55,7 @@ def test_batches_and_devices_change_nothing(variant, monkeypatch):
     program = replace(run._program, experiment=replace(run.experiment, data=Data(batch_size=7)))
     for placement in (choose("jit"), choose("pmap")):
         parted = Inference(
-            replace(program, placement=placement),
+            program.on(placement),
             jax.device_put(jax.device_get(run.state), placement.sharding()),
             run.inference.domain,
         )

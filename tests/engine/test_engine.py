@@ -5,11 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import BATCH, BY_VARIANT, EXAMPLES, Harness, experiment, images
+from variants import BATCH, BY_VARIANT, EXAMPLES, Harness, experiment, images, table
 
 from aeflax.config import Optimizer
 from aeflax.data.order import permutation
-from aeflax.engine.feed import table
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step, zero_sums
@@ -22,7 +21,7 @@ def test_compiled_loop_equals_a_python_loop_over_numpy_batches(variant):
     harness = Harness(experiment(variant))
     looped, sums = harness.run(harness.initial(), 7)
 
-    step = jax.jit(make_step(harness.built.parts, lambda tree: tree))
+    step = jax.jit(make_step(harness.built.parts))
     rows = harness.dataset.train.values.reshape(EXAMPLES, -1)
     scaling = harness.dataset.scaling
     state, total = harness.initial(), zero_sums(harness.built.parts)
@@ -94,7 +93,7 @@ def test_noise_does_not_depend_on_the_number_of_devices(devices):
             )
             return inputs
 
-        harness.epoch = harness.placement.compile(parts._replace(corrupt=corrupt), streamed=False)
+        harness.compile(corrupt=corrupt)
         harness.run(harness.initial(), 2)
         jax.effects_barrier()
         flat = [(key.tobytes(), image) for keys, block in recorded for key, image in zip(keys, block, strict=True)]
@@ -151,9 +150,9 @@ def test_a_non_finite_update_is_skipped_counted_and_leaves_no_trace(placement):
 def test_one_bad_example_is_skipped_with_its_batch_alone():
     array = images(EXAMPLES * 5 // 4).astype(np.float32) / 255
     harness = Harness(experiment("vanilla"), array=array)
-    rows = np.asarray(harness.feed._resident.rows).copy()
+    rows = np.asarray(harness.feed._source.rows).copy()
     rows[permutation(3, 0, EXAMPLES)[0]] = np.inf  # in the first batch
-    harness.feed._resident = harness.feed._resident.replace(rows=jnp.asarray(rows))
+    harness.feed._source = harness.feed._source.replace(rows=jnp.asarray(rows))
     state, sums = harness.run(harness.initial(), 3)
     assert int(state.skipped) == 1
     assert int(state.skipped_in_row) == 0
@@ -237,7 +236,7 @@ def test_the_longest_run_of_skipped_updates_is_remembered_whatever_came_after(ch
         loss, terms = parts.objective(outputs, targets, batch_mean, hyper, step)
         return jnp.where((step == 2) | (step == 3) | (step == 6), jnp.nan, loss), terms
 
-    harness.epoch = harness.placement.compile(parts._replace(objective=objective), streamed=False)
+    harness.compile(objective=objective)
     state, _ = harness.run(harness.initial(), 7, chunk=chunk)
     assert (int(state.skipped), int(state.skipped_in_row), int(state.most_skipped_in_row)) == (3, 1, 2)
 
@@ -255,7 +254,7 @@ def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(plac
     initial = initial.replace(
         model=harness.placement.replicate({"mean": np.zeros(code, np.float32), "ones": np.float32(0)})
     )
-    harness.epoch = harness.placement.compile(harness.built.parts._replace(update=update), streamed=False)
+    harness.compile(update=update)
     state, _ = harness.run(initial, 2)
     before = jax.device_get(state.params)
     state, _ = harness.run(state, 1)

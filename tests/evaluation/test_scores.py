@@ -31,7 +31,7 @@ def scores(run, split="test", *, batch_size=None, placement=None):
         data = replace(program.experiment.data, batch_size=batch_size)
         program = replace(program, experiment=replace(program.experiment, data=data))
     if placement is not None:
-        program = replace(program, placement=placement)
+        program = program.on(placement)
     return evaluate(program, run.state, run._dataset(), split)
 
 
@@ -155,7 +155,7 @@ def test_splits_of_any_size_share_one_program():
     sizes = {"train": 48, "test": 12}
     base = experiment("vanilla", steps=3)
     run = aeflax.train(replace(base, model=replace(base.model, latent_dim=3)), ARRAY)
-    scorer = scores_module._scorer(run._program.built, True)
+    scorer = scores_module._scorer(run._program.built, run._program.placement, True)
     before = scorer._cache_size()
     for split in sizes:
         run.evaluate(split)

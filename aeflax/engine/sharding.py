@@ -1,0 +1,44 @@
+"""Along which axis a parameter is spread over devices."""
+
+import re
+from typing import NamedTuple
+
+REPLICATED_BELOW = 2**16  # values; of a smaller leaf every device keeps a copy
+
+
+class Override(NamedTuple):
+    """Leaves whose path (`params/encoder/dense_0/kernel`) contains the pattern are spread along `axis`, None: not."""
+
+    pattern: str
+    axis: int | None
+
+
+def partition(path: str, shape: tuple[int, ...], devices: int, overrides: tuple[Override, ...] = ()) -> int | None:
+    """The axis of a leaf that is spread over so many devices; None: every device keeps a copy.
+
+    The largest one that divides, the last among equals, where the leaf is large enough to be worth it. The optimizer's
+    moments have their parameter's path at the end of their own, and its shape, so they lie where it does.
+
+    Raises:
+      ValueError: where an override names an axis that does not divide.
+    """
+    for pattern, axis in overrides:
+        if re.search(pattern, path):
+            if axis is not None and shape and (axis >= len(shape) or shape[axis] % devices):
+                raise ValueError(
+                    f"train.sharding: {pattern}={axis} does not divide {path} {shape} over {devices} devices"
+                )
+            return axis if shape else None
+    size = 1
+    for length in shape:
+        size *= length
+    if size < REPLICATED_BELOW:
+        return None
+    axes = [axis for axis, length in enumerate(shape) if length % devices == 0]
+    return max(axes, key=lambda axis: (shape[axis], axis), default=None)
+
+
+def override(text: str) -> Override:
+    """Reads "PATTERN=AXIS" or "PATTERN=none"."""
+    pattern, _, axis = text.rpartition("=")
+    return Override(pattern, None if axis == "none" else int(axis))
