@@ -15,6 +15,7 @@ A factory must not read the part's traced numbers (every float): they arrive as 
 """
 
 import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -42,6 +43,7 @@ class Built:
 
     parts: Parts
     module: Autoencoder
+    decode: Callable[[PyTree, jax.Array], jax.Array]  # (params, codes [B, D]) -> logits [B, ...]
     likelihood: objectives.Likelihood
     model: config.Model  # its structure: traced numbers are NaN
     shape: tuple[int, ...]  # of one example
@@ -49,9 +51,17 @@ class Built:
 
 def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
     """The parts of a resolved experiment for examples of a shape; equal structures share one result."""
-    optimizer = experiment.optimizer
-    steps = 0 if optimizer.schedule in ("constant", "piecewise") else experiment.train.steps or 0
-    return _build(structure(experiment.model), structure(optimizer), steps, experiment.data.binarize, shape)
+    optimizer, train = experiment.optimizer, experiment.train
+    steps = 0 if optimizer.schedule in ("constant", "piecewise") else train.steps or 0
+    return _build(
+        structure(experiment.model),
+        structure(optimizer),
+        steps,
+        experiment.data.binarize,
+        shape,
+        train.precision,
+        train.rematerialize,
+    )
 
 
 def hyper(experiment: config.Experiment) -> Hyper:
@@ -171,32 +181,68 @@ def _unregistered(part: Any) -> ConfigError:
 
 @functools.lru_cache(maxsize=64)
 def _build(
-    model: config.Model, optimizer: config.Optimizer, steps: int, binarize: str, shape: tuple[int, ...]
+    model: config.Model,
+    optimizer: config.Optimizer,
+    steps: int,
+    binarize: str,
+    shape: tuple[int, ...],
+    precision: str,
+    rematerialize: bool,
 ) -> Built:
-    module = _module(model, shape)
+    module = _module(model, shape, rematerialize)
+    apply, decode = _computations(module, precision)
     like = likelihood(model.likelihood)
     parts = Parts(
         init=lambda key: (module.init(key, jnp.zeros((1, *shape), jnp.float32), None)["params"], {}),
         prepare=_prepare(binarize, shape),
         corrupt=_corrupt(model),
-        apply=lambda params, state, images, keys, *, train: module.apply({"params": params}, images, keys),
+        apply=apply,
         objective=_objective(model, like),
         tx=_tx(optimizer, steps),
         update=lambda params, state, outputs, batch_mean: (params, state),
         average=_average if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model)),
     )
-    return Built(parts, module, like, model, shape)
+    return Built(parts, module, decode, like, model, shape)
 
 
-def _module(model: config.Model, shape: tuple[int, ...]) -> Autoencoder:
+def _computations(module: Autoencoder, precision: str) -> tuple[Any, Any]:
+    """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits."""
+    dtype = jnp.dtype(precision)
+
+    def variables(params: PyTree) -> PyTree:
+        # Networks compute in the dtype; a number beside them, such as a learned scale, stays as it is.
+        cast = {
+            name: jax.tree.map(lambda leaf: leaf.astype(dtype), part) if isinstance(part, Mapping) else part
+            for name, part in params.items()
+        }
+        return {"params": cast}
+
+    def apply(params: PyTree, state: PyTree, images: jax.Array, keys: jax.Array | None, *, train: bool) -> Outputs:
+        return module.apply(variables(params), images.astype(dtype), keys)  # type: ignore[return-value]
+
+    def decode(params: PyTree, codes: jax.Array) -> jax.Array:
+        return module.apply(variables(params), codes.astype(dtype), method="decode")  # type: ignore[return-value]
+
+    return apply, decode
+
+
+def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) -> Autoencoder:
     part = model.backbone
     spatial = isinstance(part, config.Conv) and part.spatial
     assert model.latent_dim is not None  # resolved
     features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
     encoder, decoder = backbone(part, shape)
+    if rematerialize:
+        encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
     return Autoencoder(encoder, bottleneck(model.bottleneck, features, not spatial), decoder, learn_scale)
+
+
+def _rematerialized(part: config.Backbone, network: nn.Module) -> nn.Module:
+    if not hasattr(network, "rematerialize"):
+        raise ConfigError(f"train.rematerialize is nothing that the backbone {part.kind} knows; leave it out")
+    return network.clone(rematerialize=True)
 
 
 def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:

@@ -219,8 +219,8 @@ def _functions(built: Built) -> dict[str, Compiled]:
         latent = outputs(weights, images).latent
         return [gaussian_kl(latent.mean, latent.log_var)]
 
-    def logits(weights: Any, codes: jax.Array) -> list[Any]:
-        return [built.module.apply({"params": weights["params"]}, codes, method="decode")]
+    def logits(weights: Any, codes: jax.Array) -> list[jax.Array]:
+        return [built.decode(weights["params"], codes)]
 
     def decode(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [expected(logits(weights, codes)[0])]

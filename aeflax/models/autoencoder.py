@@ -10,7 +10,7 @@ LOG_SCALE_BOUND = 7.0
 
 
 class Autoencoder(nn.Module):
-    """Encoder, bottleneck, decoder."""
+    """Encoder, bottleneck, decoder. Networks compute in the dtype of what goes in; what comes out is float32."""
 
     encoder: nn.Module
     bottleneck: nn.Module
@@ -25,7 +25,8 @@ class Autoencoder(nn.Module):
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())
             log_scale = LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND)
-        return Outputs(logits=self.decoder(latent.code), latent=latent, log_scale=log_scale)
+        logits = self.decode(latent.code.astype(images.dtype))
+        return Outputs(logits=logits, latent=latent, log_scale=log_scale)
 
     def encode(self, images: jax.Array) -> jax.Array:
         """Maps images [B, ...] to codes [B, D]; the mean of a posterior."""
@@ -34,5 +35,5 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: jax.Array) -> jax.Array:
         """Maps codes [B, D] to logits [B, ...]."""
-        logits: jax.Array = self.decoder(code)
+        logits: jax.Array = self.decoder(code).astype(jnp.float32)
         return logits

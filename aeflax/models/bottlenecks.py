@@ -1,4 +1,4 @@
-"""Bottlenecks: encoder features to a code. `keys` None means no sampling: the posterior mean is the code."""
+"""Bottlenecks: encoder features to a float32 code. `keys` None means no sampling: the posterior mean is the code."""
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,8 @@ class Deterministic(nn.Module):
         bias = RELU_BIAS if self.activation == "relu" else 0.0
         if self.project:
             hidden = dense(self.features, "code", bias)(hidden)
-        return Latent(code=ACTIVATIONS[self.activation](hidden.reshape(hidden.shape[0], -1)))
+        code = ACTIVATIONS[self.activation](hidden.reshape(hidden.shape[0], -1))
+        return Latent(code=code.astype(jnp.float32))
 
 
 class TopK(nn.Module):
@@ -42,7 +43,7 @@ class TopK(nn.Module):
         """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
         if self.project:
             hidden = dense(self.features, "code", RELU_BIAS)(hidden)
-        code = nn.relu(hidden.reshape(hidden.shape[0], -1))
+        code = nn.relu(hidden.reshape(hidden.shape[0], -1)).astype(jnp.float32)
         _, kept = lax.top_k(lax.stop_gradient(code), self.k)
         rows = jnp.arange(code.shape[0])[:, None]
         return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0))
@@ -60,7 +61,7 @@ class GaussianPosterior(nn.Module):
     def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
         """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
         # On a spatial map the layer acts on channels: a 1×1 convolution.
-        both = dense(2 * self.features, "posterior")(hidden)
+        both = dense(2 * self.features, "posterior")(hidden).astype(jnp.float32)
         mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
         if keys is None:

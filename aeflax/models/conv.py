@@ -1,10 +1,12 @@
 """Convolutional encoder and decoder for images of any height, width and channel count."""
 
+import math
+
 import flax.linen as nn
 import jax
 from jax import lax
 
-from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv, dense
+from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv, block, dense
 
 
 class ConvEncoder(nn.Module):
@@ -17,14 +19,14 @@ class ConvEncoder(nn.Module):
     use_bias: bool
     normalization: str
     spatial: bool
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps [B, H, W, C] to features [B, h·w·F], or to a map [B, h, w, F] if spatial."""
         maps = images
-        for i, features in enumerate(self.features):
-            maps = Conv(features, self.kernel, self.stride, self.use_bias, name=f"conv_{i}")(maps)
-            maps = ACTIVATIONS[self.activation](Norm(self.normalization, name=f"norm_{i}")(maps))
+        for i in range(len(self.features)):
+            maps = block(_down, self.rematerialize, i=i)(self, maps)
         return maps if self.spatial else maps.reshape(maps.shape[0], -1)
 
 
@@ -40,21 +42,35 @@ class ConvDecoder(nn.Module):
     use_bias: bool
     normalization: str
     spatial: bool
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, code: jax.Array) -> jax.Array:
         """Maps a code [B, D] to logits [B, H, W, C]."""
-        activation = ACTIVATIONS[self.activation]
         height, width = self.sizes[-1]
         if not self.spatial:
-            code = activation(dense(height * width * self.features[-1], "input")(code))
+            code = block(_spread, self.rematerialize)(self, code)
         maps = code.reshape(-1, height, width, self.features[-1])
-        outputs = (*reversed(self.features[:-1]), self.channels)
-        for i, (features, (height, width)) in enumerate(zip(outputs, reversed(self.sizes[:-1]), strict=True)):
-            last = i == len(outputs) - 1
-            # The output always has a bias: it sets the image's mean.
-            maps = SubPixelConv(features, self.kernel, self.stride, self.use_bias or last, name=f"up_{i}")(maps)
-            maps = lax.slice(maps, (0, 0, 0, 0), (maps.shape[0], height, width, features))
-            if not last:
-                maps = activation(Norm(self.normalization, name=f"norm_{i}")(maps))
+        for i in range(len(self.features)):
+            maps = block(_up, self.rematerialize, i=i)(self, maps)
         return maps
+
+
+def _down(module: ConvEncoder, maps: jax.Array, *, i: int) -> jax.Array:
+    maps = Conv(module.features[i], module.kernel, module.stride, module.use_bias, name=f"conv_{i}")(maps)
+    return ACTIVATIONS[module.activation](Norm(module.normalization, name=f"norm_{i}")(maps))
+
+
+def _spread(module: ConvDecoder, code: jax.Array) -> jax.Array:
+    units = math.prod(module.sizes[-1]) * module.features[-1]
+    return ACTIVATIONS[module.activation](dense(units, "input")(code))
+
+
+def _up(module: ConvDecoder, maps: jax.Array, *, i: int) -> jax.Array:
+    features = (*reversed(module.features[:-1]), module.channels)[i]
+    height, width = module.sizes[-2 - i]
+    last = i == len(module.features) - 1
+    # The output always has a bias: it sets the image's mean.
+    maps = SubPixelConv(features, module.kernel, module.stride, module.use_bias or last, name=f"up_{i}")(maps)
+    maps = lax.slice(maps, (0, 0, 0, 0), (maps.shape[0], height, width, features))
+    return maps if last else ACTIVATIONS[module.activation](Norm(module.normalization, name=f"norm_{i}")(maps))

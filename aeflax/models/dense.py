@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 import jax
 
-from aeflax.models.layers import ACTIVATIONS, dense
+from aeflax.models.layers import ACTIVATIONS, block, dense
 
 
 class DenseEncoder(nn.Module):
@@ -13,13 +13,14 @@ class DenseEncoder(nn.Module):
 
     widths: tuple[int, ...]
     activation: str
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps [B, ...] to features [B, widths[-1]]."""
         hidden = images.reshape(images.shape[0], -1)
         for i, width in enumerate(self.widths):
-            hidden = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(hidden))
+            hidden = block(_hidden, self.rematerialize, i=i, width=width)(self, hidden)
         return hidden
 
 
@@ -29,12 +30,17 @@ class DenseDecoder(nn.Module):
     widths: tuple[int, ...]
     activation: str
     shape: tuple[int, ...]
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, code: jax.Array) -> jax.Array:
         """Maps a code [B, D] to logits [B, *shape]."""
         hidden = code
         for i, width in enumerate(self.widths):
-            hidden = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(hidden))
+            hidden = block(_hidden, self.rematerialize, i=i, width=width)(self, hidden)
         logits = dense(math.prod(self.shape), "output")(hidden)
         return logits.reshape(-1, *self.shape)
+
+
+def _hidden(module: DenseEncoder | DenseDecoder, hidden: jax.Array, *, i: int, width: int) -> jax.Array:
+    return ACTIVATIONS[module.activation](dense(width, f"dense_{i}")(hidden))

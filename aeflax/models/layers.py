@@ -1,5 +1,6 @@
 """Layers that the backbones share: activations, dense, convolutional, upsampling, normalisation."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -19,6 +20,18 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 # Glorot & Bengio (2010), as in Keras: 784-64-784 on MNIST then reaches the classic example's figure.
 KERNEL_INIT = nn.initializers.glorot_uniform()
+
+
+def block(layers: Callable[..., jax.Array], rematerialize: bool, **place: int) -> Callable[..., jax.Array]:
+    """Layers as a function (module, input) -> output.
+
+    Args:
+      layers: the same function with `place` as further arguments.
+      rematerialize: keep the input alone for the gradient, and compute what lies inside again.
+      place: of the block in the module.
+    """
+    bound = functools.partial(layers, **place)
+    return nn.remat(bound) if rematerialize else bound
 
 
 def dense(features: int, name: str, bias: float = 0.0) -> nn.Dense:
@@ -72,7 +85,10 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
-        """Normalises each position's channels (layer), or groups of them over all positions (group)."""
+        """Normalises each position's channels (layer), or groups of them over all positions (group).
+
+        Statistics are float32, whatever the maps are.
+        """
         if self.kind == "layer":
             maps = nn.LayerNorm(name="layer")(maps)
         elif self.kind == "group":
