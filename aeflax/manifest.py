@@ -18,7 +18,10 @@ from aeflax.run import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
 
 # What a resumed run may change: how long it trains, and where.
-FREE = ("train.epochs", "train.steps", "train.placement", "data.resident")
+FREE = (
+    *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
+    "data.resident",
+)
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -13,10 +13,13 @@ from aeflax.config import (
     NoCorruption,
     Sparse,
     TopK,
+    Train,
 )
 from aeflax.errors import ConfigError
 from aeflax.schema import nearest, problems
 
+UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computing with unfit values may raise
+EXACT_PARTS = 8  # into which `train.exact` cuts every batch
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
 PLACED = ("idx", "npy", "npz", "csv", "tfds", "synthetic")  # sources that are KIND:PLACE
@@ -28,7 +31,7 @@ def validate(experiment: Experiment) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets, such as presets.vae()")
     found = problems(experiment)
-    with suppress(*(AttributeError, TypeError) if found else ()):  # a value of a wrong type, which is reported
+    with suppress(*UNFIT if found else ()):  # a value of a wrong type or size, which is reported
         found += _contradictions(experiment)
     if found:
         raise ConfigError("; ".join(found))
@@ -73,11 +76,49 @@ def _contradictions(experiment: Experiment) -> list[str]:
         rules[f"train.{name} needs a validation split, never the test split; add --data.validation N"] = True
     if train.monitor is not None and train.monitor not in metrics(model):
         rules[f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(metrics(model))}"] = True
+    rules |= _placement_rules(train, data.batch_size)
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
         found += unit_range_faults(experiment, "--data.scale standard leaves that range")
     return found
+
+
+def _placement_rules(train: Train, batch_size: int) -> dict[str, bool]:
+    """How a batch and the state may be cut, as far as it does not depend on the devices: message -> whether broken."""
+    pieces, parts = train.accumulate, EXACT_PARTS if train.exact else 1
+    near = {unit: max(round(batch_size / unit), 1) * unit for unit in (pieces, parts)}
+    rules = {
+        f"data.batch_size={batch_size} does not divide into train.accumulate={pieces} pieces; try {near[pieces]}": (
+            batch_size % pieces != 0
+        ),
+        f"data.batch_size={batch_size} does not divide into the {parts} parts of train.exact; try {near[parts]}": (
+            batch_size % parts != 0
+        ),
+        f"train.exact computes a batch in {parts} parts already; leave out train.accumulate={pieces}": (
+            train.exact and pieces > 1
+        ),
+        "train.exact adds up in one order on devices that each hold the model; use --train.placement jit or pmap": (
+            train.exact and train.placement == "mesh"
+        ),
+    }
+    for name, value in (("fsdp", train.fsdp), ("sharding", train.sharding)):
+        rules[f"train.{name} spreads the model over devices; add --train.placement mesh, or leave it out"] = (
+            bool(value) and train.placement != "mesh"
+        )
+    return rules | {fault: True for fault in map(_sharding_fault, train.sharding) if fault}
+
+
+def _sharding_fault(entry: str) -> str | None:
+    """Says why an entry of `train.sharding` is none, or None where it is one."""
+    pattern, found, axis = entry.rpartition("=")
+    if not pattern or not found or not (axis == "none" or re.fullmatch("[0-9]", axis)):
+        return f"train.sharding={entry!r} has the form PATTERN=AXIS or PATTERN=none, e.g. decoder/.*kernel=1"
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"train.sharding={entry!r} begins with no regular expression: {error}; mend it"
+    return None
 
 
 def metrics(model: Model) -> tuple[str, ...]:

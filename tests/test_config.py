@@ -251,6 +251,53 @@ RULES = [
         for falling in ((3, 3), (4, 3))
     ],
     (
+        "data.batch_size=100 does not divide into train.accumulate=8 pieces; try 96",
+        {"batch_size": 100, "accumulate": 8},
+        [{"batch_size": 96, "accumulate": 8}, {"batch_size": 100, "accumulate": 4}],
+    ),
+    (
+        "data.batch_size=3 does not divide into train.accumulate=8 pieces; try 8",
+        {"batch_size": 3, "accumulate": 8},
+        [{"batch_size": 8, "accumulate": 8}],
+    ),
+    (
+        "data.batch_size=100 does not divide into the 8 parts of train.exact; try 96",
+        {"batch_size": 100, "exact": True},
+        [{"batch_size": 96, "exact": True}, {"batch_size": 100}],
+    ),
+    (
+        "train.exact computes a batch in 8 parts already; leave out train.accumulate=2",
+        {"exact": True, "accumulate": 2},
+        [{"exact": True}, {"accumulate": 2}],
+    ),
+    (
+        "train.exact adds up in one order on devices that each hold the model; use --train.placement jit or pmap",
+        {"exact": True, "placement": "mesh"},
+        [{"exact": True, "placement": "pmap"}, {"placement": "mesh"}],
+    ),
+    *[
+        (
+            f"train.{name} spreads the model over devices; add --train.placement mesh",
+            {name: value, "placement": placement},
+            [{name: value, "placement": "mesh"}, {"placement": placement}],
+        )
+        for name, value in (("fsdp", 2), ("sharding", ("kernel=0",)))
+        for placement in ("auto", "jit", "pmap")
+    ],
+    *[
+        (
+            f"train.sharding={entry!r} has the form PATTERN=AXIS or PATTERN=none",
+            {"sharding": ("bias=none", entry), "placement": "mesh"},
+            [{"sharding": ("bias=none", "a=b=1", "=x=none"), "placement": "mesh"}],
+        )
+        for entry in ("", "kernel", "=1", "kernel=", "kernel=first", "kernel=-1", "kernel=1.0", "kernel=²")
+    ],
+    (
+        "train.sharding='ker(nel=1' begins with no regular expression: missing ), unterminated subpattern",
+        {"sharding": ("ker(nel=1",), "placement": "mesh"},
+        [{"sharding": ("ker(nel)=1",), "placement": "mesh"}],
+    ),
+    (
         "model.backbone.features is empty",
         {"backbone": Conv(features=())},
         [{"backbone": Conv(features=(1,))}, {}],
