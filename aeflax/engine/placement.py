@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aeflax import hosts
 from aeflax.engine.epoch import Epoch, make_epoch
-from aeflax.engine.sharding import Override, partition
+from aeflax.engine.sharding import Override, partition, travels
 from aeflax.engine.state import Parts, Source
 from aeflax.engine.team import ALONE, SHARDS, WHOLE, Division, Team
 
@@ -130,7 +130,16 @@ class Placement:
         def spread(tree: Any, axis: int = 0) -> Any:
             return lax.with_sharding_constraint(tree, self.sharding(*[None] * axis, self.mesh.axis_names))
 
-        return ALONE._replace(spread=spread, keep=lambda tree: lax.with_sharding_constraint(tree, self.shardings(tree)))
+        def lend(params: Any, examples: int) -> Any:
+            def one(leaf: jax.Array) -> jax.Array:
+                return lax.with_sharding_constraint(leaf, self.sharding()) if travels(leaf.shape, examples) else leaf
+
+            return jax.tree.map(one, params)
+
+        def keep(tree: Any) -> Any:
+            return lax.with_sharding_constraint(tree, self.shardings(tree))
+
+        return ALONE._replace(spread=spread, keep=keep, lend=lend)
 
 
 @functools.lru_cache(maxsize=32)

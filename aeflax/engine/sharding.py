@@ -38,6 +38,15 @@ def partition(path: str, shape: tuple[int, ...], devices: int, overrides: tuple[
     return max(axes, key=lambda axis: (shape[axis], axis), default=None)
 
 
+def travels(shape: tuple[int, ...], examples: int) -> bool:
+    """Whether a parameter, rather than the activations that meet it, goes to the other devices in a step.
+
+    The smaller of the two should. A matrix [I, O] meets activations [B, I] and [B, O]; a convolution's kernel meets
+    maps, which are larger than it.
+    """
+    return len(shape) != 2 or shape[0] * shape[1] < examples * min(shape)
+
+
 def override(text: str) -> Override:
     """Reads "PATTERN=AXIS" or "PATTERN=none"."""
     pattern, _, axis = text.rpartition("=")

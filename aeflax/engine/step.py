@@ -40,7 +40,8 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
 
             def loss_of(params: optax.Params) -> tuple[jax.Array, tuple[Sums, object]]:
-                outputs = parts.apply(params, state.model, inputs, keys.of(Stream.LATENT), train=True)
+                lent = team.lend(params, len(part.example))
+                outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), train=True)
                 loss, terms = parts.objective(outputs, targets, piece_mean(part), hyper, state.step)
                 sums = {name: jnp.dot(part.weight, value) for name, value in terms.items()}
                 return jnp.dot(part.weight, loss) / weight, (sums, outputs)

@@ -22,9 +22,17 @@ class Team(NamedTuple):
     """Spreads a tree of arrays over the devices along the axis of examples (the first one, or `axis`)."""
     keep: Callable[[Any], Any]
     """Puts a state, or a part of one, where it belongs."""
+    lend: Callable[[Any, int], Any]
+    """(parameters, examples in the batch) -> the parameters where the computation wants them."""
 
 
-ALONE = Team(sum=lambda tree: tree, gather=lambda tree: tree, spread=lambda tree, axis=0: tree, keep=lambda tree: tree)
+ALONE = Team(
+    sum=lambda tree: tree,
+    gather=lambda tree: tree,
+    spread=lambda tree, axis=0: tree,
+    keep=lambda tree: tree,
+    lend=lambda params, examples: params,
+)
 
 
 class Division(NamedTuple):
