@@ -3,9 +3,12 @@
 The program measured is the one that training runs. Nothing is kept of what it learns.
 """
 
+import functools
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,12 +22,13 @@ from aeflax.defaults import resolve
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step
 from aeflax.errors import ConfigError
+from aeflax.peaks import Peak, peak
 from aeflax.program import Program, prepare
 from aeflax.training.feeding import open_feed
 
 CHUNK_SECONDS = 0.05  # of one timed chunk: long enough that starting it does not count, short enough for percentiles
 FEWEST_CHUNKS = 5
-PRODUCT_SIZE, PRODUCT_SIZE_ON_ACCELERATORS = 2048, 8192  # side of the float32 product that measures the peak
+PROFILED_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Measurement:
 
     Attributes:
       devices: number, kind and placement.
+      placement: jit, pmap or mesh.
+      precision: of the model's computation.
       batch_size: global, in examples.
       compile_seconds: to trace and compile the loop, or to find it where JAX keeps a compilation cache.
       step_ms: milliseconds a step, the median of the timed chunks.
@@ -40,14 +46,18 @@ class Measurement:
       step_ms_p90: their 90th percentile.
       images_per_second: at the median.
       flops_per_step: floating-point operations of one step over the whole batch, as XLA counts them before optimising.
+      bytes_per_step: memory read and written by one step on all devices, as XLA counts them in the compiled loop.
       flops_per_second: at the median.
-      peak_flops_per_second: of a large float32 matrix product on as many devices, measured in the same run.
+      peak_flops_per_second: of all devices.
+      peak_bytes_per_second: of all devices.
+      peak_source: where the peaks come from.
       memory_bytes: arguments, results and temporaries of the program, on each device.
-      host_share: the share of the time in which the host prepared and sent data and the device waited for it. Training
-        prepares the next chunk while one is computed, so there this is what would be hidden.
+      data_wait: the share of the time, at most, in which the devices waited for data.
     """
 
     devices: str
+    placement: str
+    precision: str
     batch_size: int
     compile_seconds: float
     step_ms: float
@@ -55,10 +65,13 @@ class Measurement:
     step_ms_p90: float
     images_per_second: float
     flops_per_step: float
+    bytes_per_step: float
     flops_per_second: float
     peak_flops_per_second: float
+    peak_bytes_per_second: float
+    peak_source: str
     memory_bytes: int
-    host_share: float
+    data_wait: float
 
     @property
     def share_of_peak(self) -> float:
@@ -70,13 +83,24 @@ class Measurement:
         return asdict(self) | {"share_of_peak": self.share_of_peak}
 
 
-def measure(experiment: Experiment, batch_sizes: tuple[int, ...] = (), seconds: float = 3.0) -> list[Measurement]:
-    """Measures an experiment's training at one or several batch sizes.
+def measure(
+    experiment: Experiment,
+    batch_sizes: Sequence[int] = (),
+    precisions: Sequence[str] = (),
+    placements: Sequence[str] = (),
+    *,
+    seconds: float = 3.0,
+    profile: Path | None = None,
+) -> list[Measurement]:
+    """Measures an experiment's training, at every combination of what is swept.
 
     Args:
       experiment: what would be trained.
       batch_sizes: to measure; none: the experiment's own.
+      precisions: to measure, float32 or bfloat16; none: the experiment's own.
+      placements: to measure, jit, pmap or mesh; none: the experiment's own.
       seconds: of training at each, after warming up.
+      profile: a directory for a trace of some steps of each, to be opened in TensorBoard or Perfetto.
 
     Raises:
       ConfigError, DataError: as training does.
@@ -84,74 +108,135 @@ def measure(experiment: Experiment, batch_sizes: tuple[int, ...] = (), seconds: 
     Example:
       >>> measure(aeflax.presets.vanilla(), batch_sizes=(128, 1024))[0].images_per_second
     """
-    dataset, found, peak = load_data(experiment.data), [], _peak()
-    for size in batch_sizes or (experiment.data.batch_size,):
-        data = replace(experiment.data, batch_size=size)
-        if size > len(dataset.train.values):
-            raise ConfigError(f"a batch of {size} exceeds the {len(dataset.train.values)} training examples; lower it")
-        resolved = resolve(replace(experiment, data=data), dataset.shape, len(dataset.train.values))
-        program = prepare(resolved, dataset.shape)
-        program.require_shares()
-        found.append(_measure(program, dataset, seconds, peak * program.placement.shards))
+    dataset, found, limits = load_data(experiment.data), [], functools.cache(peak)
+    train = experiment.train
+    for placement in placements or (train.placement,):
+        for precision in precisions or (train.precision,):
+            for size in batch_sizes or (experiment.data.batch_size,):
+                if size > len(dataset.train.values):
+                    raise ConfigError(
+                        f"a batch of {size} exceeds the {len(dataset.train.values)} training examples; lower it"
+                    )
+                varied = replace(
+                    experiment,
+                    data=replace(experiment.data, batch_size=size),
+                    train=replace(train, placement=placement, precision=precision),  # type: ignore[arg-type]
+                )
+                program = prepare(resolve(varied, dataset.shape, len(dataset.train.values)), dataset.shape)
+                program.require_shares()
+                found.append(_measure(program, dataset, seconds, limits(precision), profile))
     return found
 
 
-def _measure(program: Program, dataset: Dataset, seconds: float, peak: float) -> Measurement:
-    placement, data = program.placement, program.experiment.data
-    feed = open_feed(program, dataset)
-    state, sums = program.initial_state(), program.zero_sums()
-    loop = program.compile(streamed=feed.streamed)
-
-    chunk = feed.chunk(0, 1)
-    arguments = (state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper)
-    started = time.perf_counter()
-    compiled = loop.lower(*arguments).compile()  # type: ignore[attr-defined]
-    compile_seconds = time.perf_counter() - started
-    memory = compiled.memory_analysis()
-
-    step = 0
-
-    def timed(limit: int) -> tuple[int, float, float]:
-        """Runs at most `limit` steps: how many, the seconds that the host prepared data, the seconds in all."""
-        nonlocal state, sums, step
-        started = time.perf_counter()
-        chunk = feed.chunk(step, limit)
-        prepared = time.perf_counter() - started
-        state, sums = compiled(
-            state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper
-        )
-        jax.block_until_ready(state)
-        step += chunk.steps
-        return chunk.steps, prepared, time.perf_counter() - started
-
-    timed(1)
-    steps, _, spent = timed(8)
-    pace = max(1, round(steps * CHUNK_SECONDS / spent))
-    took: list[float] = []  # seconds a step, of every chunk
-    host = total = 0.0
-    while total < seconds or len(took) < FEWEST_CHUNKS:
-        steps, prepared, spent = timed(pace)
-        took.append(spent / steps)
-        host, total = host + prepared, total + spent
-    median = statistics.median(took)
-    flops = flops_per_step(program)
+def _measure(program: Program, dataset: Dataset, seconds: float, limits: Peak, profile: Path | None) -> Measurement:
+    placement, batch_size = program.placement, program.experiment.data.batch_size
+    timed = _Timed(program, dataset)
+    try:
+        pace = timed.warm_up()
+        timed.run(pace, seconds)
+        if profile is not None:
+            with jax.profiler.trace(str(profile)):
+                timed.run(pace, min(seconds, PROFILED_SECONDS), count=False)
+    finally:
+        timed.feed.close()
+    median, flops = statistics.median(timed.took), flops_per_step(program)
+    memory = timed.compiled.memory_analysis()
+    machines = 1 if placement.devices[0].platform == "cpu" else placement.shards  # host devices share one processor
+    # Of the loop's body, which runs once in this count.
+    moved = float((timed.compiled.cost_analysis() or {}).get("bytes accessed", 0.0)) * placement.shards
     return Measurement(
         devices=str(placement),
-        batch_size=data.batch_size,
-        compile_seconds=compile_seconds,
+        placement=placement.name,
+        precision=program.experiment.train.precision,
+        batch_size=batch_size,
+        compile_seconds=timed.compile_seconds,
         step_ms=1e3 * median,
-        step_ms_p10=1e3 * float(np.percentile(took, 10)),
-        step_ms_p90=1e3 * float(np.percentile(took, 90)),
-        images_per_second=data.batch_size / median,
+        step_ms_p10=1e3 * float(np.percentile(timed.took, 10)),
+        step_ms_p90=1e3 * float(np.percentile(timed.took, 90)),
+        images_per_second=batch_size / median,
         flops_per_step=flops,
+        bytes_per_step=moved,
         flops_per_second=flops / median,
-        peak_flops_per_second=peak,
+        peak_flops_per_second=limits.flops * machines,
+        peak_bytes_per_second=limits.bytes * machines,
+        peak_source=limits.source,
         memory_bytes=memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         + memory.temp_size_in_bytes
         - memory.alias_size_in_bytes,
-        host_share=host / total,
+        data_wait=timed.waited / timed.total,
     )
+
+
+class _Timed:
+    """Runs a program's loop as training does, one chunk ahead of the devices, and times every chunk.
+
+    Attributes:
+      took: seconds a step, of every chunk.
+      total: seconds in all.
+      waited: of them, those in which the devices waited for data, at most.
+    """
+
+    def __init__(self, program: Program, dataset: Dataset) -> None:
+        self.took: list[float] = []
+        self.total = self.waited = 0.0
+        self._program, self.feed = program, open_feed(program, dataset)
+        self._state, self._sums, self._step = program.initial_state(), program.zero_sums(), 0
+        loop = program.compile(streamed=self.feed.streamed)
+        chunk = self.feed.chunk(0, 1)
+        started = time.perf_counter()
+        arguments = (chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper)
+        self.compiled = loop.lower(self._state, self._sums, *arguments).compile()  # type: ignore[attr-defined]
+        self.compile_seconds = time.perf_counter() - started
+
+    def warm_up(self) -> int:
+        """Runs a few steps; returns how many make a chunk."""
+        self._dispatch(1)
+        jax.block_until_ready(self._state)
+        started = time.perf_counter()
+        steps = self._dispatch(8)
+        jax.block_until_ready(self._state)
+        pace = round(steps * CHUNK_SECONDS / (time.perf_counter() - started))
+        return max(1, min(pace, self.feed.steps_per_epoch))
+
+    def run(self, pace: int, seconds: float, *, count: bool = True) -> None:
+        """Trains for some seconds in chunks of at most `pace` steps."""
+        running: tuple[int, jax.Array] | None = None
+        chunks, began, waited = 0, time.perf_counter(), 0.0
+        last = began
+        while time.perf_counter() - began < seconds or chunks < FEWEST_CHUNKS:
+            ready = time.perf_counter()
+            steps = self._dispatch(pace)
+            # Whether the chunk before was done when the data came, now at the latest.
+            if running is not None and self._late:
+                waited += self._came - ready
+            mark = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
+            if running is not None:
+                jax.block_until_ready(running[1])
+                now = time.perf_counter()
+                if count and running[0] == pace:  # what is left of an epoch is too short to be timed
+                    self.took.append((now - last) / pace)
+                last, chunks = now, chunks + (running[0] == pace)
+            running = steps, mark
+        jax.block_until_ready(self._state)
+        if count:
+            self.total, self.waited = time.perf_counter() - began, waited
+
+    def _dispatch(self, limit: int) -> int:
+        program, chunk = self._program, self.feed.chunk(self._step, limit)
+        self._came, self._late = time.perf_counter(), self._state.step.is_ready()  # type: ignore[attr-defined]
+        self._state, self._sums = self.compiled(
+            self._state,
+            self._sums,
+            chunk.source,
+            chunk.order,
+            chunk.first,
+            chunk.steps,
+            program.key,
+            program.hyper,
+        )
+        self._step += chunk.steps
+        return chunk.steps
 
 
 def flops_per_step(program: Program) -> float:
@@ -161,20 +246,7 @@ def flops_per_step(program: Program) -> float:
     scaling = jax.ShapeDtypeStruct((1,), jnp.float32)
     batch = Batch(Source(rows, scaling, scaling), jax.ShapeDtypeStruct((size,), jnp.int32))  # type: ignore[arg-type]
     step = jax.jit(make_step(program.built.parts))
-    counted = step.lower(program.template(), batch, program.key, program.hyper).cost_analysis()
+    alone = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), program.template())
+    counted = step.lower(alone, batch, program.key, program.hyper).cost_analysis()
     assert counted is not None
     return float(counted["flops"])
-
-
-def _peak() -> float:
-    """Operations a second of a large float32 matrix product on one device, the best of several."""
-    size = PRODUCT_SIZE if jax.devices()[0].platform == "cpu" else PRODUCT_SIZE_ON_ACCELERATORS
-    square = jnp.ones((size, size), jnp.float32)
-    product = jax.jit(lambda a, b: a @ b)
-    jax.block_until_ready(product(square, square))
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        jax.block_until_ready(product(square, square))
-        best = min(best, time.perf_counter() - started)
-    return float(2 * size**3) / best

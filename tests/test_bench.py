@@ -11,7 +11,9 @@ from aeflax.bench import flops_per_step, measure
 from aeflax.config import Data
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
+from aeflax.peaks import peak
 from aeflax.program import prepare
+from aeflax.report.throughput import throughput
 
 SMALL = Data(source="synthetic:8x8x1:400", batch_size=32)
 
@@ -48,7 +50,7 @@ def test_every_preset_is_measured(preset):
     assert found.images_per_second == pytest.approx(32 / (found.step_ms / 1e3))
     assert found.flops_per_second == pytest.approx(found.flops_per_step / (found.step_ms / 1e3))
     assert min(found.compile_seconds, found.memory_bytes, found.peak_flops_per_second) > 0
-    assert 0 <= found.host_share < 1
+    assert 0 <= found.data_wait < 1
 
 
 @pytest.mark.slow
@@ -56,7 +58,51 @@ def test_several_devices_and_streamed_data_are_measured():
     experiment = replace(small("vanilla"), train=replace(small("vanilla").train, placement="pmap"))
     (found,) = measure(replace(experiment, data=replace(SMALL, resident=False)), seconds=0.05)
     assert found.devices.startswith("4 ×")
-    assert found.host_share > 0
+
+
+@pytest.mark.slow
+def test_every_combination_is_measured_against_its_own_peak(tmp_path):
+    found = measure(
+        small("vanilla"),
+        (16, 32),
+        ("float32", "bfloat16"),
+        ("jit", "mesh"),
+        seconds=0.02,
+        profile=tmp_path,
+    )
+    seen = [(one.placement, one.precision, one.batch_size) for one in found]
+    assert seen == [(p, q, n) for p in ("jit", "mesh") for q in ("float32", "bfloat16") for n in (16, 32)]
+    assert len({one.peak_source for one in found}) == 2
+    assert list(tmp_path.glob("plugins/profile/*/*.trace.json.gz"))
+
+
+def test_a_device_that_is_known_has_the_peak_of_its_datasheet():
+    class Device:
+        device_kind, platform = "NVIDIA A100-SXM4-40GB", "gpu"
+
+    assert peak("bfloat16", Device()) == (312e12, 1555e9, "NVIDIA's datasheet")
+    assert peak("float32", Device()).flops == 156e12
+
+
+def test_the_figure_draws_every_program(tmp_path):
+    one = {
+        "devices": "1 × cpu (jit)",
+        "placement": "jit",
+        "precision": "float32",
+        "batch_size": 16,
+        "step_ms": 1.0,
+        "step_ms_p10": 0.9,
+        "step_ms_p90": 1.2,
+        "images_per_second": 16000.0,
+        "flops_per_step": 1e7,
+        "bytes_per_step": 1e6,
+        "flops_per_second": 1e10,
+        "peak_flops_per_second": 1e11,
+        "peak_bytes_per_second": 1e10,
+    }
+    drawn = throughput([one, one | {"batch_size": 64, "images_per_second": 64000.0}, one | {"precision": "bfloat16"}])
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn != throughput([one])
 
 
 def test_a_batch_beyond_the_data_is_refused():
@@ -68,13 +114,16 @@ def test_a_batch_beyond_the_data_is_refused():
 def test_the_command_prints_and_writes_its_measurements(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     out = tmp_path / "bench.json"
+    figure = tmp_path / "bench.png"
     arguments = ["bench", "--batch-sizes", "16", "32", "--seconds", "0.05", "--json", "--out", str(out)]
+    arguments += ["--figure", str(figure)]
     assert cli.main([*arguments, "--data.source", "synthetic:8x8x1:400"]) == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     assert [one["batch_size"] for one in found["measurements"]] == [16, 32]
     assert json.loads(out.read_text()) == found
     assert "images/s" in printed.err
+    assert figure.read_bytes().startswith(b"\x89PNG")
     assert "JAX_ENABLE_COMPILATION_CACHE" not in os.environ  # of a process that goes on
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -13,6 +13,7 @@ from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError
+from aeflax.run import create_folder
 from aeflax.validation import validate
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ SOURCE = "synthetic:28x28x1:10000"  # in place of the preset's small set, which 
 class BenchCommand:
     """Arguments of `aeflax bench`."""
 
-    batch_sizes: tuple[int, ...] = ()  # to measure one after another; default: data.batch-size
-    seconds: float = 3.0  # of training at each batch size
+    # What is swept; every combination is measured.
+    batch_sizes: tuple[int, ...] = ()  # default: data.batch-size
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ()  # default: train.precision
+    placements: tuple[Literal["jit", "pmap", "mesh"], ...] = ()  # default: train.placement
+    seconds: float = 3.0  # of training at each
     out: Path | None = None  # write the measurements as JSON to this file
+    figure: Path | None = None  # draw images a second over the batch size, and the roofline, to this PNG file
+    profile: Path | None = None  # trace some steps of each into this directory, for TensorBoard or Perfetto
     json: bool = False  # print them as one JSON object; the table goes to standard error
     experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
         default_factory=Experiment
@@ -52,39 +58,62 @@ def main(arguments: list[str]) -> int:
     if not 0 < command.seconds < float("inf"):
         raise ConfigError(f"--seconds must be a positive number, got {command.seconds:g}")
 
+    if command.profile is not None:
+        create_folder(command.profile, "the profile")
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
     from aeflax.bench import measure
-    from aeflax.durable import replacing
 
-    found = measure(experiment, command.batch_sizes, command.seconds)
+    found = measure(
+        experiment,
+        command.batch_sizes,
+        command.precisions,
+        command.placements,
+        seconds=command.seconds,
+        profile=command.profile,
+    )
     console(stderr=command.json).print(_table(found))
-    text = json.dumps({"source": experiment.data.source, "measurements": [one.as_dict() for one in found]})
+    measured = [one.as_dict() for one in found]
+    text = json.dumps({"source": experiment.data.source, "measurements": measured})
     if command.out is not None:
-        try:
-            with replacing(command.out) as file:
-                file.write(text.encode() + b"\n")
-        except OSError as error:
-            raise ConfigError(f"cannot write {command.out}: {error.strerror or error}; choose another place") from error
+        _write(command.out, text.encode() + b"\n")
+    if command.figure is not None:
+        from aeflax.report.throughput import throughput
+
+        _write(command.figure, throughput(measured))
     if command.json:
         print(text)  # noqa: T201
     return 0
+
+
+def _write(path: Path, content: bytes) -> None:
+    from aeflax.durable import replacing
+
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
 def _table(found: "Sequence[Measurement]") -> "Table":
     """Measurements of training programs, one a row."""
     from rich.table import Table
 
-    peak = found[0].peak_flops_per_second
+    peaks = {one.precision: f"{one.peak_flops_per_second / 1e9:,.0f} GFLOP/s ({one.peak_source})" for one in found}
     caption = (
-        f"Steps: median, 10th and 90th percentile. Peak: {peak / 1e9:,.0f} GFLOP/s, a large float32 product measured "
-        "just now. Memory: of the program, on each device."
+        f"Steps: median, 10th and 90th percentile. Peak: {'; '.join(peaks.values())}. Memory: of the program, on each "
+        "device. Data wait: the share of the time, at most, in which the devices waited for data."
     )
     drawn = Table(title=found[0].devices, title_justify="left", caption=caption, caption_justify="left")
-    for name in ("batch", "ms a step", "images/s", "GFLOP/s", "of peak", "memory", "compiled in", "host busy"):
+    swept = [name for name in ("placement", "precision") if len({getattr(one, name) for one in found}) > 1]
+    for name in swept:
+        drawn.add_column(name)
+    for name in ("batch", "ms a step", "images/s", "GFLOP/s", "of peak", "memory", "compiled in", "data wait"):
         drawn.add_column(name, justify="right")
     for one in found:
         drawn.add_row(
+            *(getattr(one, name) for name in swept),
             f"{one.batch_size:,}",
             f"{one.step_ms:.3g} [dim]({one.step_ms_p10:.3g} to {one.step_ms_p90:.3g})[/dim]",
             f"{one.images_per_second:,.0f}",
@@ -92,6 +121,6 @@ def _table(found: "Sequence[Measurement]") -> "Table":
             f"{one.share_of_peak:.0%}",
             f"{one.memory_bytes / 2**20:,.0f} MiB",
             f"{one.compile_seconds:.2f} s",
-            f"{one.host_share:.0%}",
+            f"{one.data_wait:.0%}",
         )
     return drawn

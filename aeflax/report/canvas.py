@@ -76,7 +76,8 @@ Draw = Callable[[Material], Figure | None]
 
 
 @contextmanager
-def _styled(**more: Any) -> Iterator[None]:
+def styled(**more: Any) -> Iterator[None]:
+    """The report's style, whatever the process has set."""
     with matplotlib.style.context(["default", _STYLE | more]):
         yield
 
@@ -85,11 +86,11 @@ def drawing(draw: Draw) -> Draw:
     """Makes a function draw in the style of the report, whatever the process has set."""
 
     @functools.wraps(draw)
-    def styled(material: Material) -> Figure | None:
-        with _styled():
+    def drawn(material: Material) -> Figure | None:
+        with styled():
             return draw(material)
 
-    return styled
+    return drawn
 
 
 def blank(title: str, height: float) -> Figure:
@@ -109,7 +110,7 @@ def only_labels(axes: Axes) -> None:
 def png(figure: Figure) -> bytes:
     """The figure on white, 150 dots an inch; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    with _styled():
+    with styled():
         figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     _laid_out(figure)
     return buffer.getvalue()
@@ -121,7 +122,7 @@ def svg(figure: Figure, name: str) -> str:
     It has a viewBox and no size, no metadata and no style sheet of its own; equal figures give equal text.
     """
     buffer = io.StringIO()
-    with _styled(**{"svg.hashsalt": name}):
+    with styled(**{"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", dpi=_DPI, transparent=True, metadata={"Date": None})
     _laid_out(figure)
     text = buffer.getvalue()
