@@ -1,6 +1,7 @@
 """What Python users call: `train` an experiment, `load` a run; both return a `Run`."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,13 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax import config, manifest
+from aeflax import config, hosts, manifest
 from aeflax import run as runs
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
+from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState
 from aeflax.errors import ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import Program, prepare
@@ -69,30 +71,34 @@ def train(
       >>> run.evaluate("test")["mse"]
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
-    runs.require_usable(path, resume=resume, overwrite=overwrite)
+    hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
     validate(experiment)
     if isinstance(data, str):
         experiment = validate(replace(experiment, data=replace(experiment.data, source=data)))
     elif data is not None:
         experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
-    dataset = load_data(experiment.data, None if isinstance(data, str) else data)
+    dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
     _require_range(resolved, dataset)
+    described = manifest.describe(experiment, resolved, dataset, preset, None)
+    hosts.require_alike({"experiment": described["resolved"], "data set": described["data"]})
     program = prepare(resolved, dataset.shape)
     program.require_shares()
     weights, origin = None, None
     if init_from is not None:
-        origin = runs.require_first_weights(Path(init_from), path if resume else None)
+        origin = hosts.by_all(lambda: runs.require_first_weights(Path(init_from), path if resume else None))
         if origin is None:
             weights, origin = _first_weights(program, Path(init_from))
     if profile is not None:
-        runs.create_folder(profile, "the profile")
-    described = manifest.describe(experiment, resolved, dataset, preset, origin)
+        profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
+        hosts.by_all(functools.partial(runs.create_folder, profile, "the profile"))
+    described |= {"init_from": origin}
 
     def run_of(state: TrainState, records: list[dict[str, Any]], summary: dict[str, Any] | None) -> Run:
+        several = hosts.count() > 1  # then each process has the whole state for itself, and uses one device of its own
         return Run(
-            program,
-            state,
+            program.on(one_device()) if several else program,
+            jax.tree.map(hosts.fetch, state) if several else state,
             dataset.domain,
             manifest=described,
             records=records,
@@ -112,28 +118,36 @@ def train(
             run.summary = _summary(run, trainer, stop)
         return run
 
-    with runs.claim(path, resume=resume, overwrite=overwrite) as directory:
-        if (path / runs.MANIFEST).exists():
-            manifest.require_same(runs.read_manifest(path), described)
-        directory.write(runs.MANIFEST, described)
-        with Checkpoints(directory.checkpoints) as checkpoints:
-            summary = runs.read_summary(path)
+    with contextlib.ExitStack() as stack:
+
+        def take() -> runs.RunDirectory:
+            directory = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite))
+            if (path / runs.MANIFEST).exists():
+                manifest.require_same(runs.read_manifest(path), described)
+            directory.write(runs.MANIFEST, described)
+            return directory
+
+        directory = hosts.by_one(take)  # None where another process holds it
+        with Checkpoints(path / runs.CHECKPOINTS) as checkpoints:
+            summary = hosts.told(runs.read_summary(path) if directory else None)
             if summary is not None and _finished(summary, resolved, checkpoints):
                 state, _ = checkpoints.restore(program.template())
                 run = run_of(state, runs.read_metrics(path), summary)
-                report = report and not (path / runs.REPORT).exists()
+                report = report and not hosts.told((path / runs.REPORT).exists())
             else:
-                directory.remove(runs.SUMMARY)
-                told = (journal(directory), events(path), *callbacks)
+                told: list[Callback] = [*callbacks]
+                if directory is not None:
+                    directory.remove(runs.SUMMARY)
+                    told = [journal(directory), events(path), *told]
                 trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
                 with contextlib.closing(trainer):
                     state = trainer.fit(checkpoints)
-                    Kept.of(dataset).save(path / FILE)
+                    hosts.by_one(lambda: Kept.of(dataset).save(path / FILE))
                     run = run_of(state, runs.read_metrics(path), None)
-                    run.summary = _summary(run, trainer, stop)
-                directory.write(runs.SUMMARY, run.summary)
+                    run.summary = found = _summary(run, trainer, stop)
+                hosts.by_one(lambda: runs.write_json(path / runs.SUMMARY, found))
         if report:
-            run.report()
+            hosts.by_one(run.report)
         return run
 
 
@@ -155,7 +169,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     shape, domain = manifest.inputs(described, resolved)
     if not (place / "checkpoints").is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
-    program = prepare(resolved, shape)
+    program = _to_use(resolved, shape)
     with Checkpoints(place / "checkpoints") as checkpoints:
         state, _ = checkpoints.restore(program.template(), step)
 
@@ -188,7 +202,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
     """Evaluates a trained run on every split."""
     metrics: dict[str, Any] = {}
     for name in trainer.dataset.splits:
-        if stop():
+        if hosts.agree(stop()).any():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
         metrics[name] = trainer.evaluate(name)
         if broken := [metric for metric, value in metrics[name].items() if not math.isfinite(value)]:
@@ -201,7 +215,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
     epoch = run.step / trainer.steps_per_epoch
     monitor = trainer.monitor
     best = {} if monitor is None else {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}
-    return {
+    summary = {
         "status": "done",
         "step": run.step,
         "epoch": epoch,
@@ -214,8 +228,17 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         **best,
         "state_sha256": state_sha256(run.state),
         **metrics,
-        "pca": run.pca(),
+        "pca": hosts.by_one(run.pca),
     }
+    return hosts.told(summary)  # one clock's
+
+
+def _to_use(resolved: config.Experiment, shape: tuple[int, ...]) -> Program:
+    """The program of a run that is there, on this process's devices: on how many it was trained does not matter."""
+    several = hosts.count() > 1
+    train = replace(resolved.train, fsdp=None, sharding=(), placement="auto" if several else resolved.train.placement)
+    program = replace(prepare(replace(resolved, train=train), shape), experiment=resolved)
+    return program.on(one_device()) if several else program
 
 
 def _finished(summary: dict[str, Any], resolved: config.Experiment, checkpoints: Checkpoints) -> bool:
@@ -232,7 +255,11 @@ def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]
     faults = _mismatches(params, template.params) + _mismatches(model, template.model)
     if faults:
         raise ConfigError(f"--init-from {path} holds another model than this one: {'; '.join(faults[:5])}")
-    return (params, model), {"run": str(path), "step": other.step, "state_sha256": state_sha256(other.state)}
+    return jax.device_get((params, model)), {
+        "run": str(path),
+        "step": other.step,
+        "state_sha256": state_sha256(other.state),
+    }
 
 
 def _mismatches(found: PyTree, wanted: PyTree) -> list[str]:

@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Sequence
 
 from aeflax import __version__
-from aeflax.cli import cache
-from aeflax.errors import AeflaxError, ConfigError, reason
+from aeflax.cli import cache, job
+from aeflax.errors import AeflaxError, ConfigError, StoppedError, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
@@ -66,26 +66,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a table has characters that not every terminal knows
+    code, alike = _answer(arguments)
+    job.leave(code, alike=alike)
+    return code
+
+
+def _answer(arguments: list[str]) -> tuple[int, bool]:
+    """Runs a command -> its exit code, and whether other processes of the same job end like this one."""
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments), True
     except AeflaxError as error:
         print(f"aeflax: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        return error.exit_code, True
     except SystemExit as error:  # from the parser, which has printed why
-        return error.code if isinstance(error.code, int) else 2
+        return (error.code if isinstance(error.code, int) else 2), True
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; nothing more to say
-        return 0
+        return 0, True
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return 128 + signal.SIGINT, False
     except Exception as error:
+        if job.peer_is_lost(error):
+            mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
+            print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
+            return StoppedError.exit_code, False
         if _out_of_memory(error):
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
-            return 2
+            return 2, False
         traceback.print_exc()
         print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
-        return 1
+        return 1, False
 
 
 def _dispatch(arguments: list[str]) -> int:

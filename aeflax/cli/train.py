@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from aeflax import run as runs
+from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
@@ -29,6 +30,7 @@ class TrainCommand:
     no_report: bool = False  # draw no figures and no report.html
     profile: Path | None = None  # trace the first steps into this directory, for TensorBoard or Perfetto
     json: bool = False  # print the summary as one JSON object; the table goes to standard error
+    job: Annotated[Job, tyro.conf.arg(name="")] = field(default_factory=Job)  # several processes that train together
     # Its switches take a value, as every other field does: --model.backbone.spatial True.
     experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
         default_factory=Experiment
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
     default = TrainCommand(experiment=named.experiment)
     command: TrainCommand = parse(TrainCommand, named.arguments, named.prog, named.description, default)
     experiment = validate(command.experiment)
+    command.job.require(command.run_dir)
     runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite)
     if command.init_from is not None:
         runs.require_first_weights(command.init_from, command.run_dir if command.resume else None)
@@ -57,10 +60,13 @@ def main(arguments: list[str]) -> int:
 
 def _train(command: TrainCommand, preset: str) -> int:
     """Trains in the run directory of a command that is found to be right."""
-    from aeflax import api
+    if command.job.several:
+        command.job.join()
+    from aeflax import api, hosts
     from aeflax.cli.progress import final_table, reporter
 
     progress = console(stderr=True)
+    progress.quiet = not hosts.primary()
     if command.resume and command.run_dir is not None and not runs.holds_checkpoint(command.run_dir):
         said = f"{command.run_dir} holds no checkpoint; starting at step 0"
         progress.print(said, highlight=False, markup=False, soft_wrap=True)
@@ -72,11 +78,13 @@ def _train(command: TrainCommand, preset: str) -> int:
         init_from=command.init_from,
         report=not command.no_report,
         profile=command.profile,
-        callbacks=(reporter(progress),),
+        callbacks=(reporter(progress),) if hosts.primary() else (),
         stop=_stop_on_signal(),
         preset=preset,
     )
     assert run.summary is not None
+    if not hosts.primary():
+        return 0
     console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim))
     assert run.path is not None
     report = run.path / runs.REPORT
