@@ -135,6 +135,7 @@ def by_all(action: Callable[[], T]) -> T:
         return result  # type: ignore[return-value]
     first = int(failed[0])
     if failure is not None and first == jax.process_index():
+        failure.told = True  # type: ignore[attr-defined]
         raise failure
     raise _decoded(told[first]) from failure
 
@@ -162,6 +163,11 @@ def require_alike(parts: Mapping[str, Any]) -> None:
     if differ.any():
         process, name = int(np.argmax(differ.any(1))), list(parts)[int(np.argmax(differ.any(0)))]
         raise ConfigError(f"process {process} has another {name} than process 0; start all of them with the same")
+
+
+def met_by_all(error: BaseException) -> bool:
+    """Whether all processes raise an error, or what they were told of it."""
+    return isinstance(error, AeflaxError) or getattr(error, "told", False)
 
 
 def fetch(leaf: Any) -> np.ndarray:

@@ -150,6 +150,57 @@ def test_a_process_that_cannot_start_says_why_and_ends(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+CLUSTERS = {
+    "slurm": lambda number: {
+        "SLURM_JOB_ID": "4242",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(number),
+        "SLURM_LOCALID": str(number),
+    },
+    "open-mpi": lambda number: {
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(number),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(number),
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_what_a_cluster_tells_its_processes_is_enough(cluster, tmp_path):
+    """With the variables that a launcher sets; JAX reads them."""
+    port = str(free_port())
+    listen = {"JAX_COORDINATOR_PORT": port, "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}"}
+    words = ("vanilla", *SHORT, "--run-dir", "run", "--no-report", "--json", "--distributed")
+    processes = [start(*words, cwd=tmp_path, **listen, **CLUSTERS[cluster](number)) for number in (0, 1)]
+    found = [ended(process) for process in processes]
+    assert [one[0] for one in found] == [0, 0], [one[2] for one in found]
+    assert "training on 4 × cpu (pmap)" in found[0][2]
+    assert found[1][1] == ""
+
+
+@pytest.mark.slow
+def test_profile_patience_and_the_fields_of_scale_work_together(tmp_path):
+    words = [
+        "vae",
+        *SHORT,
+        "--run-dir",
+        "run",
+        "--profile",
+        "trace",
+        "--data.validation",
+        "100",
+        "--train.patience",
+        "9",
+    ]
+    words += ["--train.precision", "bfloat16", "--train.accumulate", "2", "--train.rematerialize", "True", "--json"]
+    summary = json.loads(both(*words, "--data.workers", "1", "--data.resident", "False", cwd=tmp_path)[1])
+    assert summary["best"]["step"] in (30, 60)
+    assert {entry.name for entry in (tmp_path / "trace").iterdir()} == {"0", "1"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_process_that_the_others_do_not_join_gives_up(number, tmp_path):
@@ -287,6 +338,33 @@ def test_data_that_one_process_cannot_read_end_both(tmp_path):
         code, _, err = ended(process)
         assert code == 5, err
         assert "images.npy" in err
+
+
+@pytest.mark.slow
+def test_a_bug_that_one_process_meets_alone_ends_both_in_order(tmp_path):
+    port = free_port()
+    patched = (
+        "import sys, aeflax.api as api, aeflax.cli as cli\n"
+        "if sys.argv[-1] == '1':\n"
+        "    api.load_data = lambda *_: 1 // 0\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    job = ("--run-dir", "run", "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", patched, "train", *job, str(number)],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (0, 1)
+    ]
+    found = [ended(process) for process in processes]
+    assert [one[0] for one in found] == [1, 1], [one[2] for one in found]
+    assert "ZeroDivisionError: integer division or modulo by zero (on process 1)" in found[0][2]
+    assert "Traceback" in found[1][2]
 
 
 @pytest.mark.slow

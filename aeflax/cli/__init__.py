@@ -93,10 +93,10 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         if _out_of_memory(error):
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
-            return 2, False
+            return 2, job.met_by_all(error)
         traceback.print_exc()
         print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
-        return 1, False
+        return 1, job.met_by_all(error)
 
 
 def _dispatch(arguments: list[str]) -> int:

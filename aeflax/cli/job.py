@@ -75,6 +75,12 @@ def peer_is_lost(error: Exception) -> bool:
     return hosts is not None and hosts.joined() and hosts.lost(error)
 
 
+def met_by_all(error: Exception) -> bool:
+    """Whether the others of a job end with this error, too."""
+    hosts = sys.modules.get("aeflax.hosts")
+    return hosts is not None and hosts.met_by_all(error)
+
+
 def leave(code: int, *, alike: bool) -> None:
     """Ends this process's part of what several do together.
 
