@@ -260,6 +260,14 @@ def test_two_processes_train_what_one_does_and_the_first_alone_writes(words, pla
     assert loaded.evaluate("test")["mse"] == pytest.approx(summary["test"]["mse"], rel=1e-5)
 
 
+@pytest.mark.slow
+def test_exact_training_gives_the_same_bits_on_two_processes_and_on_one(tmp_path):
+    words = ("vae", *SHORT, "--train.exact", "True", "--no-report", "--json", "--run-dir")
+    _, two, _ = both(*words, "two", "--train.placement", "pmap", cwd=tmp_path)
+    _, one, _ = alone(*words, "one", "--train.placement", "jit", cwd=tmp_path)
+    assert json.loads(two)["state_sha256"] == json.loads(one)["state_sha256"]
+
+
 def wait_until(condition, processes):
     deadline = time.monotonic() + PATIENCE
     while not condition():
