@@ -12,6 +12,7 @@ import numpy as np
 
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
+from aeflax.data.fingerprint import agree
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError
 from aeflax.run import MANIFEST
@@ -20,7 +21,7 @@ from aeflax.schema import differences, from_dict, to_dict
 # What a resumed run may change: how long it trains, and where.
 FREE = (
     *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
-    "data.resident",
+    *("data.resident", "data.workers"),
 )
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -77,7 +78,9 @@ def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
     if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
     found += [
-        f"{name}: the data differ" for name in stored["data"] if stored["data"][name] != manifest["data"].get(name)
+        f"{name}: the data differ"
+        for name, print_ in stored["data"].items()
+        if not agree(print_, manifest["data"].get(name))
     ]
     found += [
         f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
@@ -98,6 +101,6 @@ def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     """Raises DataError where a run's data are not what it was trained on."""
     found = dataset.fingerprint()
-    changed = [name for name, print_ in manifest["data"].items() if found.get(name) != print_]
+    changed = [name for name, print_ in manifest["data"].items() if not agree(print_, found.get(name))]
     if changed:
         raise DataError(f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ")

@@ -22,7 +22,7 @@ UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computi
 EXACT_PARTS = 8  # into which `train.exact` cuts every batch
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
-PLACED = ("idx", "npy", "npz", "csv", "tfds", "synthetic")  # sources that are KIND:PLACE
+PLACED = ("idx", "npy", "npz", "csv", "images", "tfds", "synthetic")  # sources that are KIND:PLACE
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
@@ -77,6 +77,9 @@ def _contradictions(experiment: Experiment) -> list[str]:
     if train.monitor is not None and train.monitor not in metrics(model):
         rules[f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(metrics(model))}"] = True
     rules |= _placement_rules(train, data.batch_size)
+    if not str(data.source).startswith("images:"):
+        for name, given in (("size", data.size is not None), ("grey", data.grey)):
+            rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":

@@ -6,6 +6,7 @@ import numpy as np
 
 from aeflax.applications.inference import Inference
 from aeflax.data.inputs import Inputs, batches
+from aeflax.data.rows import Rows
 from aeflax.errors import ConfigError
 
 Arrays = dict[str, np.ndarray]
@@ -44,10 +45,10 @@ def require_pictures(inference: Inference) -> None:
 
 
 def _values(inference: Inference, inputs: Inputs) -> Iterator[np.ndarray]:
-    return (examples.values for examples in batches(inputs, inference.size))
+    return (examples.values[:] for examples in batches(inputs, inference.size))
 
 
-def _labelled(name: str, parts: Iterable[np.ndarray], labels: np.ndarray | None) -> Iterator[Arrays]:
+def _labelled(name: str, parts: Iterable[np.ndarray], labels: Rows | None) -> Iterator[Arrays]:
     start = 0
     for part in parts:
         stop = start + len(part)

@@ -2,14 +2,15 @@
 
 import numpy as np
 
+from aeflax.data.rows import Rows
 from aeflax.errors import DataError
 
 
-def require_examples(values: np.ndarray, name: str) -> None:
+def require_examples(values: Rows, name: str) -> None:
     """Refuses what type and shape rule out, reading no values: examples are numbers of rank 2 to 4, one at least."""
     if values.dtype.kind not in "uifb":
         raise DataError(f"{name} holds values of type {values.dtype}, not numbers; convert them first")
-    if values.ndim not in (2, 3, 4):
+    if len(values.shape) not in (2, 3, 4):
         raise DataError(f"{name} has the shape {values.shape}; expected [N, D], [N, H, W] or [N, H, W, C]")
     if 0 in values.shape:
         raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")

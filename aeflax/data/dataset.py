@@ -1,15 +1,18 @@
 """A data set ready for training: checked, split, with the scaling to the model's range and a fingerprint."""
 
 import functools
-import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
+from aeflax.data.fingerprint import fingerprint
+from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
+from aeflax.data.survey import Survey, survey
 from aeflax.errors import ConfigError, DataError
 
 
@@ -49,13 +52,17 @@ class Domain:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored."""
+    """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
+
+    `surveys` holds what is known already of splits that were gone over.
+    """
 
     source: str
     train: Examples
     validation: Examples | None
     test: Examples
     scaling: Scaling
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,11 +71,21 @@ class Dataset:
 
     @functools.cached_property
     def span(self) -> tuple[float, float]:
-        """Smallest and largest value in the model's range, of the training split alone where the scaling was fitted."""
-        splits = [self.train] if self.scaling.fitted else list(self.splits.values())
-        rows = [split.values.reshape(len(split.values), -1) for split in splits]
-        extremes = self.scaling.apply(np.stack([f(axis=0) for part in rows for f in (part.min, part.max)]))
+        """Smallest and largest value in the model's range, of the training split alone where the scaling was fitted.
+
+        Of bytes that are not in memory, and whose scaling was not fitted: of all that they could hold, 0 and 255.
+        """
+        names = ["train"] if self.scaling.fitted else list(self.splits)
+        extremes = self.scaling.apply(np.concatenate([self._extremes(name) for name in names]))
         return float(extremes.min()), float(extremes.max())
+
+    def _extremes(self, name: str) -> np.ndarray:
+        """Stored values [2, F] or [2, 1] between which those of a split lie."""
+        examples, known = self.splits[name], self.surveys.get(name)
+        if known is None and examples.lazy:
+            return np.array([[0], [255]], np.uint8)
+        found = known or survey(examples.values, self.source)
+        return np.stack([found.low, found.high])
 
     @property
     def unit_range(self) -> bool:
@@ -100,20 +117,14 @@ class Dataset:
 
     def fingerprint(self) -> dict[str, Any]:
         """Shape, dtype and SHA-256 of each split, which a resumed run must find again."""
-        return {name: _fingerprint(split) for name, split in self.splits.items()}
-
-
-def _fingerprint(examples: Examples) -> dict[str, Any]:
-    values = np.ascontiguousarray(examples.values)
-    return {
-        "shape": list(values.shape),
-        "dtype": str(values.dtype),
-        "sha256": hashlib.sha256(values.data).hexdigest(),
-    }
+        return {name: fingerprint(split.values) for name, split in self.splits.items()}
 
 
 def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
     """Reads, checks, splits and scales the data that a configuration names, or an array of examples.
+
+    What takes under a quarter of the host's memory is read into it, unless `settings.resident` is False; anything
+    larger is read when it is asked for, and gone over in blocks where a scaling is fitted or floats are checked.
 
     Args:
       settings: the section `data` of an experiment.
@@ -123,7 +134,10 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
       ConfigError: for settings that do not fit the data.
       DataError: for data that is unreadable or unfit.
     """
-    raw = read(settings.source) if array is None else Raw(Examples(np.asarray(array)))
+    if array is None:
+        raw = _resident(read(settings.source, size=settings.size, grey=settings.grey), settings)
+    else:
+        raw = Raw(Examples(np.asarray(array)))
     name = settings.source if array is None else "the array"
     train = _checked(raw.train, name)
     test = None if raw.test is None else _checked(raw.test, f"{name} (test)")
@@ -137,64 +151,84 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
         test = None if test is None else _of_classes(test, settings.classes, f"{name} (test)")
     if test is None:
         train, test = _hold_out(train, settings.holdout, name)
-    train = _take(train, slice(0, settings.limit))
+    if settings.limit is not None:
+        train = train.take(Spaced(0, min(settings.limit, len(train))))
     validation = None
     if settings.validation:
-        keep = len(train.values) - settings.validation
+        keep = len(train) - settings.validation
         if keep < 1:
             raise ConfigError(
-                f"data.validation={settings.validation} leaves none of {len(train.values)} training examples; lower it"
+                f"data.validation={settings.validation} leaves none of {len(train)} training examples; lower it"
             )
-        train, validation = _take(train, slice(0, keep)), _take(train, slice(keep, None))
-    scaling = _scaling(settings.scale, train.values, raw.divisor)
-    return Dataset(name, train, validation, test, scaling)
+        train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
+    whole = Dataset(name, train, validation, test, Scaling(np.zeros(1, np.float32), np.ones(1, np.float32)))
+    surveys = _surveys(whole.splits, settings.scale, name)
+    scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
+    return replace(whole, scaling=scaling, surveys=surveys)
+
+
+def _resident(raw: Raw, settings: config.Data) -> Raw:
+    """In memory where that is allowed and takes under a quarter of it, or where the source is there already."""
+    size = sum(split.values.nbytes for split in (raw.train, raw.test) if split is not None)
+    if not raw.train.lazy or settings.resident is False or not fits_memory(size):
+        return raw
+    return replace(raw, train=raw.train.in_memory(), test=None if raw.test is None else raw.test.in_memory())
 
 
 def _checked(examples: Examples, name: str) -> Examples:
+    """Refuses what is unfit; of what is not in memory as far as its type and shape tell, the values later."""
     require_examples(examples.values, name)
-    return replace(examples, values=prepared(examples.values, name))
-
-
-def _take(examples: Examples, index: Any) -> Examples:
-    labels = None if examples.labels is None else examples.labels[index]
-    return Examples(examples.values[index], labels)
+    values = examples.values
+    return replace(examples, values=prepared(values, name)) if isinstance(values, np.ndarray) else examples
 
 
 def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Examples:
     if examples.labels is None:
         raise ConfigError(f"data.classes needs labels, and {name} has none; leave it out")
-    chosen = np.isin(examples.labels, classes)
-    if not chosen.any():
-        known = ", ".join(str(label) for label in np.unique(examples.labels)[:20])
+    labels = examples.labels[:]
+    chosen = np.flatnonzero(np.isin(labels, classes))
+    if not len(chosen):
+        known = ", ".join(str(label) for label in np.unique(labels)[:20])
         raise ConfigError(f"data.classes={classes} matches no example of {name}, whose labels are {known}")
-    return _take(examples, chosen)
+    return examples.take(Listed(chosen.astype(np.int32)))
 
 
 def _hold_out(examples: Examples, share: float, name: str) -> tuple[Examples, Examples]:
     """Every k-th example is test, k = round(1 / share)."""
-    total, every = len(examples.values), max(2, round(1.0 / share))
+    total, every = len(examples), max(2, round(1.0 / share))
     if total < every:
         raise DataError(
             f"{name} has {total} examples, too few to hold out every {every}th for testing; raise data.holdout"
         )
-    test = np.arange(total) % every == every - 1
-    return _take(examples, ~test), _take(examples, test)
+    held = total // every
+    return examples.take(Between(every, total - held)), examples.take(Spaced(every - 1, held, every))
 
 
-def _scaling(scale: str, values: np.ndarray, divisor: float | None) -> Scaling:
-    if scale == "none":
+def _surveys(splits: Mapping[str, Examples], scale: str, name: str) -> dict[str, Survey]:
+    """One pass over each split that has to be read.
+
+    That is to fit a scaling to it, and to check values that are not in memory, which bytes need not.
+    """
+    found = {}
+    for split, examples in splits.items():
+        fitted = scale != "none" and split == "train"
+        if fitted or (examples.lazy and examples.values.dtype != np.uint8):
+            found[split] = survey(examples.values, f"{name} ({split})", moments=fitted and scale == "standard")
+    return found
+
+
+def _scaling(scale: str, values: Rows, found: Survey | None, divisor: float | None) -> Scaling:
+    if found is None or scale == "none":
         if divisor is None:
             divisor = 255.0 if values.dtype == np.uint8 else 1.0
         return Scaling(np.zeros(1, np.float32), np.array([divisor], np.float32))
-    vectors = values.ndim == 2
-    if scale == "unit":
-        axes: tuple[int, ...] | None = (0,) if vectors else None
-        low = np.min(values, axis=axes).astype(np.float64)
-        span = np.max(values, axis=axes).astype(np.float64) - low
+    vectors = len(values.shape) == 2
+    if found.mean is not None and found.deviation is not None:
+        low, span = found.mean, found.deviation
     else:
-        axes = (0,) if vectors else (0, 1, 2)
-        low = np.mean(values, axis=axes, dtype=np.float64)
-        span = np.std(values, axis=axes, dtype=np.float64)
+        low, high = (found.low, found.high) if vectors else (found.low.min(), found.high.max())
+        low = np.asarray(low, np.float64)
+        span = np.asarray(high, np.float64) - low
     repeat = 1 if vectors or low.ndim == 0 else values.shape[1] * values.shape[2]
     shift, divisors = (np.tile(np.atleast_1d(part), repeat).astype(np.float32) for part in (low, span))
     # A constant feature maps to 0; so does one whose spread is below float32.

@@ -1,4 +1,4 @@
-"""Examples of any file or source, read in batches; a memory-mapped file is never held whole."""
+"""Examples of any file or source, read in batches; what is larger than memory is never held whole."""
 
 import contextlib
 import gzip
@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from aeflax.data import files
+from aeflax.data import files, npy
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.places import is_source, require_readable, split_array
+from aeflax.data.rows import Rows, joined
 from aeflax.data.sources import Examples, read
 from aeflax.errors import ConfigError, DataError
 
@@ -25,13 +26,13 @@ class Inputs:
 
     Attributes:
       name: what errors call them.
-      values: [N, D], [N, H, W] or [N, H, W, C] as stored, memory-mapped where they come from an NPY file.
+      values: [N, D], [N, H, W] or [N, H, W, C] as stored, or read when they are asked for.
       labels: [N], None where there are none.
     """
 
     name: str
-    values: np.ndarray
-    labels: np.ndarray | None = None
+    values: Rows
+    labels: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -43,20 +44,22 @@ class Inputs:
         return (*shape, 1) if len(shape) == 2 else shape
 
 
-def open_examples(place: str, split: Split = "all") -> Inputs:
+def open_examples(place: str, split: Split = "all", *, size: int | None = None, grey: bool = False) -> Inputs:
     """Opens the examples that a word of the command line names.
 
     Args:
       place: a path to an NPY, NPZ (FILE.npz#ARRAY where it holds several), CSV or IDX file, the last two also
         gzipped; or a source as `data.source` takes it.
       split: of a source that brings its own; `all` joins them.
+      size: of `images:`, as `data.size` of the run that the examples are for.
+      grey: of `images:`, as its `data.grey`.
 
     Raises:
       ConfigError: for a split that the source does not bring.
       DataError: for examples that cannot be read, or that their type and shape rule out.
     """
     require_readable(place)
-    found = _of_source(place, split) if is_source(place) else _of_file(place, split)
+    found = _of_source(place, split, size, grey) if is_source(place) else _of_file(place, split)
     require_examples(found.values, place)
     return Inputs(place, found.values, found.labels)
 
@@ -80,8 +83,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         )
 
 
-def _of_source(source: str, split: Split) -> Examples:
-    raw = read(source)
+def _of_source(source: str, split: Split, size: int | None, grey: bool) -> Examples:
+    raw = read(source, size=size, grey=grey)
     if raw.test is None:
         _require_all(source, split)
         return raw.train
@@ -93,8 +96,8 @@ def _of_source(source: str, split: Split) -> Examples:
             f"{source}: training examples have the shape {train.values.shape[1:]}, test examples "
             f"{test.values.shape[1:]}; they must agree to be joined"
         )
-    labels = None if train.labels is None or test.labels is None else np.concatenate([train.labels, test.labels])
-    return Examples(np.concatenate([train.values, test.values]), labels)
+    labels = None if train.labels is None or test.labels is None else joined(train.labels, test.labels)
+    return Examples(joined(train.values, test.values), labels)
 
 
 def _of_file(place: str, split: Split) -> Examples:
@@ -102,7 +105,7 @@ def _of_file(place: str, split: Split) -> Examples:
     path, array = split_array(place)
     match _kind(path):
         case "npy":
-            return Examples(files.npy(path))
+            return Examples(npy.rows(path))
         case "npz":
             return Examples(files.npz(path, array or None))
         case "csv":

@@ -25,7 +25,7 @@ class Kept:
     def of(cls, dataset: Dataset) -> "Kept":
         """Evenly spaced examples, few enough to be kept beside every run."""
         values, labels = dataset.test.values, dataset.test.labels
-        count = min(len(values), EXAMPLES, max(16, BYTES // values[0].nbytes))
+        count = min(len(values), EXAMPLES, max(16, BYTES * len(values) // values.nbytes))
         index = np.linspace(0, len(values) - 1, count).astype(np.int32)
         return cls(np.asarray(values[index]), None if labels is None else np.asarray(labels[index]), index)
 

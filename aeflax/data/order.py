@@ -10,4 +10,6 @@ def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     the same for every NumPy version.
     """
     words = np.array([seed, 0, epoch], np.uint32)  # the seed's upper word, which is 0
-    return np.random.RandomState(words).permutation(examples).astype(np.int32)
+    order = np.arange(examples, dtype=np.int32)
+    np.random.RandomState(words).shuffle(order)  # `permutation` does the same, with 12 bytes an example more
+    return order

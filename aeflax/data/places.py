@@ -54,7 +54,10 @@ def require_readable(place: str) -> None:
             mend += f", or name a source ({', '.join(NAMED)}, npy:FILE, ...){nearest(place, NAMED)}"
         raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; {mend}") from error
     if stat.S_ISDIR(mode):
-        raise DataError(f"{path} is a folder; name a file in it, or idx:{path} for the IDX files in it")
+        raise DataError(
+            f"{path} is a folder; name a file in it, idx:{path} for its IDX files "
+            f"or images:{path} for its PNG and JPEG files"
+        )
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is no ordinary file; store the examples in one")
 

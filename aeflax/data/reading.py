@@ -1,12 +1,118 @@
-"""Reads streamed examples in advance."""
+"""Examples read ahead of their use, by grain: in threads of this process, or in processes of their own.
+
+What is read depends on the index alone, so that any number of workers gives the same items in the same order, and a
+restart needs no saved position.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from aeflax.data.rows import Rows, is_costly
+from aeflax.errors import DataError, reason
 
-def ahead(rows, tables, *, workers):
-    for i in range(len(tables)):
-        yield rows[np.maximum(tables[i], 0)]
+AHEAD = 2  # items that a process has ready or in work
+SHARED_MEMORY = "/dev/shm"  # where items of worker processes travel
 
 
-def default_workers(rows):
-    return 0
+def default_workers(rows: Rows) -> int:
+    """Processes worth reading such rows: one a processor where examples are decoded, none where they are copied."""
+    return _processors() if is_costly(rows) else 0
+
+
+def _processors() -> int:
+    """Processors that this process may use; `os.process_cpu_count` is new in Python 3.13."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator[np.ndarray]:
+    """Yields the rows of each table in turn, strictly in order: of a table [...], an array [..., *example].
+
+    Closing the iterator ends its threads and processes.
+
+    Args:
+      rows: an array is read by this process, whatever `workers` says, for a process more would be a copy of it more.
+      tables: indices, int32 of any shape; any row may stand where the index is -1.
+      workers: processes; fewer run where items would not fit in the shared memory that they travel in. 0: two threads
+        of this process.
+
+    Raises:
+      DataError: what the reader raised, and where a worker process ended before its time.
+    """
+    import grain
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():  # grain asks for its flags, which nobody gives
+        flags.FLAGS.mark_as_parsed()
+    count = 0 if isinstance(rows, np.ndarray) else _fitting(rows, tables, workers)
+    items = grain.MapDataset.source(_Items(rows, tables)).to_iter_dataset(
+        grain.ReadOptions(num_threads=AHEAD, prefetch_buffer_size=AHEAD)
+    )
+    if count:
+        options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
+        items = items.mp_prefetch(options, worker_init_fn=_begin)
+    iterator: Any = iter(items)
+    try:
+        for _ in range(len(tables)):
+            yield _next(iterator, count)
+    finally:
+        iterator.close()
+
+
+def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
+    try:
+        return np.asarray(next(iterator))  # of a worker: the array that it wrote, in shared memory, not a copy
+    except RuntimeError as error:
+        if not workers or "Worker process was terminated" not in str(error):
+            raise
+        raise DataError(
+            f"a process that reads examples ahead ended before its time ({reason(error)}): give it more memory or set "
+            "data.workers lower; 0 does without, as must a script that has no `if __name__ == '__main__':`"
+        ) from error
+
+
+class _Items:
+    """What grain reads from: item i is the rows of table i."""
+
+    def __init__(self, rows: Rows, tables: Sequence[np.ndarray]) -> None:
+        self._rows, self._tables = rows, tables
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        table = self._tables[int(index)]
+        found = self._rows[np.maximum(table, 0).reshape(-1)]
+        return found.reshape(*table.shape, *found.shape[1:])
+
+
+def _fitting(rows: Rows, tables: Sequence[np.ndarray], workers: int) -> int:
+    """So many of the workers that their items fit in shared memory: two of each, and those that are in use."""
+    if not workers or not len(tables) or not os.path.isdir(SHARED_MEMORY):
+        return workers
+    item = tables[0].size * (rows.nbytes // len(rows))
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    return max(0, min(workers, (free // max(item, 1) - 3) // 2))
+
+
+def _begin(worker: int, workers: int) -> None:
+    """In a new worker process: leaves interrupts to the parent, ends with it, and touches no accelerator."""
+    import multiprocessing
+    import signal
+    import threading
+
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,4 +1,7 @@
-"""Sources by name: one string -> arrays of examples with their labels, split where the source says how."""
+"""Sources by name: one string -> examples with their labels, split where the source says how.
+
+What may be larger than memory, `npy:`, `tfds:` and `images:`, is read when it is asked for.
+"""
 
 import math
 import os
@@ -9,17 +12,34 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data import files, tfds
+from aeflax.data import files, images, npy, tfds
+from aeflax.data.rows import Rows, Where, take
 from aeflax.errors import ConfigError, DataError
 from aeflax.validation import ARRAY, source_fault
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples [N, ...] as they came and their labels [N], None where there are none."""
+    """Examples [N, ...] as they came and their labels [N], None where there are none; in memory or not."""
 
-    values: np.ndarray
-    labels: np.ndarray | None = None
+    values: Rows
+    labels: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the examples are read when they are asked for."""
+        return not isinstance(self.values, np.ndarray)
+
+    def take(self, where: Where) -> "Examples":
+        """The examples and labels that `where` names."""
+        return Examples(take(self.values, where), None if self.labels is None else take(self.labels, where))
+
+    def in_memory(self) -> "Examples":
+        """The same as arrays."""
+        return Examples(self.values[:], None if self.labels is None else self.labels[:])
 
 
 @dataclass(frozen=True)
@@ -31,8 +51,13 @@ class Raw:
     divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
 
 
-def read(source: str) -> Raw:
+def read(source: str, *, size: int | None = None, grey: bool = False) -> Raw:
     """Reads the source that a string names.
+
+    Args:
+      source: as `data.source` takes it.
+      size: of `images:`, as `data.size`.
+      grey: of `images:`, as `data.grey`.
 
     Raises:
       ConfigError: for a string that names no source.
@@ -43,6 +68,9 @@ def read(source: str) -> Raw:
     if source == ARRAY:
         raise ConfigError("data.source=array: the examples were passed from Python; pass them again with data=")
     kind, _, place = source.partition(":")
+    if kind == "images":
+        found = {split: Examples(*of) for split, of in images.read(Path(place), size, grey).items()}
+        return Raw(found["train"], found.get("test"))
     return _PLACED[kind](place) if place else _NAMED[source]()
 
 
@@ -134,7 +162,7 @@ _NAMED: dict[str, Callable[[], Raw]] = {
 }
 _PLACED: dict[str, Callable[[str], Raw]] = {
     "idx": _idx,
-    "npy": lambda place: Raw(Examples(files.npy(Path(place)))),
+    "npy": lambda place: Raw(Examples(npy.rows(Path(place)))),
     "npz": _npz,
     "csv": _csv,
     "tfds": _tfds,

@@ -1,36 +1,50 @@
 """TensorFlow Datasets, read without TensorFlow: prepared data sets as random-access sources."""
 
 import os
+import re
 from typing import Any
 
 import numpy as np
 
+from aeflax.data.rows import Lazy, Rows
 from aeflax.errors import DataError, reason
 
+# NAME[/CONFIG], its version after a colon or an @, and the split to train on as TFDS writes it, such as train[:80%].
+PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
 
-def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Reads a prepared data set -> {split: (examples, labels or None)}; of its versions, the newest or the named one.
+
+def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
+    """Opens a prepared data set -> {split: (examples, labels or None)}, read when they are asked for.
 
     Examples are the feature `image`, or the only feature beside `label`. Looks under `TFDS_DATA_DIR`,
     which is `~/tensorflow_datasets` where it is not set.
 
-    Raises:
-      DataError: if it is not prepared, with the commands that prepare it.
-    """
-    # Not `tfds.builder`: it runs the code of data sets that are not prepared, and that code needs TensorFlow.
-    from tensorflow_datasets.core.read_only_builder import builder_from_files
+    Args:
+      place: NAME[/CONFIG], [:VERSION] or [@VERSION], else the newest, and [:SPLIT], which stands in the place of
+        `train`; the split `test` is left out where that one draws on it.
 
+    Raises:
+      DataError: if it is not prepared, with the commands that prepare it, or if its splits do not fit.
+    """
+    match = PLACE.fullmatch(place)
+    if match is None:
+        raise DataError(f"tfds:{place} has not the form tfds:NAME[/CONFIG][:VERSION][:SPLIT]; mend the name")
+    name = match["name"] + (f":{match['version']}" if match["version"] else "")
+    chosen = match["split"]
     try:
-        builder = builder_from_files(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
-        sources = {str(split): builder.as_data_source(split=split) for split in builder.info.splits}
+        builder = _builder(name)
+        known = [str(split) for split in builder.info.splits]
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
         raise DataError(
             f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
         ) from error
-    splits = {split: _arrays(f"tfds:{name}", source) for split, source in sources.items()}
+    splits = {split: split for split in known}
+    if chosen:
+        splits = {"train": chosen} | ({"test": "test"} if "test" in known and "test" not in chosen else {})
     if "train" not in splits:
-        raise DataError(f"tfds:{name} has the splits {', '.join(splits) or '(none)'}, but no split called train")
-    return splits
+        found = ", ".join(known) or "(none)"
+        raise DataError(f"tfds:{name} has the splits {found}, but no split called train; name one as tfds:{name}:SPLIT")
+    return {split: _open(name, of) for split, of in splits.items() if split in ("train", "test")}
 
 
 def preparation(name: str) -> str:
@@ -41,20 +55,90 @@ def preparation(name: str) -> str:
     )
 
 
-def _arrays(where: str, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        records = [source[i] for i in range(len(source))]
-    except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
-        raise DataError(f"{where} is damaged ({reason(error)}); remove it and prepare it again") from error
-    if not records:
+def _builder(name: str) -> Any:
+    # Not `tfds.builder`: it runs the code of data sets that are not prepared, and that code needs TensorFlow.
+    from tensorflow_datasets.core.read_only_builder import builder_from_files
+
+    return builder_from_files(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+
+
+def _open(name: str, split: str) -> tuple[Rows, Rows | None]:
+    where = f"tfds:{name}"
+    whole = Reader(name, split)
+    if not len(whole):
         raise DataError(f"{where} holds an empty split")
-    features = [key for key in records[0] if key != "label"]
+    first = whole.records([0])[0]
+    features = [key for key in first if key != "label"]
     key = "image" if "image" in features else features[0] if len(features) == 1 else None
     if key is None:
         raise DataError(f"{where} has the features {', '.join(features)}; one of them must be called image")
-    try:
-        examples = np.stack([np.asarray(record[key]) for record in records])
-    except ValueError as error:
-        raise DataError(f"{where}: examples of the feature {key} differ in shape; give them one size") from error
-    labels = np.array([record["label"] for record in records]) if "label" in records[0] else None
-    return examples, labels
+    labels = _rows(name, split, "label", len(whole), first) if "label" in first else None
+    return _rows(name, split, key, len(whole), first), labels
+
+
+def _rows(name: str, split: str, key: str, count: int, first: dict[str, Any]) -> Lazy:
+    value = np.asarray(first[key])
+    dtype = value.dtype if value.dtype.kind in "iufb" else np.dtype(object)
+    if key != "label" and dtype not in (np.uint8, object):
+        dtype = np.dtype(np.float32)
+    shape = (*value.shape, 1) if value.ndim == 2 else value.shape
+    return Lazy((count, *shape), dtype, Reader(name, split, key, shape, dtype))
+
+
+class Reader:
+    """Reads the records of a split, whole or one feature of them; opened when first used, in each process anew."""
+
+    def __init__(
+        self, name: str, split: str, key: str = "", shape: tuple[int, ...] = (), dtype: np.dtype[Any] | None = None
+    ) -> None:
+        self._arguments = (name, split, key, shape, dtype)
+        self._where, self._key, self._shape, self._dtype = f"tfds:{name}", key, shape, dtype
+        self._opened: Any = None
+
+    def __reduce__(self) -> Any:
+        return Reader, self._arguments
+
+    def __len__(self) -> int:
+        return len(self._source[0])
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Records at positions [K] -> their values [K, ...]."""
+        found = np.empty((len(positions), *self._shape), self._dtype)
+        for place, record in enumerate(self.records(positions.tolist())):
+            value = np.asarray(record[self._key])
+            if value.size != found[place].size or value.shape != self._shape[: value.ndim]:
+                raise DataError(
+                    f"{self._where}: examples of the feature {self._key} differ in shape; give them one size"
+                )
+            with np.errstate(over="ignore"):  # becomes infinite, which is found where values are checked
+                found[place] = value.reshape(self._shape)
+        return found
+
+    def records(self, positions: list[int]) -> list[dict[str, Any]]:
+        """Whole records, or as much of them as the feature needs."""
+        try:
+            source, features = self._source
+            return [features.deserialize_example_np(record) for record in source.__getitems__(positions)]
+        except DataError:
+            raise
+        except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
+            raise DataError(f"{self._where} is damaged ({reason(error)}); remove it and prepare it again") from error
+
+    @property
+    def _source(self) -> Any:
+        """The records as bytes, and the features that decode as much of them as is needed."""
+        if self._opened is None:
+            from tensorflow_datasets.core.decode.base import DeserializeMethod
+            from tensorflow_datasets.core.features.features_dict import FeaturesDict
+
+            name, split, key, *_ = self._arguments
+            try:
+                builder = _builder(name)
+                source = builder.as_data_source(split=split, deserialize_method=DeserializeMethod.RAW_BYTES)
+                features = builder.info.features
+                self._opened = source, FeaturesDict({key: features[key]}) if key else features
+            except Exception as error:  # as above; a split that there is not among them
+                raise DataError(
+                    f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
+                ) from error
+        return self._opened

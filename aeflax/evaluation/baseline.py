@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from aeflax.data.dataset import Dataset
+from aeflax.data.rows import Spaced
 from aeflax.engine.keys import Keys, Split
 from aeflax.evaluation.batches import batches
 from aeflax.evaluation.scores import PSNR_FLOOR
@@ -25,8 +27,12 @@ def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     from sklearn.decomposition import PCA
 
     features = math.prod(program.built.shape)
-    every = -(-dataset.train.values.size // MAX_VALUES)
-    train = np.concatenate([rows[index % every == 0] for rows, index in _targets(program, dataset, "train")])
+    total = len(dataset.train)
+    every = -(-total * features // MAX_VALUES)
+    thinned = (
+        dataset if every == 1 else replace(dataset, train=dataset.train.take(Spaced(0, -(-total // every), every)))
+    )
+    train = np.concatenate(list(_targets(program, thinned, "train")))
     dim = min(program.built.model.latent_dim or features, features, len(train))
     model = PCA(dim, random_state=0).fit(train)
 
@@ -34,17 +40,20 @@ def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
         found: np.ndarray = np.mean((model.inverse_transform(model.transform(rows)) - rows) ** 2, axis=1, dtype=float)
         return found
 
-    each = np.concatenate([error(rows) for rows, _ in _targets(program, dataset, "test")])
-    metrics = {"mse": float(each.mean())}
+    squared = decibels = 0.0
+    for rows in _targets(program, dataset, "test"):
+        each = error(rows)
+        squared += float(each.sum())
+        decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
+    metrics = {"mse": squared / len(dataset.test)}
     if dataset.unit_range:
-        metrics["psnr"] = float(np.mean(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
+        metrics["psnr"] = decibels / len(dataset.test)
     return {"dim": dim, "compresses": dim < features, "test": metrics}
 
 
-def _targets(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A split as the model is scored on it, batch by batch: rows [B, F] float32 and their indices [B]."""
+def _targets(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:
+    """A split as the model is scored on it, batch by batch: rows [B, F] float32."""
     for source, example in batches(program, dataset, split):
         keys = Keys.of_evaluation(program.key, Split[split.upper()], example)
         targets = np.asarray(program.built.parts.prepare(source, keys))
-        index = np.asarray(example)
-        yield targets.reshape(len(targets), -1)[index >= 0], index[index >= 0]
+        yield targets.reshape(len(targets), -1)[np.asarray(example) >= 0]

@@ -61,7 +61,7 @@ def test_a_file_whose_whole_name_exists_is_taken_before_an_array_of_another():
         ("npy:missing", r"cannot read missing: No such file"),
         ("", r"\. is a folder"),
         ("mnits", r"cannot read mnits: No such file or directory; check the path.*did you mean mnist\?"),
-        ("folder", r"folder is a folder; name a file in it, or idx:folder for the IDX files in it"),
+        ("folder", r"folder is a folder; name a file in it, idx:folder for its IDX files or images:folder for its PNG"),
         ("x.npy/below", r"cannot read x\.npy/below: Not a directory"),
         ("a" * 300, r"cannot read a+: File name too long"),
         ("pipe", r"pipe is no ordinary file"),

@@ -73,7 +73,7 @@ def here(tmp_path, monkeypatch):
 
 def assert_same_examples(values, labels, start, stop):
     # TFDS shuffles when it prepares a data set.
-    found = sorted((image.tobytes(), int(kind)) for image, kind in zip(values, labels, strict=True))
+    found = sorted((image.tobytes(), int(kind)) for image, kind in zip(values[:], labels[:], strict=True))
     expected = sorted((example["image"].tobytes(), example["label"]) for example in digits(start, stop))
     assert found == expected
 
@@ -127,10 +127,10 @@ def test_the_newest_version_is_read_where_none_is_named(here):
             here, "versions", {"train": [{"x": np.array([number, 0])}]}, version=version, x=tensor(2, dtype=np.int64)
         )
     splits = tfds.read("versions")
-    assert splits["train"][0].tolist() == [[10, 0]]
+    assert splits["train"][0][:].tolist() == [[10, 0]]
 
 
-@pytest.mark.parametrize("name", ["mnist", "our_digits:2.0.0", "our_digits/other", "unknown", "not a name", "a:b:c"])
+@pytest.mark.parametrize("name", ["mnist", "our_digits:2.0.0", "our_digits/other", "unknown", "not a name"])
 def test_what_is_not_prepared_is_answered_with_the_commands_that_prepare_it(prepared, monkeypatch, name):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     with pytest.raises(DataError, match="is not prepared in a form that can be read") as caught:
@@ -147,7 +147,7 @@ def test_damaged_examples_are_a_data_error(here):
     content[200] ^= 1  # in the first chunk of records; most of a small file is padding
     records.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"tfds:damaged is damaged \(.*; remove it and prepare it again"):
-        tfds.read("damaged")
+        tfds.read("damaged")["train"][0][:]
 
 
 def test_a_lost_file_of_examples_is_a_data_error(here):
@@ -163,7 +163,7 @@ def test_the_only_feature_needs_no_name_and_labels_are_optional(here):
     prepare(here, "vectors", {"train": rows}, vector=tensor(3, dtype=np.float32))
     raw = sources.read("tfds:vectors")
     assert raw.train.values.dtype == np.float32
-    assert sorted(raw.train.values[:, 0].tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(raw.train.values[:][:, 0].tolist()) == [0, 1, 2, 3, 4]
     assert raw.train.labels is None
     assert raw.test is None
 
@@ -171,7 +171,7 @@ def test_the_only_feature_needs_no_name_and_labels_are_optional(here):
 def test_image_is_taken_from_several_features(here):
     rows = [{"image": np.full((2, 2), i), "angle": np.array([99])} for i in range(3)]
     prepare(here, "angles", {"train": rows}, image=tensor(2, 2, dtype=np.int64), angle=tensor(1, dtype=np.int64))
-    assert tfds.read("angles")["train"][0].max() == 2
+    assert tfds.read("angles")["train"][0][:].max() == 2
 
 
 def test_several_features_without_image_are_a_data_error(here):
@@ -185,7 +185,7 @@ def test_examples_of_several_sizes_are_a_data_error(here):
     rows = [{"image": np.zeros((size, 2), np.uint8)} for size in (2, 3)]
     prepare(here, "ragged", {"train": rows}, image=tensor(None, 2))
     with pytest.raises(DataError, match="tfds:ragged: examples of the feature image differ in shape"):
-        tfds.read("ragged")
+        tfds.read("ragged")["train"][0][:]
 
 
 def test_a_set_without_a_training_split_is_a_data_error(here):
