@@ -268,7 +268,7 @@ class Train:
     accumulate: Count = 1
     rematerialize: bool = False  # compute a layer's activations again for its gradient in place of keeping them
     # the same bits on 1, 2, 4 or 8 devices: every batch is computed in eight parts, added in one order; batch-wide
-    # penalties see one part at a time
+    # penalties see one part at a time. From Python, on CPU: set PJRT_NPROC=8 before JAX starts, as the command does
     exact: bool = False
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run

@@ -1,6 +1,7 @@
 """`aeflax train`: a preset or an experiment file, varied by options, to a kept run."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,6 +18,8 @@ from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
 from aeflax.validation import validate
+
+EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,9 @@ def main(arguments: list[str]) -> int:
 
 def _train(command: TrainCommand, preset: str) -> int:
     """Trains in the run directory of a command that is found to be right."""
+    if command.experiment.train.exact:
+        # On CPU a matrix product rounds by the number of threads that share it; to be set before JAX starts.
+        os.environ.setdefault("PJRT_NPROC", str(EXACT_THREADS))
     if command.job.several:
         command.job.join()
     from aeflax import api, hosts
