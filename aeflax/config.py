@@ -266,7 +266,9 @@ class Train:
     # pieces of a device's share that are computed one after another and added up, for memory; batch-wide penalties see
     # one piece at a time
     accumulate: Count = 1
-    rematerialize: bool = False  # compute a layer's activations again for its gradient in place of keeping them
+    # compute a layer's activations again for its gradient in place of keeping them; on CPU, where XLA often keeps them
+    # all the same, it saves little
+    rematerialize: bool = False
     # the same bits on 1, 2, 4 or 8 devices: every batch is computed in eight parts, added in one order; batch-wide
     # penalties see one part at a time. From Python, on CPU: set PJRT_NPROC=8 before JAX starts, as the command does
     exact: bool = False

@@ -93,13 +93,15 @@ def prepare(experiment: Experiment, shape: tuple[int, ...]) -> Program:
     built, train = build(experiment, shape), experiment.train
 
     def state_bytes() -> int:
-        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(_shapes(built, hyper(experiment))))
+        leaves = jax.tree.leaves(_shapes(built, hyper(experiment)))
+        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
     with _as_config_error():
         placement = choose(
             train.placement,
             fsdp=train.fsdp,
             overrides=tuple(map(override, train.sharding)),
+            exact=train.exact,
             state_bytes=state_bytes,
         )
     return _place(experiment, built, placement)

@@ -179,7 +179,12 @@ def _compile(placement: Placement, parts: Parts, division: Division, streamed: b
 
 
 def choose(
-    name: str, *, fsdp: int | None = None, overrides: tuple[Override, ...] = (), state_bytes: Callable[[], int] = int
+    name: str,
+    *,
+    fsdp: int | None = None,
+    overrides: tuple[Override, ...] = (),
+    exact: bool = False,
+    state_bytes: Callable[[], int] = int,
 ) -> Placement:
     """The placement called `name` on all devices that there are.
 
@@ -188,6 +193,7 @@ def choose(
         processes; mesh where the state would take more than half of a device.
       fsdp: for mesh, devices over which a parameter is spread; None: all.
       overrides: for mesh, of the axis that is spread.
+      exact: whether the exact mode is wanted, which a mesh does not have.
       state_bytes: tells the size of the state.
 
     Raises:
@@ -197,7 +203,7 @@ def choose(
     several = hosts.count() > 1
     if name == "auto":
         alone = len(devices) == 1 or (devices[0].platform == "cpu" and not several)
-        name = "jit" if alone else "pmap" if _holds(devices[0], state_bytes) else "mesh"
+        name = "jit" if alone else "pmap" if exact or _holds(devices[0], state_bytes) else "mesh"
     if name == "jit":
         if several:
             raise ValueError("train.placement=jit runs on one device of one process; use pmap or mesh for several")

@@ -150,6 +150,7 @@ def test_auto_takes_a_mesh_where_the_state_would_not_fit(monkeypatch, devices, s
     monkeypatch.setattr(jax, "devices", lambda: found)
     chosen = choose("auto", state_bytes=lambda: state)
     assert (chosen.name, chosen.fsdp) == (name, devices if name == "mesh" else 1)
+    assert choose("auto", state_bytes=lambda: state, exact=True).name != "mesh"
 
 
 def test_a_state_moves_between_placements():
