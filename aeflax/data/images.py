@@ -61,10 +61,10 @@ class Decoder:
             if not self.crop:
                 _require_size(path, image.size, (width, height))
             try:
-                pixels = _converted(_cropped(image, mode, height) if self.crop else image, mode)
+                taken = _cropped(image, mode, height) if self.crop else _converted(image, mode)
+                return np.asarray(taken, np.uint8).reshape(self.shape)
             except Exception as error:  # Pillow raises a dozen kinds on damaged bytes
                 raise DataError(f"{path} is damaged ({reason(error)}); replace it or remove it") from error
-        return np.asarray(pixels, np.uint8).reshape(self.shape)
 
 
 def read(folder: Path, size: int | None, grey: bool) -> dict[str, tuple[Lazy, np.ndarray | None]]:

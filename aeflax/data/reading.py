@@ -6,6 +6,7 @@ restart needs no saved position.
 
 import os
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator
 
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, which nobody gives
         flags.FLAGS.mark_as_parsed()
+    grain.config.update("py_traceback_filtering", "off")  # which writes into the messages of errors
     count = 0 if isinstance(rows, np.ndarray) else _fitting(rows, tables, workers)
     items = grain.MapDataset.source(_Items(rows, tables)).to_iter_dataset(
         grain.ReadOptions(num_threads=AHEAD, prefetch_buffer_size=AHEAD)
@@ -54,12 +56,24 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator
     if count:
         options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
         items = items.mp_prefetch(options, worker_init_fn=_begin)
-    iterator: Any = iter(items)
+    held = [iter(items)]
+    found = _items(held, len(tables), count)
+    weakref.finalize(found, _end, held)  # where nobody closes it before Python ends
+    return found
+
+
+def _items(held: list[Any], count: int, workers: int) -> Iterator[np.ndarray]:
     try:
-        for _ in range(len(tables)):
-            yield _next(iterator, count)
+        for _ in range(count):
+            yield _next(held[0], workers)
     finally:
-        iterator.close()
+        _end(held)
+
+
+def _end(held: list[Any]) -> None:
+    """Closes grain's iterator and lets go of it, for it cannot be closed any more when Python is being taken down."""
+    while held:
+        held.pop().close()
 
 
 def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
