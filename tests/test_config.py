@@ -297,6 +297,14 @@ RULES = [
         {"sharding": ("ker(nel=1",), "placement": "mesh"},
         [{"sharding": ("ker(nel)=1",), "placement": "mesh"}],
     ),
+    *[
+        (
+            f"data.{name} is for images:DIR alone, not for data.source='digits'; leave it out",
+            {name: value},
+            [{name: value, "source": "images:photos"}, {}],
+        )
+        for name, value in (("size", 32), ("grey", True))
+    ],
     (
         "model.backbone.features is empty",
         {"backbone": Conv(features=())},

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from variants import experiment, images
 
@@ -31,6 +32,24 @@ def test_where_and_how_a_run_is_computed_may_change(changes, tmp_path):
     resumed = train(tmp_path / "run", steps=5, **changes)
     alone = train(tmp_path / "alone", steps=5)
     assert resumed.summary["test"]["mse"] == pytest.approx(alone.summary["test"]["mse"], rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"resident": False}, {"workers": 2}], ids=str)
+def test_how_data_are_read_may_change(changes, tmp_path):
+    np.save(tmp_path / "a.npy", ARRAY)
+
+    def run(steps, **how):
+        settings = experiment("vanilla", steps=steps)
+        data = replace(settings.data, source=f"npy:{tmp_path / 'a.npy'}", **how)
+        directory = tmp_path / "run"
+        settings = replace(settings, data=data)
+        return aeflax.train(settings, run_dir=directory, resume=directory.exists(), report=False)
+
+    run(3)
+    run(5, **changes)
+    np.save(tmp_path / "a.npy", ARRAY[::-1])
+    with pytest.raises(ConfigError, match="train: the data differ"):
+        run(7, **changes)
 
 
 @pytest.mark.parametrize(

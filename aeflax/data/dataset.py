@@ -1,6 +1,7 @@
 """A data set ready for training: checked, split, with the scaling to the model's range and a fingerprint."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -80,10 +81,10 @@ class Dataset:
         return float(extremes.min()), float(extremes.max())
 
     def _extremes(self, name: str) -> np.ndarray:
-        """Stored values [2, F] or [2, 1] between which those of a split lie."""
+        """Stored values [2, F] between which those of a split lie."""
         examples, known = self.splits[name], self.surveys.get(name)
         if known is None and examples.lazy:
-            return np.array([[0], [255]], np.uint8)
+            return np.repeat(np.array([[0], [255]], np.uint8), math.prod(self.shape), axis=1)
         found = known or survey(examples.values, self.source)
         return np.stack([found.low, found.high])
 

@@ -4,9 +4,11 @@ What is read depends on the index alone, so that any number of workers gives the
 restart needs no saved position.
 """
 
+import atexit
+import functools
+import gc
 import os
 import shutil
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,23 +59,23 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator
         options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
         items = items.mp_prefetch(options, worker_init_fn=_begin)
     held = [iter(items)]
-    found = _items(held, len(tables), count)
-    weakref.finalize(found, _end, held)  # where nobody closes it before Python ends
-    return found
-
-
-def _items(held: list[Any], count: int, workers: int) -> Iterator[np.ndarray]:
+    end = functools.partial(_end, held, count)
+    atexit.register(end)  # where nobody closes this; comes before the exit of multiprocessing, which ends the processes
     try:
-        for _ in range(count):
-            yield _next(held[0], workers)
+        for _ in range(len(tables)):
+            yield _next(held[0], count)
     finally:
-        _end(held)
+        atexit.unregister(end)
+        end()
 
 
-def _end(held: list[Any]) -> None:
+def _end(held: list[Any], workers: int) -> None:
     """Closes grain's iterator and lets go of it, for it cannot be closed any more when Python is being taken down."""
-    while held:
-        held.pop().close()
+    if not held:
+        return
+    held.pop().close()
+    if workers:
+        gc.collect()  # what grain holds in a cycle keeps the last item of each process in shared memory
 
 
 def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:

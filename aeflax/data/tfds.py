@@ -40,6 +40,12 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
         ) from error
     splits = {split: split for split in known}
     if chosen:
+        try:
+            builder.info.splits[chosen]
+        except Exception as error:  # as above
+            raise DataError(
+                f"tfds:{name} has no split {chosen} that can be read ({reason(error)}); choose of {', '.join(known)}"
+            ) from error
         splits = {"train": chosen} | ({"test": "test"} if "test" in known and "test" not in chosen else {})
     if "train" not in splits:
         found = ", ".join(known) or "(none)"

@@ -90,7 +90,8 @@ def fingerprint(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, value in data.items():
         if isinstance(value, Mapping):
             shape = " × ".join(str(size) for size in value.get("shape", ()))
-            digest = f"SHA-256 {value['sha256']}" if "sha256" in value else ""
+            kinds = {"sha256": "SHA-256", "sample_sha256": "SHA-256 of a sample"}
+            digest = next((f"{kind} {value[key]}" for key, kind in kinds.items() if key in value), "")
             value = ", ".join(filter(None, (shape, str(value.get("dtype", "")), digest)))
         found.append((name, str(value)))
     return found

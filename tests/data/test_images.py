@@ -135,7 +135,13 @@ def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path):
 
 @pytest.mark.parametrize(
     ("folders", "labels"),
-    [(["cat", "ant"], [0, 1]), (["7", "10"], [10, 7]), (["1", "01"], [0, 1]), (["7", "x"], [0, 1]), (["²", "3"], [0, 1])],
+    [
+        (["cat", "ant"], [0, 1]),
+        (["7", "10"], [10, 7]),
+        (["1", "01"], [0, 1]),
+        (["7", "x"], [0, 1]),
+        (["²", "3"], [0, 1]),
+    ],
     ids=str,
 )
 def test_folders_are_labels_by_number_or_by_place(tmp_path, folders, labels):

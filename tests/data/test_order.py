@@ -1,6 +1,7 @@
 """The one order of examples."""
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,6 +19,23 @@ def test_an_order_visits_each_example_once(seed, epoch, examples):
     order = permutation(seed, epoch, examples)
     assert order.dtype == np.int32
     assert sorted(order.tolist()) == list(range(examples))
+
+
+@settings(deadline=None)
+@given(st.integers(0, LARGEST_SEED), st.integers(0, 2**32 - 1), st.integers(1, 3000))
+def test_an_order_is_numpys_own_permutation_in_a_quarter_of_its_memory(seed, epoch, examples):
+    state = np.random.RandomState(np.array([seed, 0, epoch], np.uint32))
+    assert permutation(seed, epoch, examples).tolist() == state.permutation(examples).tolist()
+
+
+def test_making_an_order_takes_little_more_than_the_order():
+    tracemalloc.start()
+    try:
+        order = permutation(0, 0, 10**6)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * order.nbytes
 
 
 def test_an_order_is_the_same_at_every_call():

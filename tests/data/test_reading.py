@@ -38,11 +38,35 @@ def left():
     return threads + multiprocessing.active_children()
 
 
+def shared():
+    """Items in shared memory."""
+    return {name for name in os.listdir(reading.SHARED_MEMORY) if name.startswith("psm_")}
+
+
 def assert_nothing_is_left():
     until = time.monotonic() + 20
     while left() and time.monotonic() < until:
         time.sleep(0.05)
     assert left() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("taken", [1, 5, 10])
+def test_items_leave_shared_memory(stored, taken):
+    before = shared()
+    found = reading.ahead(stored[0], some(10, 4, 5), workers=2)
+    for _ in range(taken):
+        next(found)
+    items = shared() - before
+    assert items
+    if taken == 10:
+        assert list(found) == []
+    else:
+        found.close()
+    until = time.monotonic() + 20
+    while items & shared() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not items & shared()
 
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
@@ -133,7 +157,9 @@ def test_no_more_is_read_ahead_than_a_few_items():
             read.append(int(positions[0]))
             return np.zeros((len(positions), 2), np.uint8)
 
-    found = reading.ahead(Lazy((ROWS, 2), np.dtype(np.uint8), Counted()), [np.array([i]) for i in range(100)], workers=0)
+    found = reading.ahead(
+        Lazy((ROWS, 2), np.dtype(np.uint8), Counted()), [np.array([i]) for i in range(100)], workers=0
+    )
     next(found)
     time.sleep(0.2)
     assert max(read) <= 1 + reading.AHEAD

@@ -1,14 +1,18 @@
 """Prepared TensorFlow Datasets, read without TensorFlow."""
 
+import io
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeflax import config
-from aeflax.data import dataset, sources, tfds
+from aeflax.data import dataset, reading, sources, tfds
+from aeflax.data.rows import Lazy, blocks
 from aeflax.errors import DataError
 
 DIGITS = load_digits()
@@ -115,10 +119,89 @@ def test_reading_imports_no_tensorflow_and_warns_of_nothing(prepared):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("name", ["our_digits:1.0.0", "our_digits:1.*.*", "our_digits"])
-def test_a_version_may_be_named(prepared, monkeypatch, name):
+@pytest.mark.parametrize("name", ["our_digits:1.0.0", "our_digits@1.0.0", "our_digits:1.*.*", "our_digits"])
+@pytest.mark.parametrize("split", ["", ":train", ":train[:100%]"])
+def test_a_version_and_a_split_may_be_named(prepared, monkeypatch, name, split):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
-    assert set(tfds.read(name)) == {"train", "test"}
+    found = tfds.read(name + split)
+    assert {part: len(values) for part, (values, _) in found.items()} == {"train": 40, "test": 12}
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [
+        ("train[:25%]", {"train": 10, "test": 12}),
+        ("train[:8]", {"train": 8, "test": 12}),
+        ("test", {"train": 12}),
+        ("train+test", {"train": 52}),
+    ],
+)
+def test_a_split_stands_in_the_place_of_train_and_shares_nothing_with_test(prepared, monkeypatch, split, sizes):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    found = tfds.read(f"our_digits:{split}")
+    assert {part: len(values) for part, (values, _) in found.items()} == sizes
+    whole = tfds.read("our_digits")
+    expected = np.concatenate([whole[part][0][:] for part in split.split("[")[0].split("+")])
+    np.testing.assert_array_equal(found["train"][0][:], expected[: sizes["train"]])
+
+
+def test_a_split_that_there_is_not_is_a_data_error(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    with pytest.raises(
+        DataError, match=r"tfds:our_digits has no split dev that can be read \(.*; choose of train, test"
+    ):
+        tfds.read("our_digits:dev")
+
+
+def test_records_are_read_when_they_are_asked_for_and_travel_by_name(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    values, labels = tfds.read("our_digits")["train"]
+    assert isinstance(values, Lazy)
+    whole = values[:]
+    index = np.array([39, 0, 7, 7], np.int32)
+    np.testing.assert_array_equal(values[index], whole[index])
+    message = pickle.dumps((values, labels))
+    assert len(message) < 1000
+    again, kinds = pickle.loads(message)
+    np.testing.assert_array_equal(again[index], whole[index])
+    np.testing.assert_array_equal(kinds[index], labels[:][index])
+
+
+def test_damage_is_found_when_the_record_is_read_and_named(here):
+    images = ({"image": np.random.default_rng(i).integers(0, 256, (64, 64, 1)).astype(np.uint8)} for i in range(64))
+    folder = prepare(here, "late", {"train": images}, image=tensor(64, 64, 1))
+    (records,) = folder.glob("*.array_record-*")
+    content = bytearray(records.read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    records.write_bytes(bytes(content))
+    found = load_lazily("tfds:late")
+    with pytest.raises(DataError, match=r"tfds:late is damaged \(.*; remove it and prepare it again"):
+        list(blocks(found.train.values)) + list(blocks(found.test.values))
+
+
+def load_lazily(source):
+    return dataset.load(config.Data(source=source, resident=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_records_are_read_ahead(prepared, monkeypatch, workers):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    found = load_lazily("tfds:our_digits").train.values
+    tables = [np.arange(i, i + 8, dtype=np.int32) for i in range(0, 40, 8)]
+    items = list(reading.ahead(found, tables, workers=workers))
+    np.testing.assert_array_equal(np.concatenate(items), found[:])
+
+
+def test_encoded_images_are_decoded_without_tensorflow():
+    """As the prepared MNIST holds them; the library needs TensorFlow to encode, so that none is prepared here."""
+    import tensorflow_datasets as library
+
+    expected = np.arange(784, dtype=np.uint8).reshape(28, 28)
+    encoded = io.BytesIO()
+    Image.fromarray(expected % 251).save(encoded, "PNG")
+    found = library.features.Image(shape=(28, 28, 1)).decode_example_np(encoded.getvalue())
+    np.testing.assert_array_equal(found[..., 0], expected % 251)
 
 
 def test_the_newest_version_is_read_where_none_is_named(here):

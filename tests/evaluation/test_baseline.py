@@ -1,0 +1,46 @@
+"""Principal components of data that are not in memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from variants import experiment, images
+
+import aeflax
+from aeflax.data.rows import Lazy
+from aeflax.data.sources import Examples
+from aeflax.evaluation import baseline
+
+
+def test_no_more_is_read_than_the_fit_takes(monkeypatch):
+    run = aeflax.train(experiment("vanilla", steps=2), images(200))
+    dataset, read = run._dataset(), []
+    values = dataset.train.values
+    features = values[0].size
+
+    def counted(index):
+        read.extend(index.tolist())
+        return values[index]
+
+    lazy = replace(dataset, train=Examples(Lazy(values.shape, values.dtype, counted)))
+    assert baseline.pca(run._program, lazy) == baseline.pca(run._program, dataset)
+    assert set(read) == set(range(160))
+    read.clear()
+    monkeypatch.setattr(baseline, "MAX_VALUES", 60 * features)
+    thinned = baseline.pca(run._program, lazy)
+    assert set(read) == set(range(0, 160, 3))
+    assert thinned == baseline.pca(run._program, dataset)
+    assert thinned["test"]["mse"] == pytest.approx(run.pca()["test"]["mse"], rel=0.3)
+
+
+def test_errors_are_averaged_over_examples():
+    run = aeflax.train(experiment("vanilla", steps=2), images(60))
+    from sklearn.decomposition import PCA
+
+    train, test = (run._dataset().split(name).values.reshape(-1, 63) / np.float32(255) for name in ("train", "test"))
+    model = PCA(4, random_state=0).fit(train)
+    each = np.mean((model.inverse_transform(model.transform(test)) - test) ** 2, axis=1)
+    found = run.pca()["test"]
+    # float32 sums of 63 features
+    assert found["mse"] == pytest.approx(each.mean(), rel=1e-5)
+    assert found["psnr"] == pytest.approx(np.mean(-10 * np.log10(each)), rel=1e-5)
