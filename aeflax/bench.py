@@ -244,7 +244,8 @@ def flops_per_step(program: Program) -> float:
     size, features = program.experiment.data.batch_size, int(np.prod(program.built.shape))
     rows = jax.ShapeDtypeStruct((size, features), jnp.float32)
     scaling = jax.ShapeDtypeStruct((1,), jnp.float32)
-    batch = Batch(Source(rows, scaling, scaling), jax.ShapeDtypeStruct((size,), jnp.int32))  # type: ignore[arg-type]
+    example, count = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+    batch = Batch(Source(rows, scaling, scaling), example, count)  # type: ignore[arg-type]
     step = jax.jit(make_step(program.built.parts))
     alone = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), program.template())
     counted = step.lower(alone, batch, program.key, program.hyper).cost_analysis()

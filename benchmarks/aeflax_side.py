@@ -132,9 +132,10 @@ def _python_loop(program: Program, workload: Workload, images: np.ndarray, varia
         padded = np.pad(order, (0, -len(order) % workload.batch), constant_values=-1)
         for example in padded.reshape(-1, workload.batch):
             batch = rows[np.maximum(example, 0)].astype(np.float32) / 255.0
+            count = np.float32(np.count_nonzero(example >= 0))
             if script:  # the split key costs its time; all variants draw from one key, so that their losses agree
                 chain, _ = jax.random.split(chain)
-            state, new = step(state, Batch(Source(batch, *identity), example), program.key, program.hyper)
+            state, new = step(state, Batch(Source(batch, *identity), example, count), program.key, program.hyper)
             sums.append({name: float(new[name]) for name in ("loss", "weight")} if script else new)
         epochs += 1
         jax.block_until_ready(state)

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aeflax.engine.state import Batch, Hyper, Parts, Source, TrainState
+from aeflax.engine.state import Batch, Hyper, Order, Parts, Source, TrainState
 from aeflax.engine.step import Sums, make_step
 from aeflax.engine.team import ALONE, WHOLE, Division, Team
 
 Epoch = Callable[
-    [TrainState, Sums, Source, jax.Array, jax.Array | int, jax.Array | int, jax.Array, Hyper],
+    [TrainState, Sums, Source, Order, jax.Array | int, jax.Array | int, jax.Array, Hyper],
     tuple[TrainState, Sums],
 ]
 
@@ -19,10 +19,9 @@ Epoch = Callable[
 def make_epoch(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> Epoch:
     """Builds epoch(state, sums, source, order, first, count, key, hyper) -> (state, sums).
 
-    Runs rows first .. first + count - 1 of the order, [S, B] int32 global indices of examples; a last, partial batch
-    is padded with -1. Both are traced, so every chunk length, a partial epoch and a resumed one run one program. The
-    metric sums are carried in and out: how a record's steps are cut into chunks does not change a bit of it. Resident
-    and streamed data differ only in how `source` holds them.
+    Runs rows first .. first + count - 1 of the order. Both are traced, so every chunk length, a partial epoch and a
+    resumed one run one program. The metric sums are carried in and out: how a record's steps are cut into chunks does
+    not change a bit of it. Resident and streamed data differ only in how `source` holds them.
     """
     train_step = make_step(parts, team, division)
 
@@ -30,7 +29,7 @@ def make_epoch(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> 
         state: TrainState,
         sums: Sums,
         source: Source,
-        order: jax.Array,
+        order: Order,
         first: jax.Array | int,
         count: jax.Array | int,
         key: jax.Array,
@@ -41,10 +40,10 @@ def make_epoch(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> 
         # `source` and `order` stay outside the carry: a loop copies what it carries.
         def body(index: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
             state, sums = carry
-            example = order[index]
+            example = order.example[index]
             # Clipped, padding is any row; it has no weight.
             rows = jnp.take(source.rows, example, axis=0, mode="clip") if resident else source.rows[index]
-            batch = Batch(source.replace(rows=team.spread(rows)), example)
+            batch = Batch(source.replace(rows=team.spread(rows)), example, order.size[index])
             state, new = train_step(state, batch, key, hyper)
             return state, jax.tree.map(jnp.add, sums, new)
 

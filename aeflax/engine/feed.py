@@ -8,11 +8,10 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 from aeflax.engine.placement import Placement
-from aeflax.engine.state import Source
+from aeflax.engine.state import Order, Source
 
 CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk on each process; a few are in flight
 
@@ -43,7 +42,7 @@ class Chunk(NamedTuple):
     """Rows `first` .. `first + steps - 1` of the order are the next steps."""
 
     source: Source
-    order: jax.Array
+    order: Order
     first: int
     steps: int
 
@@ -95,6 +94,13 @@ class Tables(Sequence[np.ndarray]):
         padded[: len(found)] = found
         return padded.reshape(span, batch_size)[:, columns]
 
+    def sizes(self, chunk: int) -> np.ndarray:
+        """Examples of each step of a chunk, on all processes, [S] float32."""
+        _, examples, batch_size, span, _ = self._arguments
+        first = chunk % self.per_epoch * span
+        before = np.arange(first, first + span) * batch_size
+        return np.clip(examples - before, 0, batch_size).astype(np.float32)
+
 
 class Feed:
     """Serves the steps of a run in order, from any step on.
@@ -130,7 +136,7 @@ class Feed:
         self._source = Source(rows=held, shift=shift, divisor=divisor)  # type: ignore[arg-type]
         self._reading: Iterator[np.ndarray] | None = None
         self._loaded = -1  # chunk in `_source` and `_order`
-        self._order: jax.Array
+        self._order: Order
 
     def chunk(self, step: int, limit: int) -> Chunk:
         """The steps from `step` on, at most `limit` of them, ending with the epoch at the latest."""
@@ -154,7 +160,8 @@ class Feed:
                 self._reading = self._ahead(self._rows, self._tables.from_chunk(number))
             rows = self._flat(next(self._reading), 2)
             self._source = self._source.replace(rows=self._placement.split(rows))
-        self._order = self._placement.split(self._tables[number])
+        example = self._placement.split(self._tables[number])
+        self._order = Order(example, self._placement.replicate(self._tables.sizes(number)))
         self._loaded = number
 
     def _flat(self, rows: np.ndarray, axes: int) -> np.ndarray:

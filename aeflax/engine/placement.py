@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from aeflax import hosts
 from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.sharding import Override, partition, travels
-from aeflax.engine.state import Parts, Source
+from aeflax.engine.state import Order, Parts, Source
 from aeflax.engine.team import ALONE, SHARDS, WHOLE, Division, Team
 
 DATA, FSDP = "data", "fsdp"
@@ -159,7 +159,7 @@ def _compile(placement: Placement, parts: Parts, division: Division, streamed: b
             None,
             None,
             Source(rows=rows, shift=None, divisor=None),  # type: ignore[arg-type]
-            1,
+            Order(example=1, size=None),  # type: ignore[arg-type]
             None,
             None,
             None,

@@ -43,11 +43,28 @@ class Source(flax.struct.PyTreeNode):
     divisor: jax.Array  # [1] or [F]
 
 
+class Order(NamedTuple):
+    """Which examples each step sees: their global indices [S, B] int32, and how many they are, [S] float32.
+
+    A last, partial batch is padded with the index -1.
+    """
+
+    example: jax.Array
+    size: jax.Array
+
+
 class Batch(NamedTuple):
-    """One step's examples: stored rows [B, F] with their scaling, and global indices [B]."""
+    """A device's share of one step's examples.
+
+    Attributes:
+      source: stored rows [B, F] with their scaling.
+      example: their global indices [B], -1 for padding.
+      size: examples of the step on all devices; known beforehand, so that no device asks the others.
+    """
 
     source: Source
     example: jax.Array
+    size: jax.Array
 
     @property
     def weight(self) -> jax.Array:

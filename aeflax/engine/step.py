@@ -24,17 +24,15 @@ def zero_sums(parts: Parts) -> Sums:
 def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> Step:
     """Builds train_step(state, batch, key, hyper) -> (state, weighted sums of the metrics).
 
-    Each device differentiates its share, Σ weight × loss / Σ weight over all devices, whole or in pieces, and the
-    gradients are summed: exact for a masked last batch that falls unevenly on the devices, where a mean of the
+    Each device differentiates its share, Σ weight × loss / examples of the batch, whole or in pieces, and the
+    gradients are summed, once: exact for a masked last batch that falls unevenly on the devices, where a mean of the
     devices' means is not. What an objective takes from the whole batch, such as a mean activation, it takes from the
     pieces that are computed at one time; in exact mode from one of the batch's parts.
     """
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array, hyper: Hyper) -> tuple[TrainState, Sums]:
-        weight = team.sum(jnp.sum(batch.weight))
-
         def tally(share: tuple[jax.Array, jax.Array]) -> tuple[Tally, object]:
-            part = Batch(batch.source.replace(rows=share[0]), share[1])
+            part = Batch(batch.source.replace(rows=share[0]), share[1], batch.size)
             keys = Keys(key, state.step, part.example)
             targets = parts.prepare(part.source, keys)
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
@@ -44,7 +42,7 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
                 outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), train=True)
                 loss, terms = parts.objective(outputs, targets, piece_mean(part), hyper, state.step)
                 sums = {name: jnp.dot(part.weight, value) for name, value in terms.items()}
-                return jnp.dot(part.weight, loss) / weight, (sums, outputs)
+                return jnp.dot(part.weight, loss) / batch.size, (sums, outputs)
 
             (loss, (sums, outputs)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             return (loss, sums, team.keep(grads)), outputs
@@ -52,7 +50,7 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
         def piece_mean(part: Batch) -> Callable[[jax.Array], jax.Array]:
             """The mean over the pieces that the devices compute together, values [b, ...] -> [...]."""
             if division.whole:
-                return lambda values: team.sum(jnp.tensordot(part.weight, values, axes=1)) / weight
+                return lambda values: team.sum(jnp.tensordot(part.weight, values, axes=1)) / batch.size
             add = ALONE.sum if division.exact else team.sum
             # A piece of padding alone counts for nothing, but its mean must be finite.
             shares = jnp.where(add(jnp.sum(part.weight)) > 0, part.weight, 1.0)
@@ -65,11 +63,11 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
                 return jnp.tensordot(part[0], part[1], axes=1), ()
 
             sums, _ = total(weighted, (batch.weight, values), division, team, state.step)
-            return sums / weight  # type: ignore[no-any-return]
+            return sums / batch.size  # type: ignore[no-any-return]
 
         (loss, sums, grads), outputs = total(tally, (batch.source.rows, batch.example), division, team, state.step)
         norm = optax.tree.norm(grads)
-        sums |= {"weight": weight, "loss": weight * loss, "gradient_norm": weight * norm}
+        sums |= {"weight": batch.size, "loss": batch.size * loss, "gradient_norm": batch.size * norm}
 
         def advance(state: TrainState) -> tuple[TrainState, Sums]:
             updates, opt_state = parts.tx(hyper, state.step).update(grads, state.opt_state, state.params)

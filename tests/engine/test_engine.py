@@ -27,7 +27,11 @@ def test_compiled_loop_equals_a_python_loop_over_numpy_batches(variant):
     state, total = harness.initial(), zero_sums(harness.built.parts)
     batches = np.concatenate([table(permutation(3, epoch, EXAMPLES), BATCH) for epoch in range(3)])[:7]
     for example in batches:
-        batch = Batch(Source(rows[np.maximum(example, 0)], scaling.shift, scaling.divisor), example)
+        batch = Batch(
+            Source(rows[np.maximum(example, 0)], scaling.shift, scaling.divisor),
+            example,
+            np.float32((example >= 0).sum()),
+        )
         state, new = step(state, batch, harness.key, harness.hyper)
         total = jax.tree.map(jnp.add, total, new)
     # Two compilations of one step round differently; 7 steps of Adam at 3e-3 amplify that to a few 1e-6.

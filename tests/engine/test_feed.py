@@ -67,8 +67,9 @@ def test_chunks_are_read_forward_once_and_a_jump_starts_anew(monkeypatch):
     while step < 12:
         chunk = feed.chunk(step, limit=3)
         for row in range(chunk.first, chunk.first + chunk.steps):
-            example, rows = np.asarray(chunk.order[row]), np.asarray(chunk.source.rows[row])
+            example, rows = np.asarray(chunk.order.example[row]), np.asarray(chunk.source.rows[row])
             np.testing.assert_array_equal(rows[example >= 0], data.values.reshape(EXAMPLES, 6)[example[example >= 0]])
+            assert int(chunk.order.size[row]) == (example >= 0).sum()
             seen.extend(example[example >= 0])
         step += chunk.steps
     assert seen == [*ORDER(0), *ORDER(1)]
