@@ -190,14 +190,17 @@ class _Timed:
         self.compile_seconds = time.perf_counter() - started
 
     def warm_up(self) -> int:
-        """Runs a few steps; returns how many make a chunk."""
+        """Runs a few steps, then more until they take long enough to be timed; returns how many make a chunk."""
         self._dispatch(1)
         jax.block_until_ready(self._state)
-        started = time.perf_counter()
-        steps = self._dispatch(8)
-        jax.block_until_ready(self._state)
-        pace = round(steps * CHUNK_SECONDS / (time.perf_counter() - started))
-        return max(1, min(pace, self.feed.steps_per_epoch))
+        steps, seconds = 1, 0.0
+        while seconds < CHUNK_SECONDS / 2 and steps < self.feed.steps_per_epoch:
+            steps = min(8 * steps, self.feed.steps_per_epoch)
+            started = time.perf_counter()
+            ran = self._dispatch(steps)
+            jax.block_until_ready(self._state)
+            seconds = (time.perf_counter() - started) * steps / ran
+        return max(1, min(round(steps * CHUNK_SECONDS / seconds), self.feed.steps_per_epoch)) if seconds else 1
 
     def run(self, pace: int, seconds: float, *, count: bool = True) -> None:
         """Trains for some seconds in chunks of at most `pace` steps."""
