@@ -1,20 +1,21 @@
-"""Tables of recorded measurements, written between their marks in docs/performance.md and README.md.
+"""Tables of recorded measurements, written between their marks in README.md and docs/.
 
     python benchmarks/tables.py
 
 The newest record of each workload is shown.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import scale_tables as scale
+from records import newest
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
-PAGES = (HERE.parent / "README.md", HERE.parent / "docs" / "performance.md")
+PAGES = tuple(HERE.parent / name for name in ("README.md", "docs/performance.md", "docs/distributed.md"))
 NAMES = {
     "torch": "PyTorch",
     "torch-channels-last": "PyTorch, channels last",
@@ -26,8 +27,6 @@ NAMES = {
     "native": "aeflax with XLA's own convolutions",
     "flax-example": "Flax' VAE example",
 }
-
-Records = dict[str, dict[str, Any]]
 
 
 def main() -> None:
@@ -43,13 +42,6 @@ def filled(text: str) -> str:
         return f"<!-- bench {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- bench (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
-
-
-def newest(name: str) -> Records:
-    """The last record of each workload in a file of results."""
-    path = HERE / "results" / f"{name}.jsonl"
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {record["workload"]: record for record in records}
 
 
 def summary() -> str:
@@ -139,7 +131,13 @@ def _machine(record: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole}
+TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole} | {
+    "agreement": scale.agreement,
+    "overhead": scale.overhead,
+    "memory": scale.memory,
+    "stream": scale.stream,
+    "growth": scale.growth,
+}
 
 
 if __name__ == "__main__":

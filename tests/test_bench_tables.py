@@ -16,7 +16,8 @@ def tables(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    sys.modules.pop("workloads", None)
+    for name in ("workloads", "records", "scale_tables"):
+        sys.modules.pop(name, None)
 
 
 def test_pages_show_what_is_recorded(tables):

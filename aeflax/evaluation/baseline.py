@@ -14,7 +14,7 @@ from aeflax.evaluation.batches import batches
 from aeflax.evaluation.scores import PSNR_FLOOR
 from aeflax.program import Program
 
-MAX_VALUES = 2**28  # of the training matrix, 1 GiB in float32; a larger one is thinned to every n-th example
+MAX_VALUES = 2**26  # of the training matrix, 256 MiB in float32; a larger one is thinned to every n-th example
 
 
 def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
