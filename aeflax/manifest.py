@@ -13,6 +13,7 @@ import numpy as np
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
+from aeflax.data.order import order_sha256
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError
 from aeflax.run import MANIFEST
@@ -48,6 +49,7 @@ def describe(
         "random": {
             "implementation": IMPLEMENTATION,
             "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
+            "order_sha256": order_sha256(resolved.train.seed, len(dataset.train)),
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -47,7 +47,10 @@ def validation(run_dir, name="bce"):
 
 
 def without_speed(path):
-    return [{k: v for k, v in record.items() if k not in ("images_per_second", "data_wait")} for record in read_metrics(path)]
+    return [
+        {k: v for k, v in record.items() if k not in ("images_per_second", "data_wait")}
+        for record in read_metrics(path)
+    ]
 
 
 @pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])

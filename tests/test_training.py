@@ -49,7 +49,10 @@ def short_chunks(monkeypatch):
 
 
 def without_speed(path):
-    return [{k: v for k, v in record.items() if k not in ("images_per_second", "data_wait")} for record in read_metrics(path)]
+    return [
+        {k: v for k, v in record.items() if k not in ("images_per_second", "data_wait")}
+        for record in read_metrics(path)
+    ]
 
 
 @pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
@@ -401,3 +404,10 @@ def test_a_diverged_run_that_is_resumed_is_still_diverged(tmp_path):
             aeflax.train(settings_, ARRAY, run_dir=tmp_path / "run", resume=resume)
         found.append((str(caught.value), sorted(entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir())))
     assert found[0] == found[1]
+
+
+def test_a_run_in_another_order_is_not_resumed(tmp_path, monkeypatch):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", report=False)
+    monkeypatch.setattr("aeflax.manifest.order_sha256", lambda seed, examples: "another")
+    with pytest.raises(ConfigError, match=r"random.order_sha256: \w+ -> another"):
+        aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)

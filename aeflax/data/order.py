@@ -1,6 +1,10 @@
 """The one order of examples: (seed, epoch) -> permutation of N, on the host, for resident and streamed data alike."""
 
+import hashlib
+
 import numpy as np
+
+FINGERPRINTED = 4096  # examples, which takes no time
 
 
 def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
@@ -13,3 +17,8 @@ def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     order = np.arange(examples, dtype=np.int32)
     np.random.RandomState(words).shuffle(order)  # `permutation` does the same, with 12 bytes an example more
     return order
+
+
+def order_sha256(seed: int, examples: int) -> str:
+    """Digest of the first order, of so many examples or their beginning: another one would be another training."""
+    return hashlib.sha256(permutation(seed, 0, min(examples, FINGERPRINTED)).tobytes()).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeflax.data.order import permutation
+from aeflax.data.order import order_sha256, permutation
 
 LARGEST_SEED = 2**32 - 1
 
@@ -91,3 +91,10 @@ def test_an_order_is_a_fisher_yates_shuffle_by_the_mersenne_twister(seed, epoch,
             other = twister.getrandbits(32) & (1 << last.bit_length()) - 1
         expected[last], expected[other] = expected[other], expected[last]
     assert permutation(seed, epoch, examples).tolist() == expected
+
+
+def test_the_digest_of_an_order_is_that_of_this_function_in_every_version():
+    """RandomState's stream never changes (NEP 19): another digest is another order, and no run could be resumed."""
+    assert order_sha256(0, 10) == "ef06b7ac33a214cd1d407fdd0204be775893c516e55c61640d45ecac2dae94e9"
+    assert len({order_sha256(0, 10), order_sha256(1, 10), order_sha256(0, 11), order_sha256(0, 4096)}) == 4
+    assert order_sha256(0, 4096) == order_sha256(0, 10**9)
