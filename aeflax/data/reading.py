@@ -9,7 +9,7 @@ import functools
 import gc
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator[np.ndarray]:
+def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int | None) -> Generator[np.ndarray, None, None]:
     """Yields the rows of each table in turn, strictly in order: of a table [...], an array [..., *example].
 
     Closing the iterator ends its threads and processes.
@@ -40,7 +40,7 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator
       rows: an array is read by this process, whatever `workers` says, for a process more would be a copy of it more.
       tables: indices, int32 of any shape; any row may stand where the index is -1.
       workers: processes; fewer run where items would not fit in the shared memory that they travel in. 0: two threads
-        of this process.
+        of this process; None: one a processor where examples are decoded, none where they are copied.
 
     Raises:
       DataError: what the reader raised, and where a worker process ended before its time.
@@ -51,7 +51,8 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int) -> Iterator
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, which nobody gives
         flags.FLAGS.mark_as_parsed()
     grain.config.update("py_traceback_filtering", "off")  # which writes into the messages of errors
-    count = 0 if isinstance(rows, np.ndarray) else _fitting(rows, tables, workers)
+    wanted = default_workers(rows) if workers is None else workers
+    count = 0 if isinstance(rows, np.ndarray) else _fitting(rows, tables, wanted)
     items = grain.MapDataset.source(_Items(rows, tables)).to_iter_dataset(
         grain.ReadOptions(num_threads=AHEAD, prefetch_buffer_size=AHEAD)
     )

@@ -1,5 +1,6 @@
 """Batches without gradients, all of one size, so that each function over them is compiled once."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -33,12 +34,12 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
     tables = [np.arange(start, start + size, dtype=np.int32)[columns] for start in range(0, len(values), size)]
     for table in tables:
         table[table >= len(values)] = -1
-    workers = program.experiment.data.workers
     read = (
         (values[np.maximum(table, 0)] for table in tables)
         if isinstance(values, np.ndarray)
-        else reading.ahead(values, tables, workers=reading.default_workers(values) if workers is None else workers)
+        else reading.ahead(values, tables, workers=program.experiment.data.workers)
     )
-    for table, rows in zip(tables, read, strict=True):
-        placed, index = placement.shard((rows.reshape(len(rows), -1), table))
-        yield Source(placed, shift, divisor), index
+    with contextlib.closing(read):  # also where whoever asked for batches leaves early
+        for table, rows in zip(tables, read, strict=True):
+            placed, index = placement.shard((rows.reshape(len(rows), -1), table))
+            yield Source(placed, shift, divisor), index

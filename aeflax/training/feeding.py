@@ -18,8 +18,7 @@ def open_feed(program: Program, dataset: Dataset) -> Feed:
     rows, scaling, settings = dataset.train.values, dataset.scaling, program.experiment.data
     resident = fits(rows, program.placement) if settings.resident is None else settings.resident
     order = functools.partial(permutation, program.experiment.train.seed, examples=len(rows))
-    workers = reading.default_workers(rows) if settings.workers is None else settings.workers
-    ahead = None if resident else functools.partial(reading.ahead, workers=workers)
+    ahead = None if resident else functools.partial(reading.ahead, workers=settings.workers)
     return Feed(rows, (scaling.shift, scaling.divisor), settings.batch_size, order, program.placement, ahead)
 
 
