@@ -81,7 +81,13 @@ def train(
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
     _require_range(resolved, dataset)
     described = manifest.describe(experiment, resolved, dataset, preset, None)
-    hosts.require_alike({"experiment": described["resolved"], "data set": described["data"]})
+    hosts.require_alike(
+        {
+            "experiment": described["resolved"],
+            "data set": described["data"],
+            "set of arguments": [str(path), resume, overwrite, str(init_from), report, str(profile)],
+        }
+    )
     program = prepare(resolved, dataset.shape)
     program.require_shares()
     weights, origin = None, None
@@ -129,11 +135,11 @@ def train(
 
         directory = hosts.by_one(take)  # None where another process holds it
         with Checkpoints(path / runs.CHECKPOINTS) as checkpoints:
-            summary = hosts.told(runs.read_summary(path) if directory else None)
+            summary = hosts.from_first(runs.read_summary(path) if directory else None)
             if summary is not None and _finished(summary, resolved, checkpoints):
                 state, _ = checkpoints.restore(program.template())
                 run = run_of(state, runs.read_metrics(path), summary)
-                report = report and not hosts.told((path / runs.REPORT).exists())
+                report = report and not hosts.from_first((path / runs.REPORT).exists())
             else:
                 told: list[Callback] = [*callbacks]
                 if directory is not None:
@@ -230,13 +236,13 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         **metrics,
         "pca": hosts.by_one(run.pca),
     }
-    return hosts.told(summary)  # one clock's
+    return hosts.from_first(summary)  # one clock's
 
 
 def _to_use(resolved: config.Experiment, shape: tuple[int, ...]) -> Program:
     """The program of a run that is there, on this process's devices: on how many it was trained does not matter."""
     several = hosts.count() > 1
-    train = replace(resolved.train, fsdp=None, sharding=(), placement="auto" if several else resolved.train.placement)
+    train = replace(resolved.train, fsdp=None, sharding=(), placement="pmap" if several else resolved.train.placement)
     program = replace(prepare(replace(resolved, train=train), shape), experiment=resolved)
     return program.on(one_device()) if several else program
 

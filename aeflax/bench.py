@@ -194,13 +194,13 @@ class _Timed:
         self._dispatch(1)
         jax.block_until_ready(self._state)
         steps, seconds = 1, 0.0
-        while seconds < CHUNK_SECONDS / 2 and steps < self.feed.steps_per_epoch:
-            steps = min(8 * steps, self.feed.steps_per_epoch)
+        while seconds < CHUNK_SECONDS / 2 and steps < self.feed.span:
+            steps = min(8 * steps, self.feed.span)
             started = time.perf_counter()
             ran = self._dispatch(steps)
             jax.block_until_ready(self._state)
             seconds = (time.perf_counter() - started) * steps / ran
-        return max(1, min(round(steps * CHUNK_SECONDS / seconds), self.feed.steps_per_epoch)) if seconds else 1
+        return max(1, min(round(steps * CHUNK_SECONDS / seconds), self.feed.span)) if seconds else 1
 
     def run(self, pace: int, seconds: float, *, count: bool = True) -> None:
         """Trains for some seconds in chunks of at most `pace` steps."""

@@ -145,7 +145,7 @@ def by_one(action: Callable[[], T]) -> T | None:
     return by_all(action if primary() else lambda: None)
 
 
-def told(value: T) -> T:
+def from_first(value: T) -> T:
     """What process 0 has, on every process: anything that JSON holds."""
     if count() == 1:
         return value

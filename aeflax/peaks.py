@@ -37,6 +37,7 @@ DATASHEETS: dict[str, tuple[float | None, float, float, str]] = {
     "NVIDIA A100 80GB PCIe": (312.0, 156.0, 1935, NVIDIA),
     "NVIDIA A100": (312.0, 156.0, 1555, NVIDIA),
     "NVIDIA L40S": (362.0, 183.0, 864, NVIDIA),
+    "NVIDIA L40": (181.0, 90.5, 864, NVIDIA),
     "NVIDIA L4": (121.0, 60.0, 300, NVIDIA),
     "Tesla V100-SXM2": (None, 15.7, 900, NVIDIA),
     "TPU v6": (918.0, 918.0, 1640, GOOGLE),
@@ -51,7 +52,8 @@ def peak(precision: str, device: jax.Device | None = None) -> Peak:
     device = device or jax.local_devices()[0]
     for kind, (bf16, f32, memory, source) in DATASHEETS.items():
         flops = bf16 if precision == "bfloat16" else f32
-        if device.device_kind.startswith(kind) and flops is not None:
+        whole = " MIG " not in device.device_kind  # and not a part of a card
+        if device.device_kind.startswith(kind) and flops is not None and whole:
             return Peak(1e12 * flops, 1e9 * memory, source)
     side = PRODUCT_SIDE if device.platform == "cpu" else PRODUCT_SIDE_ON_ACCELERATORS
     square = jax.device_put(jnp.full((side, side), 1 / side, precision), device)

@@ -121,6 +121,8 @@ def _sharding_fault(entry: str) -> str | None:
         re.compile(pattern)
     except re.error as error:
         return f"train.sharding={entry!r} begins with no regular expression: {error}; mend it"
+    if pattern.startswith(("^", "params")):  # which the optimizer's moments would not have
+        return f"train.sharding={entry!r} matches within a parameter's path, such as decoder/output/kernel; begin there"
     return None
 
 

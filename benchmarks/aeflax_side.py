@@ -102,7 +102,7 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
 def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) -> Round:
     order = functools.partial(permutation, 0, examples=workload.images)
     scaling = np.zeros(1, np.float32), np.full(1, 255, np.float32)
-    feed = Feed(images, scaling, workload.batch, order, program.placement, ahead=None)
+    feed = Feed(images, scaling, workload.batch, order, program.placement)
     epoch, state, step = program.compile(streamed=False), program.initial_state(), 0
 
     def run() -> float:

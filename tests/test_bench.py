@@ -61,6 +61,14 @@ def test_several_devices_and_streamed_data_are_measured():
 
 
 @pytest.mark.slow
+def test_data_that_are_streamed_faster_than_a_chunk_is_timed_are_measured(monkeypatch):
+    """A chunk of two steps, of microseconds each: as on a device that trains through one in less than 50 ms."""
+    monkeypatch.setattr("aeflax.engine.feed.CHUNK_BYTES", 2 * 32 * 64)
+    (found,) = measure(replace(small("vanilla"), data=replace(SMALL, resident=False)), seconds=0.05)
+    assert found.step_ms > 0
+
+
+@pytest.mark.slow
 def test_every_combination_is_measured_against_its_own_peak(tmp_path):
     found = measure(
         small("vanilla"),
@@ -82,6 +90,8 @@ def test_a_device_that_is_known_has_the_peak_of_its_datasheet():
 
     assert peak("bfloat16", Device()) == (312e12, 1555e9, "NVIDIA's datasheet")
     assert peak("float32", Device()).flops == 156e12
+    Device.device_kind = "NVIDIA L40"
+    assert peak("bfloat16", Device()).flops == 181e12
 
 
 def test_the_figure_draws_every_program(tmp_path):

@@ -368,3 +368,10 @@ def test_strided_layers_round_their_sizes_up(size, stride, expected):
     assert Conv(features=(1, 1), stride=stride).sizes(size, 2 * size)[:1] == [(size, 2 * size)]
     assert [height for height, _ in Conv(features=(1, 1), stride=stride).sizes(size, 1)] == expected
     assert [width for _, width in Conv(features=(1, 1), stride=stride).sizes(1, size)] == expected
+
+
+@pytest.mark.parametrize("entry", ["^decoder=none", "params/decoder=1"])
+def test_a_sharding_pattern_that_the_moments_would_not_match_is_refused(entry):
+    train = Train(placement="mesh", sharding=(entry,))
+    with pytest.raises(ConfigError, match="matches within a parameter's path"):
+        validate(Experiment(train=train))

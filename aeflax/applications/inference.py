@@ -19,6 +19,7 @@ from aeflax.build import Built
 from aeflax.config import Bernoulli, GaussianPosterior
 from aeflax.data.dataset import Domain
 from aeflax.engine.keys import Keys, Stream, root_key
+from aeflax.engine.placement import Placement
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.batches import batch_examples
@@ -40,7 +41,7 @@ class Inference:
     def __init__(self, program: Program, state: TrainState, domain: Domain) -> None:
         self.program, self.domain = program, domain
         self.weights = {"params": state.inference_params, "model": state.model}
-        self._functions = _functions(program.built)
+        self._functions = _functions(program.built, program.placement)
 
     @property
     def size(self) -> int:
@@ -196,11 +197,12 @@ def _resized(batches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 @functools.lru_cache(maxsize=32)
-def _functions(built: Built) -> dict[str, Compiled]:
+def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
     """Compiled functions of (weights, images or codes [B, ...]); what one does not need, XLA removes."""
 
     def outputs(weights: Any, images: jax.Array) -> Any:
-        return built.parts.apply(weights["params"], weights["model"], images, None, train=False)
+        params = placement.team().lend(weights["params"], len(images))
+        return built.parts.apply(params, weights["model"], images, None, train=False)
 
     def expected(logits: jax.Array) -> jax.Array:
         return built.likelihood.mean(logits)

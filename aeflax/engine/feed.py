@@ -6,7 +6,7 @@ the result.
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,26 +16,18 @@ from aeflax.engine.state import Order, Source
 CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk on each process; a few are in flight
 
 
-class Rows(Protocol):
-    """Examples [N, ...] as stored, in memory or not."""
+class Stream(NamedTuple):
+    """Examples that are read when they are needed.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of examples and the shape of one."""
+    Attributes:
+      read: tables of indices -> the stored examples of each table in turn, [..., *example].
+      examples: their number.
+      example_bytes: size of one.
+    """
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the stored values."""
-
-    def __len__(self) -> int:
-        """Number of examples."""
-
-    def __getitem__(self, index: Any, /) -> np.ndarray:
-        """Examples at indices, or of a slice."""
-
-
-Ahead = Callable[[Rows, Sequence[np.ndarray]], Iterator[np.ndarray]]
-"""(examples, tables of indices) -> the examples of each table in turn, read in advance."""
+    read: Callable[[Sequence[np.ndarray]], Iterator[np.ndarray]]
+    examples: int
+    example_bytes: int
 
 
 class Chunk(NamedTuple):
@@ -106,45 +98,53 @@ class Feed:
     """Serves the steps of a run in order, from any step on.
 
     Args:
-      rows: training examples as stored.
+      stored: training examples [N, ...], to be kept on every device, or how they are streamed.
       scaling: (shift, divisor) of each feature.
       batch_size: global batch size.
       order: epoch -> permutation of N.
       placement: the devices.
-      ahead: reads streamed examples; None keeps all of them on every device.
     """
 
     def __init__(
         self,
-        rows: Rows,
+        stored: np.ndarray | Stream,
         scaling: tuple[np.ndarray, np.ndarray],
         batch_size: int,
         order: Callable[[int], np.ndarray],
         placement: Placement,
-        ahead: Ahead | None,
     ) -> None:
-        self._rows, self._placement, self._ahead = rows, placement, ahead
-        self.steps_per_epoch = -(-len(rows) // batch_size)
-        self.streamed = ahead is not None
+        self._placement, self._read = placement, stored.read if isinstance(stored, Stream) else None
+        examples = stored.examples if isinstance(stored, Stream) else len(stored)
         columns = placement.columns(batch_size)
+        span = self.steps_per_epoch = -(-examples // batch_size)
+        if isinstance(stored, Stream):
+            fitting = CHUNK_BYTES // ((columns.stop - columns.start) * stored.example_bytes)
+            span = max(1, min(self.steps_per_epoch, fitting))
+        self._tables = Tables(order, examples, batch_size, span, columns)
         shift, divisor = placement.replicate(scaling)
-        example_bytes = int(np.prod(rows.shape[1:])) * rows.dtype.itemsize
-        fitting = CHUNK_BYTES // ((columns.stop - columns.start) * example_bytes)
-        span = max(1, min(self.steps_per_epoch, fitting)) if self.streamed else self.steps_per_epoch
-        self._tables = Tables(order, len(rows), batch_size, span, columns)
-        held = None if self.streamed else placement.replicate(self._flat(rows[:], 1))
+        held = None if isinstance(stored, Stream) else placement.replicate(stored.reshape(examples, -1))
         self._source = Source(rows=held, shift=shift, divisor=divisor)  # type: ignore[arg-type]
         self._reading: Iterator[np.ndarray] | None = None
         self._loaded = -1  # chunk in `_source` and `_order`
         self._order: Order
 
+    @property
+    def streamed(self) -> bool:
+        """Whether examples are read while training goes on."""
+        return self._read is not None
+
+    @property
+    def span(self) -> int:
+        """Steps that one chunk has at most."""
+        return self._tables.span
+
     def chunk(self, step: int, limit: int) -> Chunk:
         """The steps from `step` on, at most `limit` of them, ending with the epoch at the latest."""
         epoch, row = divmod(step, self.steps_per_epoch)
-        part, first = divmod(row, self._tables.span)
+        part, first = divmod(row, self.span)
         if self._loaded != (number := epoch * self._tables.per_epoch + part):
             self._load(number)
-        last = min(self._tables.span, self.steps_per_epoch - part * self._tables.span)
+        last = min(self.span, self.steps_per_epoch - part * self.span)
         return Chunk(self._source, self._order, first, min(limit, last - first))
 
     def close(self) -> None:
@@ -154,15 +154,12 @@ class Feed:
             reading.close()
 
     def _load(self, number: int) -> None:
-        if self._ahead is not None:
+        if self._read is not None:
             if self._reading is None or number != self._loaded + 1:
                 self.close()
-                self._reading = self._ahead(self._rows, self._tables.from_chunk(number))
-            rows = self._flat(next(self._reading), 2)
-            self._source = self._source.replace(rows=self._placement.split(rows))
+                self._reading = self._read(self._tables.from_chunk(number))
+            rows = next(self._reading)
+            self._source = self._source.replace(rows=self._placement.split(rows.reshape(*rows.shape[:2], -1)))
         example = self._placement.split(self._tables[number])
         self._order = Order(example, self._placement.replicate(self._tables.sizes(number)))
         self._loaded = number
-
-    def _flat(self, rows: np.ndarray, axes: int) -> np.ndarray:
-        return rows.reshape(*rows.shape[:axes], -1)

@@ -51,7 +51,7 @@ class Placement:
         return len(self.devices)
 
     @functools.cached_property
-    def local(self) -> int:
+    def local_shards(self) -> int:
         """Devices of this process."""
         return sum(device.process_index == jax.process_index() for device in self.devices)
 
@@ -79,7 +79,7 @@ class Placement:
 
     def columns(self, batch_size: int) -> slice:
         """The part of a batch that this process holds."""
-        share = batch_size // self.shards * self.local
+        share = batch_size // self.shards * self.local_shards
         first = next(i for i, device in enumerate(self.devices) if device.process_index == jax.process_index())
         start = batch_size // self.shards * first
         return slice(start, start + share)
@@ -93,19 +93,23 @@ class Placement:
         return jax.tree_util.tree_map_with_path(self._of_leaf, tree)
 
     def replicate(self, tree: Any) -> Any:
-        """Puts a tree on every device."""
-        return jax.device_put(tree, self.sharding())
+        """Puts a tree, the same on every process, on every device."""
+        # Not `device_put`, by which processes would compare what they have, each time.
+        return self._placed(jax.tree.map(np.asarray, tree), self.sharding())
 
     def shard(self, tree: Any) -> Any:
         """Puts this process's columns of arrays [B, ...] on its devices, each its part of the first axis."""
         return self._placed(tree, self.sharding(self.mesh.axis_names))
 
     def split(self, table: np.ndarray) -> Any:
-        """Puts this process's columns of a table [S, B, ...] on its devices, as the compiled epoch takes it."""
+        """Puts this process's columns of a table [S, B, ...] on its devices, as the compiled epoch takes it.
+
+        For pmap that is an array of this process alone, [S, local devices, B / devices, ...].
+        """
         if self.name != "pmap":
             return self._placed(table, self.sharding(None, self.mesh.axis_names))
         steps, columns = table.shape[:2]
-        parted = table.reshape(steps, self.local, columns // self.local, *table.shape[2:])
+        parted = table.reshape(steps, self.local_shards, columns // self.local_shards, *table.shape[2:])
         return jax.device_put(parted, NamedSharding(self.mesh.local_mesh, PartitionSpec(None, DATA)))
 
     def _placed(self, tree: Any, sharding: NamedSharding) -> Any:
@@ -203,7 +207,7 @@ def choose(
     several = hosts.count() > 1
     if name == "auto":
         alone = len(devices) == 1 or (devices[0].platform == "cpu" and not several)
-        name = "jit" if alone else "pmap" if exact or _holds(devices[0], state_bytes) else "mesh"
+        name = "jit" if alone else "pmap" if exact or _holds(state_bytes) else "mesh"
     if name == "jit":
         if several:
             raise ValueError("train.placement=jit runs on one device of one process; use pmap or mesh for several")
@@ -221,7 +225,16 @@ def one_device() -> Placement:
     return Placement("jit", tuple(jax.local_devices()[:1]))
 
 
-def _holds(device: jax.Device, state_bytes: Callable[[], int]) -> bool:
+def device_bytes() -> int | None:
+    """Memory of the smallest device of all processes, which decide by it alike; None on CPU, where it is the host's."""
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return None
+    mebibytes = (device.memory_stats() or {}).get("bytes_limit", 0) >> 20
+    return int(hosts.agree(np.int32(mebibytes)).min()) << 20 or None
+
+
+def _holds(state_bytes: Callable[[], int]) -> bool:
     """Whether a device can hold the whole state and has as much again for gradients and activations."""
-    limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
+    limit = device_bytes()
     return limit is None or 2 * state_bytes() <= limit

@@ -7,7 +7,7 @@ REPLICATED_BELOW = 2**16  # values; of a smaller leaf every device keeps a copy
 
 
 class Override(NamedTuple):
-    """Leaves whose path (`params/encoder/dense_0/kernel`) contains the pattern are spread along `axis`, None: not."""
+    """Parameters whose path (`encoder/dense_0/kernel`) contains the pattern are spread along `axis`, None: not."""
 
     pattern: str
     axis: int | None
@@ -41,10 +41,10 @@ def partition(path: str, shape: tuple[int, ...], devices: int, overrides: tuple[
 def travels(shape: tuple[int, ...], examples: int) -> bool:
     """Whether a parameter, rather than the activations that meet it, goes to the other devices in a step.
 
-    The smaller of the two should. A matrix [I, O] meets activations [B, I] and [B, O]; a convolution's kernel meets
-    maps, which are larger than it.
+    The smaller of the two should: a matrix [I, O], which meets activations [B, I] and [B, O], where the batch is larger
+    than both of its sides; a convolution's kernel always, since it meets maps.
     """
-    return len(shape) != 2 or shape[0] * shape[1] < examples * min(shape)
+    return len(shape) != 2 or max(shape) < examples
 
 
 def override(text: str) -> Override:

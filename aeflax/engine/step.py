@@ -1,9 +1,11 @@
 """One pure training step, the same for every variant and placement."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -11,14 +13,14 @@ from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Batch, Hyper, Parts, TrainState
 from aeflax.engine.team import ALONE, WHOLE, Division, Team, total
 
-Sums = dict[str, jax.Array]
+Sums = dict[str, Any]  # arrays
 Step = Callable[[TrainState, Batch, jax.Array, Hyper], tuple[TrainState, Sums]]
 Tally = tuple[jax.Array, Sums, optax.Params]  # loss, metrics and gradient, each a sum over examples
 
 
 def zero_sums(parts: Parts) -> Sums:
     """Accumulators of one record: Σ weight and Σ weight × value of every reported quantity."""
-    return {name: jnp.float32(0) for name in ("weight", "loss", "gradient_norm", *parts.terms)}
+    return {name: np.float32(0) for name in ("weight", "loss", "gradient_norm", *parts.terms)}
 
 
 def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> Step:
@@ -41,8 +43,8 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
                 lent = team.lend(params, len(part.example))
                 outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), train=True)
                 loss, terms = parts.objective(outputs, targets, piece_mean(part), hyper, state.step)
-                sums = {name: jnp.dot(part.weight, value) for name, value in terms.items()}
-                return jnp.dot(part.weight, loss) / batch.size, (sums, outputs)
+                sums = {name: _weighted(part.weight, value) for name, value in terms.items()}
+                return _weighted(part.weight, loss) / batch.size, (sums, outputs)
 
             (loss, (sums, outputs)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             return (loss, sums, team.keep(grads)), outputs
@@ -50,17 +52,17 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
         def piece_mean(part: Batch) -> Callable[[jax.Array], jax.Array]:
             """The mean over the pieces that the devices compute together, values [b, ...] -> [...]."""
             if division.whole:
-                return lambda values: team.sum(jnp.tensordot(part.weight, values, axes=1)) / batch.size
+                return lambda values: team.sum(_weighted(part.weight, values)) / batch.size
             add = ALONE.sum if division.exact else team.sum
             # A piece of padding alone counts for nothing, but its mean must be finite.
             shares = jnp.where(add(jnp.sum(part.weight)) > 0, part.weight, 1.0)
-            return lambda values: add(jnp.tensordot(shares, values, axes=1)) / add(jnp.sum(shares))
+            return lambda values: add(_weighted(shares, values)) / add(jnp.sum(shares))
 
         def batch_mean(values: jax.Array) -> jax.Array:
             """The mean over the whole batch, values [b, ...] -> [...]."""
 
             def weighted(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[()]]:
-                return jnp.tensordot(part[0], part[1], axes=1), ()
+                return _weighted(*part), ()
 
             sums, _ = total(weighted, (batch.weight, values), division, team, state.step)
             return sums / batch.size  # type: ignore[no-any-return]
@@ -90,3 +92,8 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
         return team.keep(state.replace(step=state.step + 1)), sums
 
     return train_step
+
+
+def _weighted(weight: jax.Array, values: jax.Array) -> jax.Array:
+    """Sums weight × value over examples, [b] and [b, ...] -> [...]; in float32, also where products usually are not."""
+    return jnp.tensordot(weight, values, axes=1, precision=lax.Precision.HIGHEST)

@@ -71,29 +71,43 @@ def total(
     if division.whole:
         sums, rest = function(share)
         return team.sum(sums), rest
-    count = division.pieces
+    count, exact = division
     # In exact mode the loop's code must not depend on how often it runs. So the bound is traced and one more piece lies
     # behind the last: a loop that is known to run once is unrolled, a slice that is all of its array is no slice.
-    slots = count + division.exact
-    share = jax.tree.map(lambda leaf: leaf.reshape(count, -1, *leaf.shape[1:]), share)
-    pieces = team.spread(jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[: slots - count]]), share), axis=1)
-    shapes = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], pieces))
-    stacked = (division.exact, True)  # of the sums, of the rest
-    start = tuple(
-        jax.tree.map(lambda leaf, n=(slots,) * stack: jnp.zeros((*n, *leaf.shape), leaf.dtype), part)
-        for stack, part in zip(stacked, shapes, strict=True)
-    )
+    slots = count + exact
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        """Examples [b, ...] -> pieces [slots, b / count, ...]; a piece has every count-th, an exact part neighbours."""
+        if exact:
+            pieces = leaf.reshape(count, -1, *leaf.shape[1:])
+        else:
+            pieces = leaf.reshape(-1, count, *leaf.shape[1:]).swapaxes(0, 1)
+        return jnp.concatenate([pieces, pieces[: slots - count]])
+
+    def joined(pieces: jax.Array) -> jax.Array:
+        """The reverse of `cut`."""
+        ordered = pieces[:count] if exact else pieces[:count].swapaxes(0, 1)
+        return ordered.reshape(-1, *ordered.shape[2:])
+
+    def empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.zeros((slots, *leaf.shape), leaf.dtype)
+
+    pieces = team.spread(jax.tree.map(cut, share), axis=1)
+    sums, rest = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], pieces))
+    zeros = jax.tree.map(empty if exact else lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
 
     def body(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        new = function(jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False), pieces))
-        return tuple(
-            jax.tree.map(lambda held, leaf, s=stack: held.at[index].set(leaf) if s else held + leaf, *parts)
-            for stack, *parts in zip(stacked, carry, new, strict=True)
-        )
+        def put(held: jax.Array, new: jax.Array) -> jax.Array:
+            return held.at[index].set(new)
 
-    sums, rest = lax.fori_loop(0, jnp.minimum(count, count + step), body, start)
-    rest = jax.tree.map(lambda leaf: leaf[:count].reshape(-1, *leaf.shape[2:]), rest)
-    if not division.exact:
+        piece = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False), pieces)
+        sums, rest = function(piece)
+        return jax.tree.map(put if exact else jnp.add, carry[0], sums), jax.tree.map(put, carry[1], rest)
+
+    carry = zeros, jax.tree.map(empty, rest)
+    sums, rest = lax.fori_loop(0, jnp.minimum(count, count + step), body, carry)
+    rest = jax.tree.map(joined, rest)
+    if not exact:
         return team.sum(sums), rest
     parts = team.gather(jax.tree.map(lambda leaf: leaf[:count], sums))
     return jax.tree.map(lambda leaf: functools.reduce(jnp.add, [leaf[i] for i in range(SHARDS)]), parts), rest

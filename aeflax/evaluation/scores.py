@@ -113,7 +113,8 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
         keys = Keys.of_evaluation(key, split, example)
         targets = parts.prepare(source, keys)
         latent = keys.of(Stream.LATENT)
-        outputs = parts.apply(state.params, state.model, targets, latent, train=False)
+        params = placement.team().lend(state.params, len(example))
+        outputs = parts.apply(params, state.model, targets, latent, train=False)
         scores = reconstruction(outputs, targets, hyper)
         counts: Scores = {}
         if outputs.latent.mean is not None:
@@ -126,7 +127,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
             counts["active"] = jnp.sum(active & (example >= 0)[:, None], axis=0)
         if corrupts:
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
-            restored = parts.apply(state.params, state.model, inputs, latent, train=False)
+            restored = parts.apply(params, state.model, inputs, latent, train=False)
             again = reconstruction(restored, targets, hyper)
             scores |= {f"restored_{name}": again[name] for name in ("bce", "mse", "psnr") if name in again}
             scores |= {f"corrupted_{name}": value for name, value in quality(inputs, targets).items() if name == "psnr"}

@@ -45,6 +45,14 @@ def test_pieces_add_up_to_the_batch(variant):
         chex.assert_trees_all_close(sums, whole_sums, rtol=2e-5)
 
 
+def test_a_batch_wide_penalty_sees_the_same_pieces_in_every_placement():
+    """A piece has every fourth example of the batch, wherever they lie."""
+    results = [trained("rate", choose(name), accumulate=4) for name in ("jit", "pmap", "mesh")]
+    for params, sums, _ in results[1:]:
+        chex.assert_trees_all_close(params, results[0][0], atol=1e-7)
+        chex.assert_trees_all_close(sums, results[0][1], rtol=2e-5)
+
+
 @pytest.mark.parametrize("variant", BATCH_WIDE)
 def test_a_batch_wide_penalty_sees_one_piece_and_stays_finite_on_padding(variant):
     _, whole, _ = trained(variant, choose("jit"))

@@ -10,10 +10,14 @@ from scipy import special
 from variants import BY_VARIANT, experiment, images
 
 import aeflax
-from aeflax.config import GaussianLikelihood
+from aeflax import presets
+from aeflax.config import GaussianLikelihood, Train
+from aeflax.defaults import resolve
 from aeflax.engine.placement import choose
+from aeflax.engine.state import Source
 from aeflax.evaluation import scores as scores_module
 from aeflax.evaluation.scores import evaluate
+from aeflax.program import prepare
 
 BATCHES = importlib.import_module("aeflax.evaluation.batches")
 ARRAY = images(60)
@@ -210,3 +214,21 @@ def test_averaged_parameters_are_the_ones_scored():
     averaged = run.evaluate("test")
     run.state = run.state.replace(params=run.state.ema, ema=None)
     assert run.evaluate("test") == averaged
+
+
+@pytest.mark.slow
+def test_a_mesh_scores_as_much_on_each_device_as_pmap_does():
+    """Kernels travel, so that no device sees the maps of the whole batch."""
+    sizes = []
+    for name in ("pmap", "mesh"):
+        settings = replace(presets.conv(16), train=Train(placement=name, steps=1))
+        backbone = replace(settings.model.backbone, features=(64, 128, 256))
+        settings = replace(settings, model=replace(settings.model, backbone=backbone))
+        program = prepare(resolve(settings, (32, 32, 3), 1000), (32, 32, 3))
+        scorer = scores_module._scorer(program.built, program.placement, True)
+        rows, example = program.placement.shard((np.zeros((256, 3072), np.uint8), np.arange(256, dtype=np.int32)))
+        source = Source(rows, *program.placement.replicate((np.zeros(1, np.float32), np.ones(1, np.float32))))
+        lean = program.template().replace(opt_state=None)
+        compiled = scorer.lower(lean, source, example, np.int32(0), program.key, program.hyper).compile()
+        sizes.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert sizes[1] < 1.5 * sizes[0]
