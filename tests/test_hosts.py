@@ -110,7 +110,7 @@ def test_options_that_do_not_say_who_trains_together_are_refused(words, message,
 
 
 def test_one_process_alone_does_everything_itself():
-    assert hosts.by_one(lambda: 3) == hosts.by_all(lambda: 3) == hosts.told(3) == 3
+    assert hosts.by_one(lambda: 3) == hosts.by_all(lambda: 3) == hosts.from_first(3) == 3
     hosts.require_alike({"anything": 1})
     with pytest.raises(ConfigError, match="mine"):
         hosts.by_one(lambda: (_ for _ in ()).throw(ConfigError("mine")))
