@@ -63,6 +63,19 @@ def test_encode_takes_every_kind_of_file(run, runs):
         np.testing.assert_allclose(np.load("codes.npy"), model.encode(table), rtol=1e-5)
 
 
+def test_images_are_resized_and_made_grey_as_the_run_has_them(run, tmp_path):
+    for index in range(20):
+        Image.fromarray(np.full((9 + index, 12, 3), index, np.uint8)).save(tmp_path / f"{index:02d}.png")
+    source = f"images:{tmp_path}"
+    seen = replace(presets.vanilla(2), data=Data(source=source, size=4, grey=True, resident=True), train=Train(steps=2))
+    model = aeflax.train(seen, run_dir=tmp_path / "seen", report=False)
+    for split in ("all", "test"):
+        assert run("encode", tmp_path / "seen", source, "codes.npy", "--split", split)[0] == 0, split
+    np.testing.assert_allclose(np.load("codes.npy"), model.encode(model.split("test").values), rtol=1e-5)
+    assert run("reconstruct", tmp_path / "seen", source, "back.npy")[0] == 0
+    assert np.load("back.npy").shape == (20, 4, 4, 1)
+
+
 def test_csv_codes_are_read_back_with_their_labels(run, runs):
     run("encode", runs / "vae", "digits", "codes.csv")
     codes, labels = files.csv(Path("codes.csv"))

@@ -190,7 +190,8 @@ def _open(command: EncodeCommand | ReconstructCommand) -> tuple["Run", "Inputs"]
         return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels)
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
-    return run, open_examples(command.source, command.split)
+    trained = run.experiment.data
+    return run, open_examples(command.source, command.split, size=trained.size, grey=trained.grey)
 
 
 def _write(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:

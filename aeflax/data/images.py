@@ -1,6 +1,7 @@
 """Folders of PNG and JPEG files, decoded when they are asked for."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,7 @@ def _require_size(path: Path, size: tuple[int, int], expected: tuple[int, int]) 
     if size != expected:
         raise DataError(
             f"{path} has {size[0]}x{size[1]} pixels where others have {expected[0]}x{expected[1]}; "
-            f"bring all to one size with --data.size {min(*size, *expected)}"
+            f"bring all to one size, or train with --data.size {min(*size, *expected)}"
         )
 
 
@@ -169,7 +170,11 @@ def _opened(path: Path) -> "Image.Image":
     from PIL import Image
 
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise DataError(f"{path} is no ordinary file; remove it")
         image = Image.open(path, formats=("PNG", "JPEG"))
+    except DataError:
+        raise
     except Exception as error:  # Pillow raises a dozen kinds on damaged bytes, and one on too many pixels
         if isinstance(error, OSError) and error.errno:
             raise DataError(f"cannot read {path}: {os.strerror(error.errno)}; check the path") from error

@@ -67,6 +67,13 @@ def test_sixteen_bits_a_channel_are_refused(tmp_path):
         examples(tmp_path)
 
 
+def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path):
+    put(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"b\.png is no ordinary file; remove it"):
+        examples(tmp_path)
+
+
 @pytest.mark.parametrize("shape", [(40, 60, 3), (60, 40, 3), (8, 8, 3), (4, 8, 3)], ids=str)
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_a_size_brings_the_shorter_side_to_it_and_keeps_the_centre(tmp_path, shape, suffix):
