@@ -40,7 +40,8 @@ class Data:
     # synthetic:HxWxC:N
     source: str = "digits"
     batch_size: Annotated[int, Interval(1, 2**24)] = 128  # examples a step, over all devices
-    resident: bool | None = None  # keep the data set on the device; None: where it takes under a quarter of its memory
+    # keep the data set on the device; None: where it takes under a quarter of the device's memory
+    resident: bool | None = None
     # for sources that bring no test split: every k-th example is test, k = round(1 / holdout)
     holdout: Annotated[float, Interval(0, 0.5, open_left=True)] = 0.2
     validation: Natural = 0  # withhold the last N training examples for early stopping and model choice
@@ -52,8 +53,8 @@ class Data:
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three
-    # processes that read streamed data ahead; None: one for each processor where images are decoded, else the reading
-    # thread of the training process alone
+    # processes that read streamed data ahead; 0: a thread of the training process alone, the quickest for small sets;
+    # None: one for each processor where images are decoded, else 0
     workers: Workers | None = None
 
     def steps_per_epoch(self, examples: int) -> int:
@@ -69,7 +70,7 @@ class Backbone(Part):
 class Dense(Backbone, kind="dense"):
     """Fully connected layers; the decoder mirrors the encoder."""
 
-    widths: tuple[Units, ...] = ()  # hidden layers before the code
+    widths: tuple[Units, ...] = ()  # of the hidden layers before the code; empty: none
     activation: Activation = "relu"  # of the hidden layers
 
 
@@ -235,7 +236,7 @@ class Optimizer:
     schedule: Literal["constant", "cosine", "linear", "exponential", "piecewise"] = "constant"  # of the learning rate
     warmup_steps: Steps = 0  # steps of linear rise before the schedule
     final: Fraction = 0.01  # learning rate at the end over the peak (cosine, linear, exponential)
-    boundaries: tuple[Steps, ...] = ()  # steps at which the piecewise schedule multiplies by `factor`
+    boundaries: tuple[Steps, ...] = ()  # steps at which the piecewise schedule multiplies by factor
     factor: Positive = 0.1  # of the learning rate at each boundary (piecewise)
     weight_decay: NonNegative | None = None  # decoupled, on kernels only; None: 1e-4 for adamw, 1e-3 for lion, else off
     clip_norm: Positive | None = None  # global gradient norm

@@ -179,7 +179,8 @@ def test_the_given_model_and_words_are_not_changed():
 
 
 def test_the_description_names_every_kind_and_what_is_chosen():
-    text = describe_slots(Model(backbone=Conv()))
+    text = describe_slots(Model(backbone=Conv()), "Measures.")
+    assert text.startswith("Measures. Parts")
     for kind in (*Dense.kinds, *Masking.kinds, *Sparse.kinds):
         assert kind in text
     assert "--model.backbone {dense,conv} (default: conv)" in text

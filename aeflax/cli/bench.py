@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -26,19 +26,24 @@ if TYPE_CHECKING:
 SOURCE = "synthetic:28x28x1:10000"  # in place of the preset's small set, which would fit in a few batches
 
 
+def _else(option: str) -> Any:
+    """What an empty option stands for, said in its help text."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: that of --{option})")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchCommand:
     """Arguments of `aeflax bench`."""
 
     # What is swept; every combination is measured.
-    batch_sizes: tuple[int, ...] = ()  # default: data.batch-size
-    precisions: tuple[Literal["float32", "bfloat16"], ...] = ()  # default: train.precision
-    placements: tuple[Literal["jit", "pmap", "mesh"], ...] = ()  # default: train.placement
-    seconds: float = 3.0  # of training at each
+    batch_sizes: Annotated[tuple[int, ...], _else("data.batch-size")] = ()  # to measure
+    precisions: Annotated[tuple[Literal["float32", "bfloat16"], ...], _else("train.precision")] = ()  # to measure
+    placements: Annotated[tuple[Literal["jit", "pmap", "mesh"], ...], _else("train.placement")] = ()  # to measure
+    seconds: float = 3.0  # of training at each combination
     out: Path | None = None  # write the measurements as JSON to this file
     figure: Path | None = None  # draw images a second over the batch size, and the roofline, to this PNG file
-    profile: Path | None = None  # trace some steps of each into this directory, for TensorBoard or Perfetto
-    json: bool = False  # print them as one JSON object; the table goes to standard error
+    profile: Path | None = None  # trace some steps of each combination into this directory, for TensorBoard or Perfetto
+    json: bool = False  # print the measurements as one JSON object; the table goes to standard error
     experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
         default_factory=Experiment
     )
@@ -60,6 +65,8 @@ def main(arguments: list[str]) -> int:
 
     if command.profile is not None:
         create_folder(command.profile, "the profile")
+    for file in filter(None, (command.out, command.figure)):
+        create_folder(file.parent, "the measurements")
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
     from aeflax.bench import measure
@@ -105,11 +112,12 @@ def _table(found: "Sequence[Measurement]") -> "Table":
         f"Steps: median, 10th and 90th percentile. Peak: {'; '.join(peaks.values())}. Memory: of the program, on each "
         "device. Data wait: the share of the time, at most, in which the devices waited for data."
     )
-    drawn = Table(title=found[0].devices, title_justify="left", caption=caption, caption_justify="left")
+    title = "; ".join(dict.fromkeys(one.devices for one in found))
+    drawn = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     swept = [name for name in ("placement", "precision") if len({getattr(one, name) for one in found}) > 1]
     for name in swept:
         drawn.add_column(name)
-    for name in ("batch", "ms a step", "images/s", "GFLOP/s", "of peak", "memory", "compiled in", "data wait"):
+    for name in ("batch", "ms a step", "images/s", "GFLOP/s", "of\npeak", "memory", "compiled\nin", "data\nwait"):
         drawn.add_column(name, justify="right")
     for one in found:
         drawn.add_row(

@@ -19,11 +19,11 @@ class Job:
     distributed: bool = False
     # HOST:PORT at which process 0 listens for the others, in place of --distributed
     coordinator: str | None = None
-    # of this process, from 0
+    # number of this process, from 0; with --coordinator
     process_id: int | None = None
-    # in all
+    # how many there are in all; with --coordinator
     num_processes: int | None = None
-    # seconds until all processes have come
+    # seconds to wait until all processes have come
     start_timeout: int = 300
 
     @property

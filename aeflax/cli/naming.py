@@ -14,6 +14,10 @@ from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import problems
 
+DOES = {
+    "train": "Trains, evaluates and keeps a run.",
+    "bench": "Measures how fast a model trains on this machine.",
+}
 ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate")  # too unlike for the parser to see
 
 
@@ -51,7 +55,7 @@ def named_experiment(command: str, arguments: list[str]) -> Named:
     experiment = _starting_point(name)
     model, arguments = choose_parts(experiment.model, arguments)
     prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
-    return Named(name, replace(experiment, model=model), arguments, prog, describe_slots(model))
+    return Named(name, replace(experiment, model=model), arguments, prog, describe_slots(model, DOES[command]))
 
 
 def _starting_point(name: str) -> Experiment:

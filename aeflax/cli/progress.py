@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
 from aeflax.training.records import Record
@@ -119,9 +120,9 @@ def _headline(record: Record) -> str:
     return "" if name is None else f"{record.split} {name} {record.metrics[name]:.5g}"
 
 
-def table(columns: Mapping[str, Mapping[str, float]], title: str, caption: str | None = None) -> Table:
+def table(columns: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:
     """Metrics in rows, one column for each mapping; what a column lacks is a dash."""
-    drawn = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    drawn = Table(title=title, title_justify="left")
     drawn.add_column("metric", no_wrap=True)
     for name in columns:
         drawn.add_column(name, justify="right")
@@ -132,7 +133,7 @@ def table(columns: Mapping[str, Mapping[str, float]], title: str, caption: str |
     return drawn
 
 
-def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Table:
+def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Group:
     """The table that ends a training run: each split, and PCA at the same code size."""
     notes = [note] if (note := pca_note(summary)) else []
     if "elbo" in summary["test"]:
@@ -145,4 +146,5 @@ def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Table:
         f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
         f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s{stopped}"
     )
-    return table(columns(summary), title, "\n".join(notes) or None)
+    # Not as the table's own title and caption, which would be broken at its width.
+    return Group(Text(title), table(columns(summary)), *map(Text, notes))

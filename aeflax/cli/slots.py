@@ -58,9 +58,9 @@ def is_choice(word: str) -> bool:
     return _CHOICE.fullmatch(word) is not None
 
 
-def describe_slots(model: Model) -> str:
-    """One line a slot: its kinds, for the help text."""
-    lines = ["Trains, evaluates and keeps a run. Parts of the model are chosen by kind:"]
+def describe_slots(model: Model, head: str) -> str:
+    """One line a slot: its kinds, for the help text of a command that does what the head says."""
+    lines = [f"{head} Parts of the model are chosen by kind:"]
     for name, slot in _slots().items():
         lines.append(f"  --model.{name} {{{','.join(slot.kinds)}}} (default: {getattr(model, name).kind})")
     for path in _optional():

@@ -26,7 +26,8 @@ EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each
 class TrainCommand:
     """Arguments of `aeflax train`."""
 
-    run_dir: Path | None = None  # where the run is kept; default: runs/PRESET-SOURCE-K, the first free K
+    # where the run is kept; None: runs/PRESET-SOURCE-K, the first free K
+    run_dir: Path | None = None
     resume: bool = False  # go on from the newest checkpoint in --run-dir, from step 0 if it holds none
     overwrite: bool = False  # replace the run in --run-dir
     init_from: Path | None = None  # begin with the weights of this run, which must have the same model

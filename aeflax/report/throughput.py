@@ -26,7 +26,7 @@ def throughput(measurements: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _draw(measurements: Sequence[Mapping[str, Any]]) -> Figure:
-    figure = blank(measurements[0]["devices"].partition(" (")[0], HEIGHT)
+    figure = blank(", ".join(dict.fromkeys(one["devices"].partition(" (")[0] for one in measurements)), HEIGHT)
     speed, roof = figure.subplots(2)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for one in measurements:
