@@ -53,7 +53,7 @@ class Data:
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three
-    # processes that read streamed data ahead; 0: a thread of the training process alone, the quickest for small sets;
+    # processes that read streamed data ahead; 0: threads of the training process alone, the quickest for small sets;
     # None: one for each processor where images are decoded, else 0
     workers: Workers | None = None
 
