@@ -9,7 +9,10 @@ import functools
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from aeflax.errors import DataError, reason
 
 AHEAD = 2  # items that a process has ready or in work
 SHARED_MEMORY = "/dev/shm"  # where items of worker processes travel
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask a command to stop
 
 
 def default_workers(rows: Rows) -> int:
@@ -60,13 +64,16 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int | None) -> G
         options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
         items = items.mp_prefetch(options, worker_init_fn=_begin)
     held = [iter(items)]
+    ask = _first if count else _next
     end = functools.partial(_end, held, count)
     atexit.register(end)  # where nobody closes this; comes before the exit of multiprocessing, which ends the processes
+    forget = functools.partial(atexit.unregister, end)  # works when Python has taken this module down, too
     try:
         for _ in range(len(tables)):
-            yield _next(held[0], count)
+            yield ask(held[0], count)
+            ask = _next
     finally:
-        atexit.unregister(end)
+        forget()
         end()
 
 
@@ -77,6 +84,21 @@ def _end(held: list[Any], workers: int) -> None:
     held.pop().close()
     if workers:
         gc.collect()  # what grain holds in a cycle keeps the last item of each process in shared memory
+
+
+def _first(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
+    """The first item, asked for by a thread that hears no signals, as then do the processes that it starts.
+
+    So a signal to a whole group of processes, as a terminal sends it, is left to the one that can stop in order.
+    """
+    with ThreadPoolExecutor(1, initializer=_hear_no_signals) as starter:
+        return starter.submit(_next, iterator, workers).result()
+
+
+def _hear_no_signals() -> None:
+    for _ in range(2):  # the tracker of shared memory, where it is started, lets some of them through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        resource_tracker.ensure_running()
 
 
 def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
@@ -116,15 +138,13 @@ def _fitting(rows: Rows, tables: Sequence[np.ndarray], workers: int) -> int:
 
 
 def _begin(worker: int, workers: int) -> None:
-    """In a new worker process: leaves interrupts to the parent, ends with it, and touches no accelerator."""
+    """In a new worker process: ends with the parent, and touches no accelerator."""
     import multiprocessing
-    import signal
     import threading
 
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def follow() -> None:

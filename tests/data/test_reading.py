@@ -228,3 +228,42 @@ def test_workers_end_with_their_parent_and_leave_no_words(stored, tmp_path, how)
     while any(map(running, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(running, workers))
+
+
+SIGNALLED = """
+import os, signal, sys, threading, time
+import numpy as np
+from pathlib import Path
+from aeflax.data import npy, reading
+
+if __name__ == "__main__":
+    heard = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: heard.append(1))
+
+    def keep_on():
+        for _ in range(30):
+            time.sleep(0.1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.killpg(0, number)
+
+    rows = npy.rows(Path(sys.argv[1]))
+    found = reading.ahead(rows, [np.arange(50, dtype=np.int32)] * 10**6, workers=2)
+    threading.Thread(target=keep_on).start()
+    next(found)
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        next(found)
+    found.close()
+    print(len(heard) > 9)
+"""
+
+
+@pytest.mark.slow
+def test_signals_to_all_of_a_group_are_for_the_process_that_reads_from_its_workers(stored, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SIGNALLED)
+    np.save(tmp_path / "a.npy", stored[1])
+    words = [sys.executable, "-W", "error", str(script), str(tmp_path / "a.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, start_new_session=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
