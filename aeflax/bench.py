@@ -200,30 +200,35 @@ class _Timed:
             ran = self._dispatch(steps)
             jax.block_until_ready(self._state)
             seconds = (time.perf_counter() - started) * steps / ran
-        return max(1, min(round(steps * CHUNK_SECONDS / seconds), self.feed.span)) if seconds else 1
+        chunks = max(1, round(self.feed.span * seconds / (steps * CHUNK_SECONDS)))
+        return -(-self.feed.span // chunks)  # what is left at the end of a span is nearly as long
 
     def run(self, pace: int, seconds: float, *, count: bool = True) -> None:
         """Trains for some seconds in chunks of at most `pace` steps."""
         running: tuple[int, jax.Array] | None = None
-        chunks, began, waited = 0, time.perf_counter(), 0.0
-        last = began
-        while time.perf_counter() - began < seconds or chunks < FEWEST_CHUNKS:
+        took: list[float] = []
+        trained, waited = 0, 0.0
+        began = last = time.perf_counter()
+        while (now := time.perf_counter() - began) < seconds or (len(took) < FEWEST_CHUNKS and now < 3 * seconds):
             ready = time.perf_counter()
             steps = self._dispatch(pace)
+            trained += steps
             # Whether the chunk before was done when the data came, now at the latest.
             if running is not None and self._late:
                 waited += self._came - ready
             mark = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
             if running is not None:
                 jax.block_until_ready(running[1])
-                now = time.perf_counter()
-                if count and running[0] == pace:  # what is left of an epoch is too short to be timed
-                    self.took.append((now - last) / pace)
-                last, chunks = now, chunks + (running[0] == pace)
+                done = time.perf_counter()
+                # Both of them whole: where starting a chunk waits for its end, as with host devices, this is its time.
+                if running[0] == steps == pace:
+                    took.append((done - last) / pace)
+                last = done
             running = steps, mark
         jax.block_until_ready(self._state)
         if count:
             self.total, self.waited = time.perf_counter() - began, waited
+            self.took = took or [self.total / trained]
 
     def _dispatch(self, limit: int) -> int:
         program, chunk = self._program, self.feed.chunk(self._step, limit)

@@ -13,7 +13,7 @@ from aeflax.config import Experiment
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
-from aeflax.engine.sharding import override
+from aeflax.engine.sharding import override, require_matches
 from aeflax.engine.state import Hyper, PyTree, TrainState, init_state
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import Division
@@ -68,6 +68,9 @@ class Program:
         with _as_config_error():
             self.placement.require_shares(self.experiment.data.batch_size, self.division)
             self.placement.shardings(self._shapes)
+            named = jax.tree_util.tree_leaves_with_path(self._shapes.params)
+            paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in named]
+            require_matches(self.placement.overrides, paths)
 
     def on(self, placement: Placement) -> "Program":
         """The same program on other devices."""

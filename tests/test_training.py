@@ -411,3 +411,9 @@ def test_a_run_in_another_order_is_not_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr("aeflax.manifest.order_sha256", lambda seed, examples: "another")
     with pytest.raises(ConfigError, match=r"random.order_sha256: \w+ -> another"):
         aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+
+
+def test_a_sharding_pattern_must_match_a_parameter():
+    base = settings("vanilla", placement="mesh")
+    with pytest.raises(ConfigError, match=r"train.sharding: nonsense matches no parameter; there are bottleneck/code"):
+        aeflax.train(replace(base, train=replace(base.train, sharding=("nonsense=0",))), ARRAY)

@@ -38,6 +38,13 @@ def partition(path: str, shape: tuple[int, ...], devices: int, overrides: tuple[
     return max(axes, key=lambda axis: (shape[axis], axis), default=None)
 
 
+def require_matches(overrides: tuple[Override, ...], paths: list[str]) -> None:
+    """Raises ValueError where an override matches none of the parameters' paths."""
+    for pattern, _ in overrides:
+        if not any(re.search(pattern, path) for path in paths):
+            raise ValueError(f"train.sharding: {pattern} matches no parameter; there are {', '.join(paths)}")
+
+
 def travels(shape: tuple[int, ...], examples: int) -> bool:
     """Whether a parameter, rather than the activations that meet it, goes to the other devices in a step.
 
