@@ -103,7 +103,8 @@ def _hear_no_signals() -> None:
 
 def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
     try:
-        return np.asarray(next(iterator))  # of a worker: the array that it wrote, in shared memory, not a copy
+        # A copy, of what a worker wrote into shared memory: a device may hold on to what it is given until Python ends.
+        return np.array(next(iterator))
     except RuntimeError as error:
         if not workers or "Worker process was terminated" not in str(error):
             raise

@@ -267,3 +267,29 @@ def test_signals_to_all_of_a_group_are_for_the_process_that_reads_from_its_worke
     words = [sys.executable, "-W", "error", str(script), str(tmp_path / "a.npy")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, start_new_session=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+HELD = """
+import sys, time
+import jax
+import numpy as np
+from pathlib import Path
+from aeflax.data import npy, reading
+
+if __name__ == "__main__":
+    rows = npy.rows(Path(sys.argv[1]))
+    for item in reading.ahead(rows, [np.arange(500, dtype=np.int32)] * 3, workers=2):
+        held = jax.device_put(item)
+    del item
+    time.sleep(1)  # grain lets go of shared memory in a thread of its own
+"""
+
+
+@pytest.mark.slow
+def test_what_a_device_holds_until_the_end_does_not_stay_in_shared_memory(stored, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(HELD)
+    np.save(tmp_path / "a.npy", stored[1])
+    words = [sys.executable, str(script), str(tmp_path / "a.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
