@@ -321,6 +321,32 @@ def test_what_the_first_process_refuses_ends_both_with_its_code(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "split"), [(0, "train"), (1, "train"), (1, "test")])
+def test_data_that_one_process_cannot_read_any_more_end_both_with_a_checkpoint(number, split, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (4096, 8, 8), dtype=np.uint8)
+    values[1::2] = values[::2]  # every second example is for testing
+    job = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id")
+    words = ["--data.source", "npy:a.npy", "--data.resident", "False", "--data.holdout", "0.5", "--run-dir"]
+    words += [tmp_path / "run", "--train.steps", "1000000", "--train.log-every", "50", "--no-report"]
+    words += RARELY if split == "train" else ["--train.checkpoint-every", "50", "--train.eval-every", "100"]
+    for each in ("0", "1"):
+        (tmp_path / each).mkdir()
+        np.save(tmp_path / each / "a.npy", values)
+    processes = [start(*words, *job, each, cwd=tmp_path / str(each)) for each in (0, 1)]
+
+    def saved():
+        return any(entry.name.isdigit() for entry in (tmp_path / "run" / "checkpoints").iterdir())
+
+    wait_until(lambda: training(tmp_path / "run")() and (split == "train" or saved()), processes)
+    size = (tmp_path / "0" / "a.npy").stat().st_size
+    os.truncate(tmp_path / str(number) / "a.npy", size - 64 if split == "test" else size - 640)
+    found = [ended(process) for process in processes]
+    assert [one[0] for one in found] == [5, 5], [one[2] for one in found]
+    assert all("a.npy has become shorter" in one[2] for one in found)
+    assert saved()
+
+
+@pytest.mark.slow
 def test_processes_that_were_started_differently_are_told(tmp_path):
     port = free_port()
     job = ("--run-dir", "run", "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from dataclasses import replace
 
 import jax
@@ -319,6 +320,28 @@ def test_bad_data_costs_nothing_of_the_run_that_was_to_be_overwritten(tmp_path):
     with pytest.raises(ConfigError):
         aeflax.train(settings("conv"), np.ones((20, 4)), run_dir=tmp_path / "run", overwrite=True)
     assert aeflax.load(tmp_path / "run", ARRAY).summary == first.summary
+
+
+def test_data_that_go_bad_while_they_are_streamed_end_the_run_with_everything_saved(tmp_path, short_chunks):
+    source = tmp_path / "a.npy"
+    np.save(source, ARRAY)
+    base = settings("vanilla")
+    data = replace(base.data, source=f"npy:{source}", resident=False)
+    asked = replace(base, data=data, train=replace(base.train, steps=60, eval_every=60, checkpoint_every=60))
+    whole = aeflax.train(asked, run_dir=tmp_path / "whole")
+
+    def damage(record):
+        if record.kind == "chunk" and record.step == 7:
+            os.truncate(source, 500)
+
+    with pytest.raises(DataError, match=r"a\.npy has become shorter"):
+        aeflax.train(asked, run_dir=tmp_path / "run", callbacks=[damage])
+    with Checkpoints(tmp_path / "run" / "checkpoints") as kept:
+        assert 7 <= kept.latest < 60
+    np.save(source, ARRAY)
+    resumed = aeflax.train(asked, run_dir=tmp_path / "run", resume=True)
+    assert resumed.summary["state_sha256"] == whole.summary["state_sha256"]
+    assert without_speed(tmp_path / "run") == without_speed(tmp_path / "whole")
 
 
 def test_a_run_on_an_array_says_that_the_array_is_needed_again(tmp_path):

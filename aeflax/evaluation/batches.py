@@ -1,12 +1,14 @@
 """Batches without gradients, all of one size, so that each function over them is compiled once."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 
+from aeflax import hosts
 from aeflax.data import reading
 from aeflax.data.dataset import Dataset
 from aeflax.engine.state import Source
@@ -26,9 +28,10 @@ def batch_examples(program: Program) -> int:
 def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[Source, jax.Array]]:
     """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1.
 
-    Each process reads what its devices hold.
+    Each process reads what its devices hold. Where one cannot, its error is raised on all of them.
     """
-    values, placement, size = dataset.split(split).values, program.placement, batch_examples(program)
+    examples, placement, size = dataset.split(split), program.placement, batch_examples(program)
+    values = examples.values
     shift, divisor = placement.replicate((dataset.scaling.shift, dataset.scaling.divisor))
     columns = placement.columns(size)
     tables = [np.arange(start, start + size, dtype=np.int32)[columns] for start in range(0, len(values), size)]
@@ -39,7 +42,9 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
         if isinstance(values, np.ndarray)
         else reading.ahead(values, tables, workers=program.experiment.data.workers)
     )
+    several = any(device.process_index != jax.process_index() for device in placement.devices)
     with contextlib.closing(read):  # also where whoever asked for batches leaves early
-        for table, rows in zip(tables, read, strict=True):
+        for table in tables:
+            rows = hosts.by_all(functools.partial(next, read)) if several and examples.lazy else next(read)
             placed, index = placement.shard((rows.reshape(len(rows), -1), table))
             yield Source(placed, shift, divisor), index

@@ -19,11 +19,11 @@ from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import PyTree, TrainState, all_finite
 from aeflax.engine.step import Sums
-from aeflax.errors import DivergedError, StoppedError
+from aeflax.errors import DataError, DivergedError, StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.training.clock import Clock, Pace
-from aeflax.training.feeding import open_feed
+from aeflax.training.feeding import next_chunk, open_feed
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record
 
@@ -106,6 +106,7 @@ class Trainer:
         Raises:
           CheckpointError: if a checkpoint cannot be restored or saved.
           ConfigError: if the batch does not divide over the devices.
+          DataError: if data can no longer be read; the state is saved, unless it was an evaluation that needed them.
           DivergedError: where `train.max_nonfinite` updates in a row were skipped, whatever came after them; the state
             is saved. Found at the end of a chunk.
           StoppedError: when `stop` said so; the state is saved.
@@ -122,7 +123,12 @@ class Trainer:
                 raise StoppedError(
                     f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
                 )
-            self._advance(pace)
+            try:
+                self._advance(pace)
+            except DataError:  # of all processes alike, before anything of this chunk was computed
+                self._settle()
+                self._save_durably()
+                raise
             if self._due(train.log_every):
                 self._pending = self._step, self._sums, self._waited
                 self._sums, self._waited = self.program.zero_sums(), 0.0
@@ -170,11 +176,8 @@ class Trainer:
     def _run(self, limit: int) -> int:
         """Dispatches at most `limit` steps; returns how many."""
         assert self._feed is not None
-        started = time.perf_counter()
-        chunk = self._feed.chunk(self._step, limit)
-        # Whether the chunk before was done, now at the latest: an upper bound.
-        if limit and self._state.step.is_ready():  # type: ignore[attr-defined]
-            self._waited += time.perf_counter() - started
+        chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
+        self._waited += waited if limit else 0.0
         self._state, self._sums = self._epoch(
             self._state,
             self._sums,
