@@ -4,6 +4,7 @@ The program measured is the one that training runs. Nothing is kept of what it l
 """
 
 import functools
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -108,24 +109,29 @@ def measure(
     Example:
       >>> measure(aeflax.presets.vanilla(), batch_sizes=(128, 1024))[0].images_per_second
     """
-    dataset, found, limits = load_data(experiment.data), [], functools.cache(peak)
-    train = experiment.train
-    for placement in placements or (train.placement,):
-        for precision in precisions or (train.precision,):
-            for size in batch_sizes or (experiment.data.batch_size,):
-                if size > len(dataset.train.values):
-                    raise ConfigError(
-                        f"a batch of {size} exceeds the {len(dataset.train.values)} training examples; lower it"
-                    )
-                varied = replace(
-                    experiment,
-                    data=replace(experiment.data, batch_size=size),
-                    train=replace(train, placement=placement, precision=precision),  # type: ignore[arg-type]
-                )
-                program = prepare(resolve(varied, dataset.shape, len(dataset.train.values)), dataset.shape)
-                program.require_shares()
-                found.append(_measure(program, dataset, seconds, limits(precision), profile))
-    return found
+    dataset, limits = load_data(experiment.data), functools.cache(peak)
+    swept = itertools.product(
+        placements or (experiment.train.placement,),
+        precisions or (experiment.train.precision,),
+        batch_sizes or (experiment.data.batch_size,),
+    )
+    programs = [_program(experiment, dataset, *one) for one in swept]  # so that mistakes are found before any measuring
+    return [_measure(one, dataset, seconds, limits(one.experiment.train.precision), profile) for one in programs]
+
+
+def _program(experiment: Experiment, dataset: Dataset, placement: str, precision: str, batch_size: int) -> Program:
+    """One of the programs of a sweep. Raises ConfigError where it cannot be."""
+    examples = len(dataset.train.values)
+    if batch_size > examples:
+        raise ConfigError(f"a batch of {batch_size} exceeds the {examples} training examples; lower it")
+    varied = replace(
+        experiment,
+        data=replace(experiment.data, batch_size=batch_size),
+        train=replace(experiment.train, placement=placement, precision=precision),  # type: ignore[arg-type]
+    )
+    program = prepare(resolve(varied, dataset.shape, examples), dataset.shape)
+    program.require_shares()
+    return program
 
 
 def _measure(program: Program, dataset: Dataset, seconds: float, limits: Peak, profile: Path | None) -> Measurement:

@@ -115,6 +115,21 @@ def test_the_figure_draws_every_program(tmp_path):
     assert drawn != throughput([one])
 
 
+def test_a_program_whose_chunks_all_took_the_same_time_is_drawn():
+    speeds = {"flops_per_step": 1e6, "bytes_per_step": 1e6, "flops_per_second": 1e9}
+    limits = {"peak_flops_per_second": 1e11, "peak_bytes_per_second": 1e10}
+    one = {"devices": "1 × cpu (jit)", "placement": "jit", "precision": "float32", "batch_size": 64} | speeds | limits
+    for taken in (0.1, 0.3, 0.7, 0.6937517714281584):  # milliseconds, of which rounding differs
+        times = dict.fromkeys(("step_ms", "step_ms_p10", "step_ms_p90"), taken)
+        assert throughput([one | times | {"images_per_second": 64 / (taken / 1e3)}])
+
+
+def test_no_program_of_a_sweep_is_measured_where_another_cannot_be(monkeypatch):
+    monkeypatch.setattr("aeflax.bench._measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(ConfigError, match="divide over 4 devices"):
+        measure(small("vanilla"), batch_sizes=(32, 33), placements=("jit", "pmap"))
+
+
 def test_a_batch_beyond_the_data_is_refused():
     with pytest.raises(ConfigError, match="a batch of 10000 exceeds the 320 training examples"):
         measure(small("vanilla"), batch_sizes=(10_000,))

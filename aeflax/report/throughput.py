@@ -36,7 +36,8 @@ def _draw(measurements: Sequence[Mapping[str, Any]]) -> Figure:
         batch = np.array([one["batch_size"] for one in group])
         middle = np.array([one["images_per_second"] for one in group])
         low, high = (batch / np.array([one[key] for one in group]) * 1e3 for key in ("step_ms_p90", "step_ms_p10"))
-        speed.errorbar(batch, middle, [middle - low, high - middle], capsize=2, **style)
+        spread = np.maximum([middle - low, high - middle], 0)  # where all chunks took the same, rounding is below 0
+        speed.errorbar(batch, middle, spread, capsize=2, **style)
         intensity = [one["flops_per_step"] / max(one["bytes_per_step"], 1.0) for one in group]
         roof.plot(intensity, [one["flops_per_second"] / 1e9 for one in group], linestyle="none", **style)
     fastest = max(one["images_per_second"] for one in measurements)
