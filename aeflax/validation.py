@@ -22,7 +22,11 @@ UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computi
 EXACT_PARTS = 8  # into which `train.exact` cuts every batch
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
-PLACED = ("idx", "npy", "npz", "csv", "images", "tfds", "synthetic")  # sources that are KIND:PLACE
+# Sources that are KIND:PLACE, and what their place is.
+PLACED = {
+    **{"idx": "DIR", "npy": "FILE", "npz": "FILE#ARRAY", "csv": "FILE"},
+    **{"images": "DIR", "tfds": "NAME", "synthetic": "HxWxC:N"},
+}
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
@@ -166,11 +170,13 @@ def source_fault(source: str) -> str | None:
         if kind == "synthetic" and not SYNTHETIC.fullmatch(place):
             return f"data.source={source!r} has the form synthetic:HxWxC:N, e.g. synthetic:28x28x1:10000"
         return None
+    if kind in PLACED:
+        return f"data.source={source!r} is not complete; it has the form {kind}:{PLACED[kind]}"
     stem, _, suffix = source.partition("#")[0].lower().rpartition(".")
     if stem and suffix in ("npy", "npz", "csv"):
         return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
-    return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, NAMED + PLACED)}"
+    return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
 
 
 def _levels(corruption: Corruption) -> tuple[float, float]:

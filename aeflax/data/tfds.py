@@ -41,7 +41,8 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
     splits = {split: split for split in known}
     if chosen:
         try:
-            builder.info.splits[chosen]
+            if not builder.info.splits[chosen].num_examples:
+                raise ValueError("it is empty")
         except Exception as error:  # as above
             raise DataError(
                 f"tfds:{name} has no split {chosen} that can be read ({reason(error)}); choose of {', '.join(known)}"
@@ -124,7 +125,10 @@ class Reader:
         """Whole records, or as much of them as the feature needs."""
         try:
             source, features = self._source
-            return [features.deserialize_example_np(record) for record in source.__getitems__(positions)]
+            found = source.__getitems__(positions)
+            if not all(found):  # what ArrayRecord gives where a file has become shorter
+                raise EOFError("a record is empty")
+            return [features.deserialize_example_np(record) for record in found]
         except DataError:
             raise
         except Exception as error:  # ArrayRecord detects damage and raises by kind of damage

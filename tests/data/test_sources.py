@@ -10,7 +10,7 @@ import pytest
 
 from aeflax.data.sources import read
 from aeflax.errors import ConfigError, DataError
-from aeflax.validation import source_fault
+from aeflax.validation import PLACED, source_fault
 
 
 def write_idx(path, values):
@@ -37,7 +37,7 @@ def assert_mnist_like(raw, images, labels):
     assert raw.train.values.dtype == np.uint8
 
 
-@pytest.mark.parametrize("source", ["mnits", "", "digits:8", "idx:", "npy", "ftp:somewhere", "MNIST", "csv :a"])
+@pytest.mark.parametrize("source", ["mnits", "", "digits:8", "ftp:somewhere", "MNIST", "csv :a"])
 def test_an_unknown_source_is_a_configuration_error_that_lists_the_known_ones(source):
     with pytest.raises(ConfigError, match=r"data\.source=.* is unknown; choose one of") as caught:
         read(source)
@@ -199,3 +199,9 @@ def test_mnist_is_the_published_data():
 def test_a_bare_file_is_answered_with_its_source(source):
     kind = source.partition("#")[0].lower()[-3:]
     assert f"did you mean {kind}:{source}?" in (source_fault(source) or "")
+
+
+@pytest.mark.parametrize("source", ["images", "images:", "idx:", "npy", "npz:", "synthetic:"])
+def test_a_source_without_a_place_is_told_its_form(source):
+    kind = source.rstrip(":")
+    assert f"is not complete; it has the form {kind}:{PLACED[kind]}" in (source_fault(source) or "")

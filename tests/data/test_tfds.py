@@ -1,6 +1,7 @@
 """Prepared TensorFlow Datasets, read without TensorFlow."""
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -151,6 +152,10 @@ def test_a_split_that_there_is_not_is_a_data_error(prepared, monkeypatch):
         DataError, match=r"tfds:our_digits has no split dev that can be read \(.*; choose of train, test"
     ):
         tfds.read("our_digits:dev")
+    with pytest.raises(
+        DataError, match=r"has no split train\[:0%\] that can be read \(it is empty\); choose of train, test"
+    ):
+        tfds.read("our_digits:train[:0%]")
 
 
 def test_records_are_read_when_they_are_asked_for_and_travel_by_name(prepared, monkeypatch):
@@ -231,6 +236,18 @@ def test_damaged_examples_are_a_data_error(here):
     records.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"tfds:damaged is damaged \(.*; remove it and prepare it again"):
         tfds.read("damaged")["train"][0][:]
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_a_data_error(here):
+    folder = prepare(here, "shorter", {"train": digits(0, 1000)}, image=tensor(8, 8, 1), label=label())
+    examples = tfds.read("shorter")["train"][0]
+    assert examples[:5].any()
+    (records,) = folder.glob("*.array_record-*")
+    os.truncate(records, 3000)
+    with pytest.raises(
+        DataError, match=r"tfds:shorter is damaged \(a record is empty\); remove it and prepare it again"
+    ):
+        examples[-5:]
 
 
 def test_a_lost_file_of_examples_is_a_data_error(here):
