@@ -24,8 +24,13 @@ NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
 # Sources that are KIND:PLACE, and what their place is.
 PLACED = {
-    **{"idx": "DIR", "npy": "FILE", "npz": "FILE#ARRAY", "csv": "FILE"},
-    **{"images": "DIR", "tfds": "NAME", "synthetic": "HxWxC:N"},
+    "idx": "DIR",
+    "npy": "FILE",
+    "npz": "FILE#ARRAY",
+    "csv": "FILE",
+    "images": "DIR",
+    "tfds": "NAME",
+    "synthetic": "HxWxC:N",
 }
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
