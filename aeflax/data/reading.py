@@ -130,8 +130,12 @@ class _Items:
 
 
 def _fitting(rows: Rows, tables: Sequence[np.ndarray], workers: int) -> int:
-    """So many of the workers that their items fit in shared memory: two of each, and those that are in use."""
-    if not workers or not len(tables) or not os.path.isdir(SHARED_MEMORY):
+    """So many of the workers that their items fit in shared memory: two of each, and those that are in use.
+
+    Fewer than there are items, too: starting a process takes seconds, which a single item does not repay.
+    """
+    workers = max(0, min(workers, len(tables) - 1))
+    if not workers or not os.path.isdir(SHARED_MEMORY):
         return workers
     item = tables[0].size * (rows.nbytes // len(rows))
     free = shutil.disk_usage(SHARED_MEMORY).free

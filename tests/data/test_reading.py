@@ -167,13 +167,17 @@ def test_no_more_is_read_ahead_than_a_few_items():
 
 
 def test_workers_are_as_many_as_shared_memory_has_room_for(stored, monkeypatch):
-    tables = some(3, 10, 10)
+    tables = some(9, 10, 10)
     item = 100 * 12
     for room, workers in ((3, 0), (5, 1), (8, 2), (1000, 4)):
         free = type("Usage", (), {"free": room * item})
         monkeypatch.setattr(reading.shutil, "disk_usage", lambda place, free=free: free)
         assert reading._fitting(stored[0], tables, 4) == workers
     assert reading._fitting(stored[0], tables, 0) == 0
+
+
+def test_no_process_is_started_for_a_single_item(stored):
+    assert [reading._fitting(stored[0], some(count, 10), 4) for count in (0, 1, 2, 5)] == [0, 0, 1, 4]
 
 
 def test_processes_are_the_default_only_where_examples_are_decoded(stored):
