@@ -1,6 +1,6 @@
 """Placements, several processes, and data larger than memory: what agrees, what it costs, what it holds.
 
-    python benchmarks/scale.py [agreement overhead memory stream growth]     # appends to benchmarks/results/scale.jsonl
+    python benchmarks/scale.py [agreement overhead exact memory stream growth]     # appends to results/scale.jsonl
 
 All on host devices, which share this machine's processors: numbers say what the mechanisms cost, not how fast an
 accelerator is. `growth` writes 4 GB beside the repository's temporary files and removes them again.
@@ -28,7 +28,7 @@ SIZES = (83_333, 333_333, 1_333_333)  # images of 32x32x3: 256 MB, 1 GB, 4 GB
 def main() -> None:
     """Measures, prints and records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["agreement", "overhead", "memory", "stream", "growth"])
+    parser.add_argument("what", nargs="*", default=["agreement", "overhead", "exact", "memory", "stream", "growth"])
     parser.add_argument("--out", type=Path, default=HERE / "results" / "scale.jsonl")
     options = parser.parse_args()
     for what in options.what:
@@ -42,7 +42,7 @@ def run(what: str, *arguments: str, devices: int = 1, processes: int = 1) -> lis
     """The results of a worker, or of several that work together; `devices` is the number of each."""
     # XLA's matrix products round by the size of their thread pool, which grows with the number of host devices.
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-    if what == "agreement":
+    if what in ("agreement", "exact"):
         environment["PJRT_NPROC"] = "8"
     extra: list[list[str]] = [[]]
     if processes > 1:
@@ -91,6 +91,11 @@ def agreement(directory: Path) -> list[dict[str, Any]]:
 def overhead(directory: Path) -> list[dict[str, Any]]:
     """Time of a step beyond its computation."""
     return [row for devices in (1, 2, 4, 8) for row in run("overhead", devices=devices)]
+
+
+def exact(directory: Path) -> list[dict[str, Any]]:
+    """What the exact mode costs on one device."""
+    return run("exact")
 
 
 def memory(directory: Path) -> list[dict[str, Any]]:

@@ -45,6 +45,20 @@ def overhead() -> str:
     return "\n".join([*lines, f"\n{_machine(record)}"])
 
 
+def exact() -> str:
+    """Steps of the exact mode beside plain ones."""
+    record = newest("scale")["exact"]
+    lines = [
+        "| preset | batch | plain, ms a step | exact, ms a step | exact, in plain's time |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        low, high = row["range"]
+        cells = (row["preset"], f"{row['batch_size']:,}", f"{row['plain_ms']:.2f}", f"{row['exact_ms']:.2f}")
+        lines.append(f"| {' | '.join(cells)} | {row['ratio']:.2f} ({low:.2f} to {high:.2f}) |")
+    return "\n".join([*lines, f"\n{_machine(record)}"])
+
+
 def memory() -> str:
     """What a device holds, beside the formula."""
     record = newest("scale")["memory"]

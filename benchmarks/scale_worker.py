@@ -2,9 +2,10 @@
 
 python benchmarks/scale_worker.py agreement OUT [--coordinator HOST:PORT --process-id I --num-processes N]
 python benchmarks/scale_worker.py overhead
+python benchmarks/scale_worker.py exact
 python benchmarks/scale_worker.py memory
 python benchmarks/scale_worker.py stream SOURCE...
-python benchmarks/scale_worker.py growth NPY
+python benchmarks/scale_worker.py growth NPY EPOCHS
 """
 
 import argparse
@@ -47,7 +48,7 @@ VARIANTS: dict[str, Experiment] = {
 def main() -> None:
     """Measures what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("agreement", "overhead", "memory", "stream", "growth"))
+    parser.add_argument("what", choices=("agreement", "overhead", "exact", "memory", "stream", "growth"))
     parser.add_argument("arguments", nargs="*")
     parser.add_argument("--coordinator")
     parser.add_argument("--process-id", type=int)
@@ -129,6 +130,26 @@ def _psum() -> float:
         jax.block_until_ready(compiled(values))
         took.append(time.perf_counter() - started)
     return 1e3 * statistics.median(took)
+
+
+def exact() -> None:
+    """A step of the exact mode beside a plain one, in turn."""
+    for name, batch_size in (("vanilla", 256), ("vanilla", 2048), ("vae", 256), ("conv", 128)):
+        took: dict[bool, list[float]] = {False: [], True: []}
+        base = replace(presets.PRESETS[name](), data=Data(source="synthetic:28x28x1:20000", batch_size=batch_size))
+        for _ in range(5):
+            for mode, found in took.items():
+                (one,) = bench.measure(replace(base, train=Train(placement="jit", exact=mode)), seconds=1.0)
+                found.append(one.step_ms)
+        ratios = [slow / plain for plain, slow in zip(took[False], took[True], strict=True)]
+        say(
+            preset=name,
+            batch_size=batch_size,
+            plain_ms=statistics.median(took[False]),
+            exact_ms=statistics.median(took[True]),
+            ratio=statistics.median(ratios),
+            range=[min(ratios), max(ratios)],
+        )
 
 
 def memory() -> None:

@@ -134,6 +134,7 @@ def _machine(record: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole} | {
     "agreement": scale.agreement,
     "overhead": scale.overhead,
+    "exact": scale.exact,
     "memory": scale.memory,
     "stream": scale.stream,
     "growth": scale.growth,
