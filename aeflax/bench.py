@@ -25,7 +25,7 @@ from aeflax.engine.step import make_step
 from aeflax.errors import ConfigError
 from aeflax.peaks import Peak, peak
 from aeflax.program import Program, prepare
-from aeflax.training.feeding import open_feed
+from aeflax.training.feeding import next_chunk, open_feed
 
 CHUNK_SECONDS = 0.05  # of one timed chunk: long enough that starting it does not count, short enough for percentiles
 FEWEST_CHUNKS = 5
@@ -191,8 +191,8 @@ class _Timed:
         loop = program.compile(streamed=self.feed.streamed)
         chunk = self.feed.chunk(0, 1)
         started = time.perf_counter()
-        arguments = (chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper)
-        self.compiled = loop.lower(self._state, self._sums, *arguments).compile()  # type: ignore[attr-defined]
+        arguments = (self._state, self._sums, *program.arguments(chunk))
+        self.compiled = loop.lower(*arguments).compile()  # type: ignore[attr-defined]
         self.compile_seconds = time.perf_counter() - started
 
     def warm_up(self) -> int:
@@ -203,7 +203,7 @@ class _Timed:
         while seconds < CHUNK_SECONDS / 2 and steps < self.feed.span:
             steps = min(8 * steps, self.feed.span)
             started = time.perf_counter()
-            ran = self._dispatch(steps)
+            ran, _ = self._dispatch(steps)
             jax.block_until_ready(self._state)
             seconds = (time.perf_counter() - started) * steps / ran
         chunks = max(1, round(self.feed.span * seconds / (steps * CHUNK_SECONDS)))
@@ -216,12 +216,9 @@ class _Timed:
         trained, waited = 0, 0.0
         began = last = time.perf_counter()
         while (now := time.perf_counter() - began) < seconds or (len(took) < FEWEST_CHUNKS and now < 3 * seconds):
-            ready = time.perf_counter()
-            steps = self._dispatch(pace)
+            steps, idle = self._dispatch(pace)
             trained += steps
-            # Whether the chunk before was done when the data came, now at the latest.
-            if running is not None and self._late:
-                waited += self._came - ready
+            waited += idle if running is not None else 0.0
             mark = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
             if running is not None:
                 jax.block_until_ready(running[1])
@@ -236,21 +233,13 @@ class _Timed:
             self.total, self.waited = time.perf_counter() - began, waited
             self.took = took or [self.total / trained]
 
-    def _dispatch(self, limit: int) -> int:
-        program, chunk = self._program, self.feed.chunk(self._step, limit)
-        self._came, self._late = time.perf_counter(), self._state.step.is_ready()  # type: ignore[attr-defined]
-        self._state, self._sums = self.compiled(
-            self._state,
-            self._sums,
-            chunk.source,
-            chunk.order,
-            chunk.first,
-            chunk.steps,
-            program.key,
-            program.hyper,
-        )
+    def _dispatch(self, limit: int) -> tuple[int, float]:
+        """Dispatches at most `limit` steps -> how many, and the seconds, at most, that the devices waited for data."""
+        idle = self._state.step.is_ready  # type: ignore[attr-defined]
+        chunk, waited = next_chunk(self.feed, self._step, limit, idle)
+        self._state, self._sums = self.compiled(self._state, self._sums, *self._program.arguments(chunk))
         self._step += chunk.steps
-        return chunk.steps
+        return chunk.steps, waited
 
 
 def flops_per_step(program: Program) -> float:

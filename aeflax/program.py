@@ -5,12 +5,14 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
 from aeflax.build import Built, build, hyper
 from aeflax.config import Experiment
 from aeflax.engine.epoch import Epoch
+from aeflax.engine.feed import Chunk
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.sharding import override, require_matches
@@ -39,6 +41,10 @@ class Program:
     def compile(self, *, streamed: bool) -> Epoch:
         """The compiled epoch of training."""
         return self.placement.compile(self.built.parts, self.division, streamed=streamed)
+
+    def arguments(self, chunk: Chunk) -> tuple[Any, ...]:
+        """What the compiled epoch takes behind the state and the sums, to run a chunk."""
+        return chunk.source, chunk.order, chunk.first, chunk.steps, self.key, self.hyper
 
     def initial_state(self, weights: PyTree | None = None) -> TrainState:
         """The state before the first step, on the devices.

@@ -109,9 +109,7 @@ def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) ->
         nonlocal state, step
         chunk = feed.chunk(step, workload.steps)
         sums = program.zero_sums()
-        state, sums = epoch(
-            state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, program.key, program.hyper
-        )
+        state, sums = epoch(state, sums, *program.arguments(chunk))
         step += chunk.steps
         return float(sums["loss"]) / float(sums["weight"])
 

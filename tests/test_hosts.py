@@ -32,15 +32,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(*words, cwd, **environment):
+def start_python(*words, cwd, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "aeflax", "train", *map(str, words)],
+        [sys.executable, *map(str, words)],
         cwd=cwd,
         env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start(*words, cwd, **environment):
+    return start_python("-m", "aeflax", "train", *words, cwd=cwd, **environment)
 
 
 def start_two(*words, cwd, ids=(0, 1), port=None):
@@ -384,17 +388,7 @@ def test_a_bug_that_one_process_meets_alone_ends_both_in_order(tmp_path):
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     job = ("--run-dir", "run", "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", patched, "train", *job, str(number)],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in (0, 1)
-    ]
+    processes = [start_python("-c", patched, "train", *job, number, cwd=tmp_path) for number in (0, 1)]
     found = [ended(process) for process in processes]
     assert [one[0] for one in found] == [1, 1], [one[2] for one in found]
     assert "ZeroDivisionError: integer division or modulo by zero (on process 1)" in found[0][2]
@@ -436,17 +430,7 @@ def test_training_from_python_joins_what_the_caller_initialised(tmp_path):
         "assert (first.encode(loaded.split('test').values) == codes).all()\n"
         "print(run.step, run.summary['test']['elbo'], codes.shape, first.evaluate('test') == loaded.evaluate('test'))\n"
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script, str(number)],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in (0, 1)
-    ]
+    processes = [start_python("-W", "error", "-c", script, number, cwd=tmp_path) for number in (0, 1)]
     found = [ended(process) for process in processes]
     assert [one[0] for one in found] == [0, 0], [one[2] for one in found]
     said = [one[1].splitlines()[-1] for one in found]

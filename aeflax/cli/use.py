@@ -64,19 +64,11 @@ class EncodeCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructCommand:
-    """Arguments of `aeflax reconstruct`."""
+class ReconstructCommand(EncodeCommand):
+    """Arguments of `aeflax reconstruct`: those of `aeflax encode`, and pictures too."""
 
-    # a run directory
-    run: RunPath
-    # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
     # a .npy, .npz or .csv file; .png for a picture of the first 100 images
     out: OutPath
-    # of the run's own source, or of one that brings splits
-    split: Split = "all"
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +167,7 @@ def sample(arguments: list[str]) -> int:
     return _write(command.out, made, command.count, "samples")
 
 
-def _open(command: EncodeCommand | ReconstructCommand) -> tuple["Run", "Inputs"]:
+def _open(command: EncodeCommand) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported."""
     runs.read_manifest(command.run)
     places.require_readable(command.source)

@@ -42,7 +42,7 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
         if isinstance(values, np.ndarray)
         else reading.ahead(values, tables, workers=program.experiment.data.workers)
     )
-    several = any(device.process_index != jax.process_index() for device in placement.devices)
+    several = placement.local_shards < placement.shards  # processes read this together
     with contextlib.closing(read):  # also where whoever asked for batches leaves early
         for table in tables:
             rows = hosts.by_all(functools.partial(next, read)) if several and examples.lazy else next(read)

@@ -178,16 +178,7 @@ class Trainer:
         assert self._feed is not None
         chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
         self._waited += waited if limit else 0.0
-        self._state, self._sums = self._epoch(
-            self._state,
-            self._sums,
-            chunk.source,
-            chunk.order,
-            chunk.first,
-            chunk.steps,
-            self.program.key,
-            self.program.hyper,
-        )
+        self._state, self._sums = self._epoch(self._state, self._sums, *self.program.arguments(chunk))
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
         return chunk.steps
 
