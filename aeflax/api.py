@@ -19,7 +19,7 @@ from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
-from aeflax.engine.state import PyTree, TrainState
+from aeflax.engine.state import PyTree, TrainState, leaf_name
 from aeflax.errors import ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
@@ -271,7 +271,7 @@ def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]
 def _mismatches(found: PyTree, wanted: PyTree) -> list[str]:
     """Where two trees of arrays differ in leaves or shapes."""
     shapes = [
-        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+        {leaf_name(path): leaf.shape for path, leaf in leaves}
         for leaves, _ in map(jax.tree_util.tree_flatten_with_path, (found, wanted))
     ]
     names = dict.fromkeys((*shapes[0], *shapes[1]))

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aeflax import hosts
-from aeflax.engine.state import TrainState
+from aeflax.engine.state import TrainState, leaf_name
 from aeflax.errors import CheckpointError, ConfigError, reason
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
@@ -27,7 +27,7 @@ def state_sha256(state: Any) -> str:
     """Digest over the leaves sorted by path: path, dtype, global shape and little-endian bytes of each."""
     digest = hashlib.sha256()
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    named = {leaf_name(path): leaf for path, leaf in leaves}
     for name, leaf in sorted(named.items()):  # one at a time: a whole state may exceed a host's memory
         value = hosts.fetch(leaf)
         digest.update(f"{name}\0{value.dtype.name}\0{value.shape}\0".encode())

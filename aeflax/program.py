@@ -16,7 +16,7 @@ from aeflax.engine.feed import Chunk
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.sharding import override, require_matches
-from aeflax.engine.state import Hyper, PyTree, TrainState, init_state
+from aeflax.engine.state import Hyper, PyTree, TrainState, init_state, leaf_name
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import Division
 from aeflax.errors import ConfigError
@@ -75,7 +75,7 @@ class Program:
             self.placement.require_shares(self.experiment.data.batch_size, self.division)
             self.placement.shardings(self._shapes)
             named = jax.tree_util.tree_leaves_with_path(self._shapes.params)
-            paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in named]
+            paths = [leaf_name(path) for path, _ in named]
             require_matches(self.placement.overrides, paths)
 
     def on(self, placement: Placement) -> "Program":

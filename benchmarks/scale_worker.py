@@ -30,6 +30,7 @@ from aeflax.data.dataset import load
 from aeflax.defaults import resolve
 from aeflax.engine.placement import DATA, FSDP
 from aeflax.engine.sharding import partition
+from aeflax.engine.state import leaf_name
 from aeflax.program import Program, prepare
 from aeflax.training.trainer import Trainer
 
@@ -164,7 +165,7 @@ def memory() -> None:
     spread = replicated = 0
     for path, leaf in leaves:
         size = math.prod(leaf.shape) * leaf.dtype.itemsize
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = leaf_name(path)
         if count > 1 and partition(name, leaf.shape, count) is not None:
             spread += size
         else:

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from aeflax import hosts
 from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.sharding import Override, partition, travels
-from aeflax.engine.state import Order, Parts, Source
+from aeflax.engine.state import Order, Parts, Source, leaf_name
 from aeflax.engine.team import ALONE, SHARDS, WHOLE, Division, Team
 
 DATA, FSDP = "data", "fsdp"
@@ -118,9 +118,7 @@ class Placement:
     def _of_leaf(self, path: Any, leaf: Any) -> NamedSharding:
         axis = None
         if self.fsdp > 1:
-            axis = partition(
-                jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape, self.fsdp, self.overrides
-            )
+            axis = partition(leaf_name(path), leaf.shape, self.fsdp, self.overrides)
         return self.sharding() if axis is None else self.sharding(*[None] * axis, FSDP)
 
     def team(self) -> Team:

@@ -32,6 +32,12 @@ class TrainState(flax.struct.PyTreeNode):
         return self.params if self.ema is None else self.ema
 
 
+def leaf_name(path: Any) -> str:
+    """The name of a leaf in a tree, from JAX's path to it: `params/encoder/dense_0/kernel`."""
+    name: str = jax.tree_util.keystr(path, simple=True, separator="/")
+    return name
+
+
 class Source(flax.struct.PyTreeNode):
     """Examples as they are stored, uint8 or float32, and the affine map to the model's range.
 
