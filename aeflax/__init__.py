@@ -11,15 +11,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "config", "errors", "load", "presets", "train"]
+__all__ = ["Run", "config", "errors", "load", "presets", "train", "verify"]
 
 if TYPE_CHECKING:
     from aeflax import config, errors, presets
     from aeflax.api import load, train
+    from aeflax.audit import verify
     from aeflax.trained import Run
 
 _MODULES = ("config", "errors", "presets")
-_HOMES = {"Run": "aeflax.trained", "load": "aeflax.api", "train": "aeflax.api"}
+_HOMES = {"Run": "aeflax.trained", "load": "aeflax.api", "train": "aeflax.api", "verify": "aeflax.audit"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,11 +20,12 @@ from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, leaf_name
-from aeflax.errors import ConfigError, DataError, DivergedError, StoppedError
+from aeflax.errors import ConfigError, DataError, StoppedError
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
 from aeflax.trained import Run
-from aeflax.training.records import Callback, events, journal, memory
+from aeflax.training import divergence
+from aeflax.training.records import Callback, digests, events, memory, metrics
 from aeflax.training.trainer import Trainer
 from aeflax.validation import ARRAY, unit_range_faults, validate
 
@@ -134,7 +135,7 @@ def train(
             return directory
 
         directory = hosts.by_one(take)  # None where another process holds it
-        with Checkpoints(path / runs.CHECKPOINTS) as checkpoints:
+        with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
             summary = hosts.from_first(runs.read_summary(path) if directory else None)
             if summary is not None and _finished(summary, resolved, checkpoints):
                 state, _ = checkpoints.restore(program.template())
@@ -144,7 +145,8 @@ def train(
                 told: list[Callback] = [*callbacks]
                 if directory is not None:
                     directory.remove(runs.SUMMARY)
-                    told = [journal(directory), events(path), *told]
+                    logs = [metrics, events] if resolved.train.digest_every is None else [metrics, digests, events]
+                    told = [*(log(path) for log in logs), *told]
                 trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
                 with contextlib.closing(trainer):
                     state = trainer.fit(checkpoints)
@@ -173,10 +175,10 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     described = runs.read_manifest(place)
     resolved = from_dict(config.Experiment, described["resolved"])
     shape, domain = manifest.inputs(described, resolved)
-    if not (place / "checkpoints").is_dir():
+    if not (place / runs.CHECKPOINTS).is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
     program = _to_use(resolved, shape)
-    with Checkpoints(place / "checkpoints") as checkpoints:
+    with Checkpoints(place / runs.CHECKPOINTS) as checkpoints:
         state, _ = checkpoints.restore(program.template(), step)
 
     def dataset() -> Dataset:
@@ -206,17 +208,13 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
 
 def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:
     """Evaluates a trained run on every split."""
-    metrics: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name in trainer.dataset.splits:
         if hosts.agree(stop()).any():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
-        metrics[name] = trainer.evaluate(name)
-        if broken := [metric for metric, value in metrics[name].items() if not math.isfinite(value)]:
-            rate = run.experiment.optimizer.learning_rate
-            raise DivergedError(
-                f"training diverged: the {name} split's {', '.join(broken)} at step {run.step} is not finite; lower "
-                f"optimizer.learning_rate={rate:g} or set optimizer.clip_norm"
-            )
+        found[name] = trainer.evaluate(name)
+        if broken := [metric for metric, value in found[name].items() if not math.isfinite(value)]:
+            raise divergence.unusable(run.experiment, run.step, f"the {name} split's {', '.join(broken)}")
     examples = len(trainer.dataset.train.values)
     epoch = run.step / trainer.steps_per_epoch
     monitor = trainer.monitor
@@ -233,7 +231,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         "stopped_early": trainer.stopped_early,
         **best,
         "state_sha256": state_sha256(run.state),
-        **metrics,
+        **found,
         "pca": hosts.by_one(run.pca),
     }
     return hosts.from_first(summary)  # one clock's

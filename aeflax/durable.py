@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
       OSError: if it cannot be written; the path is then as it was.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}")
+    temporary = target.with_name(leftover(secrets.token_hex(4)))
     try:
         with temporary.open("xb") as file:
             yield file
@@ -30,11 +30,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Makes what a file holds, or which names a folder holds, survive a power cut. Raises OSError."""
+    number = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(number)
     finally:
-        os.close(folder)
+        os.close(number)
+
+
+def leftover(name: str) -> str:
+    """The name of a file that is in the way of nothing if a process is killed while it writes it."""
+    return f"{_PREFIX}{name}{_SUFFIX}"
 
 
 def is_leftover(name: str) -> bool:

@@ -46,6 +46,10 @@ class StoppedError(AeflaxError, RuntimeError):
     exit_code = 75
 
 
+class AeflaxWarning(UserWarning):
+    """Something is not as it should be, and the work goes on all the same."""
+
+
 def reason(error: BaseException) -> str:
     """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

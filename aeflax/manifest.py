@@ -22,7 +22,7 @@ from aeflax.schema import differences, from_dict, to_dict
 # What a resumed run may change: how long it trains, and where.
 FREE = (
     *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
-    *("data.resident", "data.workers"),
+    *("train.digest_every", "data.resident", "data.workers"),
 )
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

@@ -1,4 +1,4 @@
-"""The run directory: its lock, its manifest and its metrics log.
+"""The run directory: its lock and its files.
 
 A run directory holds `experiment.json` (configuration, versions, data fingerprint), `checkpoints/`,
 `metrics.jsonl` (one object a record) and `summary.json`. Files are replaced by an atomic rename after fsync.
@@ -6,9 +6,9 @@ A run directory holds `experiment.json` (configuration, versions, data fingerpri
 
 import errno
 import fcntl
+import hashlib
 import itertools
 import json
-import math
 import os
 import re
 import shutil
@@ -18,15 +18,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from aeflax.durable import is_leftover, replacing
+from aeflax import journal, seal
+from aeflax.durable import is_leftover, leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
 
 MANIFEST = "experiment.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+DIGESTS = "digests.jsonl"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 LOCK = "run.lock"
+PROBE = leftover("probe")
+DIGEST = "sha256"  # of the rest of a JSON file
 
 
 class RunDirectory:
@@ -35,16 +39,14 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: TextIO | None = None
-        self._log: TextIO | None = None
 
     def __enter__(self) -> "RunDirectory":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._log, self._lock):
-            if file is not None:
-                file.close()
-        self._log = self._lock = None
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = None
 
     @property
     def checkpoints(self) -> Path:
@@ -93,20 +95,6 @@ class RunDirectory:
         """Deletes a file if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
-    def start_log(self, step: int) -> None:
-        """Opens the metrics log and drops the records after `step`, which a resumed run writes again."""
-        path = self.path / METRICS
-        kept = [record for record in read_metrics(self.path) if record["step"] <= step]
-        with replacing(path) as file:
-            file.writelines(_line(record).encode() for record in kept)
-        self._log = path.open("a", encoding="utf-8")
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Appends one record to the metrics log."""
-        if self._log is not None:
-            self._log.write(_line(record))
-            self._log.flush()
-
 
 def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
     """Creates or takes over a run directory and locks it.
@@ -121,7 +109,9 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
     try:
         path.mkdir(parents=True, exist_ok=True)
         run.lock()
+        _probe(path)
     except OSError as error:
+        run.__exit__()
         raise _unwritable("the run directory", path, error) from error
     try:
         require_usable(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
@@ -191,6 +181,14 @@ def first_free(root: Path, preset: str, source: str) -> Iterator[Path]:
             path.rmdir()
 
 
+def _probe(path: Path) -> None:
+    """Writes, syncs, renames and deletes a file, as every save will. Raises OSError where that is not possible."""
+    target = path / PROBE
+    with replacing(target) as file:
+        file.write(b"a file system that takes this takes a checkpoint")
+    target.unlink()
+
+
 def create_folder(path: Path, what: str) -> None:
     """Creates a directory with its parents where it is not there yet.
 
@@ -212,7 +210,7 @@ def create_folder(path: Path, what: str) -> None:
 def holds_checkpoint(path: Path) -> bool:
     """Whether a directory holds a checkpoint of a run, from which it can go on."""
     held = path / CHECKPOINTS
-    return held.is_dir() and any(entry.name.isdigit() for entry in held.iterdir())
+    return held.is_dir() and any(entry.name.isdigit() and seal.is_closed(entry) for entry in held.iterdir())
 
 
 def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:
@@ -260,26 +258,14 @@ def read_summary(path: Path) -> dict[str, Any] | None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a run's metrics log; a null is NaN, and a last line cut short by a crash is left out."""
-    try:
-        lines = (path / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in lines:
-        with suppress(json.JSONDecodeError, RecursionError):
-            records.append(json.loads(line))
-    return [
-        {name: math.nan if value is None else value for name, value in record.items()}
-        for record in records
-        if isinstance(record, dict) and isinstance(record.get("step"), int)
-    ]
+    """The records of a run's metrics log, as far as they can be read."""
+    return journal.read(path / METRICS)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a JSON file, durably."""
+    """Replaces a JSON file, durably; a digest of the rest in it tells whether it is still what was written."""
     with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
+        file.write((json.dumps({**content, DIGEST: _sha256(content)}, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -292,13 +278,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no JSON object; the run directory is damaged")
+    if (digest := content.pop(DIGEST, None)) is not None and digest != _sha256(content):
+        raise ConfigError(f"{path} is not what was written to it (its {DIGEST} differs); the run directory is damaged")
     return content
 
 
-def _line(record: Mapping[str, Any]) -> str:
-    """One record of the metrics log. JSON has no number that is not finite: it becomes null."""
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    return json.dumps(plain, allow_nan=False) + "\n"
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _unwritable(what: str, path: Path, error: OSError) -> ConfigError:

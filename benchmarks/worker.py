@@ -1,6 +1,7 @@
 """The measured side of a comparison: a process that trains one epoch for every line it reads."""
 
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ Round = Callable[[], float]
 
 
 def serve(prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]]) -> None:
-    """Answers each line of standard input with the seconds and the loss of one epoch, as JSON.
+    """Answers each line of standard input with the seconds and the loss of one epoch of every model, as JSON.
 
     Started as `python SIDE.py WORKLOAD VARIANT DIRECTORY`. The directory holds images.npy, [N, H, W, C] uint8, and
     weights.npz: kernels and biases of the layers in forward order, which every side starts from.
@@ -23,13 +24,14 @@ def serve(prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]]
         mean loss in nats an image; what to record of this side).
     """
     workload, variant, directory = WORKLOADS[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
-    run, described = prepare(workload, variant, directory)
-    _say(described)
+    models = 1 if variant == "peak" else workload.models
+    prepared = [prepare(workload, variant, directory) for _ in range(models)]
+    _say(prepared[0][1])
     for _ in sys.stdin:
         started = time.perf_counter()
-        loss = run()
+        losses = [run() for run, _ in prepared]
         seconds = time.perf_counter() - started
-        _say({"seconds": seconds, "loss": loss, "peak_bytes": _peak_bytes()})
+        _say({"seconds": seconds, "loss": statistics.mean(losses), "peak_bytes": _peak_bytes()})
 
 
 def _peak_bytes() -> int:

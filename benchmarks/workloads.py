@@ -15,6 +15,7 @@ class Workload:
       code: size of the code.
       widths: of the dense layers before the code, mirrored after it.
       features: of the strided 3×3 convolutions before the code; sub-pixel convolutions lead back.
+      models: trained one after another, an epoch each, in one process.
       posterior: whether the code is a Gaussian posterior's sample, and the loss the negative ELBO.
       peers: sides that it is compared with, first the one that its target is about.
       target: how many times faster than the first peer aeflax should be.
@@ -28,6 +29,7 @@ class Workload:
     code: int
     widths: tuple[int, ...] = ()
     features: tuple[int, ...] = ()
+    models: int = 1
     posterior: bool = False
     peers: tuple[str, ...]
     target: float
@@ -41,8 +43,8 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.images // self.batch)
+        """Steps of an epoch, of all models."""
+        return self.models * -(-self.images // self.batch)
 
 
 LOOPS = ("loop", "script")
@@ -97,5 +99,14 @@ WORKLOADS = {
         peers=("torch", "torch-compile", "flax-example"),
         target=2.0,
         tolerance=0.03,
+    ),
+    "M1": Workload(
+        title="sixteen 784-64-784 one after another, batch 256",
+        images=6_400,
+        batch=256,
+        code=64,
+        models=16,
+        peers=("torch",),
+        target=4.0,
     ),
 }

@@ -9,11 +9,13 @@ import signal
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from aeflax import __version__
 from aeflax.cli import cache, job
-from aeflax.errors import AeflaxError, ConfigError, StoppedError, reason
+from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
@@ -30,6 +32,7 @@ commands:
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
   sample RUN OUT             examples drawn from the prior of a vae
+  verify RUN                 whether a kept run is still what was written
   bench [PRESET | FILE.py]   how fast it trains on this machine
 
 presets:
@@ -56,6 +59,7 @@ COMMANDS = {
     "encode": "aeflax.cli.use:encode",
     "reconstruct": "aeflax.cli.use:reconstruct",
     "sample": "aeflax.cli.use:sample",
+    "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
 }
 
@@ -66,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a table has characters that not every terminal knows
+    _speak_of_warnings()
     code, alike = _answer(arguments)
     job.leave(code, alike=alike)
     return code
@@ -117,6 +122,20 @@ def _dispatch(arguments: list[str]) -> int:
         return 0 if name else 2
     hint = f"; did you mean aeflax train {name}?" if name in PRESETS else nearest(name, COMMANDS)
     raise ConfigError(f"unknown command {name!r}{hint} (see aeflax --help)")
+
+
+def _speak_of_warnings() -> None:
+    """Lets our own warnings read like our errors."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
+        if issubclass(category, AeflaxWarning):
+            print(f"aeflax: {message}", file=sys.stderr)  # noqa: T201
+        else:
+            shown(message, category, *details, **more)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", AeflaxWarning)
 
 
 def _out_of_memory(error: Exception) -> bool:

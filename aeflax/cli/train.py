@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
-from collections.abc import Callable
+import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import tyro
@@ -16,7 +14,9 @@ from aeflax import run as runs
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
+from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
+from aeflax.errors import StoppedError
 from aeflax.validation import validate
 
 EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
@@ -43,6 +43,7 @@ class TrainCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
+    stop = Stop()
     named = named_experiment("train", arguments)
     default = TrainCommand(experiment=named.experiment)
     command: TrainCommand = parse(TrainCommand, named.arguments, named.prog, named.description, default)
@@ -59,15 +60,21 @@ def main(arguments: list[str]) -> int:
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
-        return _train(replace(command, run_dir=path), stem)
+        try:
+            return _train(replace(command, run_dir=path), stem, stop)
+        except StoppedError as error:
+            if command.run_dir is not None or not (path / runs.MANIFEST).exists():
+                raise
+            raise StoppedError(f"{error}: add --run-dir {shlex.quote(str(path))}") from error
 
 
-def _train(command: TrainCommand, preset: str) -> int:
+def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     """Trains in the run directory of a command that is found to be right."""
     if command.experiment.train.exact:
         # On CPU a matrix product rounds by the number of threads that share it; to be set before JAX starts.
         os.environ.setdefault("PJRT_NPROC", str(EXACT_THREADS))
     if command.job.several:
+        stop.together = True
         command.job.join()
     from aeflax import api, hosts
     from aeflax.cli.progress import final_table, reporter
@@ -86,7 +93,7 @@ def _train(command: TrainCommand, preset: str) -> int:
         report=not command.no_report,
         profile=command.profile,
         callbacks=(reporter(progress),) if hosts.primary() else (),
-        stop=_stop_on_signal(),
+        stop=stop,
         preset=preset,
     )
     assert run.summary is not None
@@ -100,19 +107,3 @@ def _train(command: TrainCommand, preset: str) -> int:
     if command.json:
         print(json.dumps(run.summary))  # noqa: T201
     return 0
-
-
-def _stop_on_signal() -> Callable[[], bool]:
-    """Asks for a clean stop at the first SIGTERM, SIGINT or lost terminal; a second SIGINT quits at once."""
-    heard: list[int] = []
-    # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
-    numbers = [n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-
-    def hear(number: int, _: FrameType | None) -> None:
-        heard.append(number)
-        if signal.SIGINT in numbers:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in numbers:
-        signal.signal(number, hear)
-    return lambda: bool(heard)

@@ -1,14 +1,18 @@
 """What a run tells while it trains: one read-only record at a time, to any number of callbacks."""
 
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from aeflax.run import RunDirectory
+from aeflax.errors import AeflaxWarning
+from aeflax.journal import Journal
+from aeflax.run import DIGESTS, METRICS
 
-Kind = Literal["start", "chunk", "train", "evaluation", "checkpoint", "end"]
+Kind = Literal["start", "chunk", "train", "evaluation", "checkpoint", "digest", "end"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Record:
 
     Attributes:
       kind: start; chunk (steps were dispatched); train (means since the last such record); evaluation; checkpoint
-        (a save has begun); end (also of a run that failed).
+        (a save has begun); digest (of a step's batch, or of the state after it); end (also of a run that failed).
       step: updates tried so far.
       steps: of the whole run.
       epoch: passes over the training data so far.
@@ -26,6 +30,7 @@ class Record:
       images_per_second: training speed since the last train record.
       data_wait: share of that time, at most, in which the devices waited for data.
       devices: what the run trains on, told at the start.
+      digests: SHA-256 of the `batch` or the `state`, where `train.digest_every` asks for them; read-only.
     """
 
     kind: Kind
@@ -37,9 +42,11 @@ class Record:
     images_per_second: float | None = None
     data_wait: float | None = None
     devices: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+        for name in ("metrics", "digests"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def entry(self) -> dict[str, Any]:
         """The record as one object of the metrics log."""
@@ -59,14 +66,28 @@ class Callback(Protocol):
         """Sees one record."""
 
 
-def journal(run: RunDirectory) -> Callback:
+def metrics(directory: Path) -> Callback:
     """Writes the run's metrics log."""
+    return _journal(directory / METRICS, lambda record: record.entry() if record.metrics else None)
+
+
+def digests(directory: Path) -> Callback:
+    """Writes the digests of batches and states, one line a step."""
+    return _journal(directory / DIGESTS, lambda record: {"step": record.step, **record.digests} if record.digests else None)
+
+
+def _journal(path: Path, entry: Callable[[Record], Mapping[str, Any] | None]) -> Callback:
+    """Writes what `entry` makes of the records, where it makes something of them."""
+    journal: Journal | None = None
 
     def write(record: Record) -> None:
+        nonlocal journal
         if record.kind == "start":
-            run.start_log(record.step)
-        elif record.metrics:
-            run.log(record.entry())
+            journal = Journal(path, record.step)
+        elif journal is not None and record.kind == "end":
+            journal.close()
+        elif journal is not None and (found := entry(record)) is not None:
+            journal.write(found)
 
     return write
 
@@ -82,24 +103,37 @@ def memory(history: list[dict[str, Any]]) -> Callback:
 
 
 def events(directory: Path) -> Callback:
-    """Writes TensorBoard events, one scalar `SPLIT/METRIC` each; a resumed run purges what it writes again."""
-    from tensorboardX import SummaryWriter
+    """Writes TensorBoard events, one scalar `SPLIT/METRIC` each; a resumed run purges what it writes again.
 
-    writer: SummaryWriter | None = None
+    They can be made again from the metrics log: where they cannot be written, training goes on without them.
+    """
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.summary import scalar
+
+    writer: EventsWriter | None = None
 
     def write(record: Record) -> None:
         nonlocal writer
-        if record.kind == "start":
-            # What a run without a checkpoint wrote goes, too. The step in the name: two files of the same second would
-            # have the same one.
-            purge = record.step + 1 if any(directory.glob("events.out.tfevents.*")) else None
-            writer = SummaryWriter(str(directory), purge_step=purge, filename_suffix=f".{record.step}")
-        elif writer is not None and record.kind == "end":
-            writer.close()
-        elif writer is not None and record.kind == "checkpoint":
-            writer.flush()  # what a run that goes on from here does not write again
-        elif writer is not None:
-            for name, value in {**record.metrics, **record.speed}.items():
-                writer.add_scalar(f"{record.split}/{name}", value, record.step)
+        try:
+            if record.kind == "start":
+                again = any(directory.glob("events.out.tfevents.*"))
+                # The step in the name: two files of the same second would have the same one.
+                writer = EventsWriter(str(directory / "events"), filename_suffix=f".{record.step}")
+                if again:  # what a run without a checkpoint wrote goes, too
+                    started = SessionLog(status=SessionLog.START)
+                    writer.write_event(Event(step=record.step + 1, session_log=started, wall_time=time.time()))
+            elif writer is not None and record.kind == "end":
+                writer.close()
+            elif writer is not None and record.kind == "checkpoint":
+                writer.flush()  # what a run that goes on from here does not write again
+            elif writer is not None:
+                for name, value in {**record.metrics, **record.speed}.items():
+                    summary = scalar(f"{record.split}/{name}", value)
+                    writer.write_event(Event(step=record.step, summary=summary, wall_time=time.time()))
+        except OSError as error:
+            writer = None
+            said = f"cannot write TensorBoard events to {directory} ({error.strerror}); {METRICS} has the same numbers"
+            warnings.warn(said, AeflaxWarning, stacklevel=2)
 
     return write

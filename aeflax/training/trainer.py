@@ -13,19 +13,21 @@ import jax
 import numpy as np
 
 from aeflax import hosts
-from aeflax.checkpoint import Checkpoints
+from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import PyTree, TrainState, all_finite
 from aeflax.engine.step import Sums
-from aeflax.errors import DataError, DivergedError, StoppedError
+from aeflax.errors import DataError, StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
+from aeflax.training import digests, divergence
 from aeflax.training.clock import Clock, Pace
 from aeflax.training.feeding import next_chunk, open_feed
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record
+from aeflax.training.saver import Saver
 
 PROFILED_STEPS = 8
 
@@ -66,7 +68,7 @@ class Trainer:
         self.compile_seconds = 0.0
         self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
         self._clock, self._pace = Clock(), Pace()
-        self._checkpoints: Checkpoints | None = None
+        self._saver = Saver(None)
         self._feed: Feed | None = None
         self._epoch: Epoch
         self._total = train.steps or 0
@@ -77,6 +79,7 @@ class Trainer:
         self._streak: jax.Array  # most updates skipped in a row, up to the end of the chunk before
         self._waited = 0.0  # seconds that the device waited for data, since the last record
         self._pending: tuple[int, Sums, float] | None = None  # a record whose metrics are not read yet
+        self._told: dict[str, float] | None = None  # metrics of the last record of training
         self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
 
     @property
@@ -104,7 +107,7 @@ class Trainer:
           checkpoints: where to save, and to go on from where they hold a checkpoint; None saves nothing.
 
         Raises:
-          CheckpointError: if a checkpoint cannot be restored or saved.
+          CheckpointError: if no checkpoint can be restored, or the last state cannot be saved.
           ConfigError: if the batch does not divide over the devices.
           DataError: if data can no longer be read; the state is saved, unless it was an evaluation that needed them.
           DivergedError: where `train.max_nonfinite` updates in a row were skipped, whatever came after them; the state
@@ -112,33 +115,31 @@ class Trainer:
           StoppedError: when `stop` said so; the state is saved.
         """
         self.program.require_shares()
-        self._checkpoints = checkpoints
-        self._begin()
+        self._saver = Saver(checkpoints)
+        self._begin(checkpoints)
         train = self.program.experiment.train
         while not self._ended():
             stop, pace = self._agreed()
             if stop:
-                self._settle()
-                self._save_durably()
+                self._save(durably=True)
                 raise StoppedError(
                     f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
                 )
             try:
                 self._advance(pace)
             except DataError:  # of all processes alike, before anything of this chunk was computed
-                self._settle()
-                self._save_durably()
+                self._save(durably=True)
                 raise
+            if self._due(train.digest_every):
+                self._settle()
+                self._tell("digest", digests={"state": state_sha256(self._state)})
             if self._due(train.log_every):
                 self._pending = self._step, self._sums, self._waited
                 self._sums, self._waited = self.program.zero_sums(), 0.0
             improved = self._due(train.eval_every) and self._evaluate()
             if improved or self._ended() or self._due(train.checkpoint_every):
-                self._settle()
-                self._save()
+                self._save(durably=self._ended())
                 self._resume_clock()
-        if self._checkpoints is not None:
-            self._checkpoints.wait()
         self._require_finite(self._state.most_skipped_in_row)
         self._require_finite_weights()
         return self._state
@@ -149,14 +150,14 @@ class Trainer:
             self._feed.close()
         self._tell("end")
 
-    def _begin(self) -> None:
+    def _begin(self, checkpoints: Checkpoints | None) -> None:
         """Takes the initial or the restored state, and compiles the loop by running none of its steps."""
         placement = self.program.placement
         self._feed = open_feed(self.program, self.dataset)
         self._epoch = self.program.compile(streamed=self._feed.streamed)
         self._sums = self.program.zero_sums()
-        if self._checkpoints is not None and self._checkpoints.latest is not None:
-            self._state, progress = self._checkpoints.restore(self.program.template())
+        if checkpoints is not None and checkpoints.latest is not None:
+            self._state, progress = checkpoints.restore(self.program.template())
             self._clock.seconds, self._clock.record_seconds = progress["seconds"], progress["record_seconds"]
             self._sums = placement.replicate({name: np.float32(progress["sums"][name]) for name in self._sums})
             if self.monitor is not None:
@@ -178,6 +179,9 @@ class Trainer:
         assert self._feed is not None
         chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
         self._waited += waited if limit else 0.0
+        if self.program.experiment.train.digest_every is not None:
+            for step, digest in enumerate(digests.batches(chunk), self._step + 1):
+                self._tell("digest", step=step, digests={"batch": digest})
         self._state, self._sums = self._epoch(self._state, self._sums, *self.program.arguments(chunk))
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
         return chunk.steps
@@ -190,7 +194,7 @@ class Trainer:
     def _advance(self, pace: int) -> None:
         """Dispatches at most `pace` steps, then waits for the chunk before and settles what that completed."""
         train, before = self.program.experiment.train, self._streak
-        intervals = (train.log_every, train.eval_every, train.checkpoint_every)
+        intervals = (train.log_every, train.eval_every, train.checkpoint_every, train.digest_every)
         boundary = min(self._total, *(self._step - self._step % n + n for n in intervals if n))
         run, most = (self._run, pace) if self._profile is None else (self._profiled, PROFILED_STEPS)
         count = run(min(most, boundary - self._step))
@@ -228,8 +232,8 @@ class Trainer:
         (step, sums, waited), self._pending = self._pending, None
         weighted = jax.device_get(sums)
         self._clock.lap()
-        examples = float(weighted.pop("weight"))
-        metrics = {name: float(total) / examples for name, total in weighted.items()} if examples else {}
+        examples, metrics = float(weighted["weight"]), _means(weighted)
+        self._told = metrics or self._told
         seconds = self._clock.record()
         self._tell(
             "train",
@@ -242,49 +246,45 @@ class Trainer:
 
     def _require_finite(self, streak: jax.Array) -> None:
         experiment = self.program.experiment
-        if int(streak) < experiment.train.max_nonfinite:
-            return
-        self._save_durably()
-        raise DivergedError(
-            f"training diverged: {int(self._state.most_skipped_in_row)} updates in a row before step {self._step} "
-            "had a non-finite loss or gradient and were skipped; lower optimizer.learning_rate="
-            f"{experiment.optimizer.learning_rate:g}, set optimizer.clip_norm or add optimizer.warmup_steps"
-        )
+        if int(streak) >= experiment.train.max_nonfinite:
+            self._save(durably=True)
+            in_row = int(self._state.most_skipped_in_row)
+            raise divergence.skipped(experiment, self._step, in_row, self._last_means())
 
     def _require_finite_weights(self) -> None:
-        """Refuses weights that overflowed in an update whose gradient was finite: nothing leads back from them."""
-        if all_finite(self._state.params):
-            return
-        held = None if self._checkpoints is None else self._checkpoints.latest
-        kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
-        raise DivergedError(
-            f"training diverged: the weights at step {self._step} are not finite ({kept}); lower "
-            f"optimizer.learning_rate={self.program.experiment.optimizer.learning_rate:g} or set optimizer.clip_norm"
-        )
+        """Refuses weights that overflowed in an update whose gradient was finite."""
+        if not all_finite(self._state.params):
+            raise divergence.overflowed(
+                self.program.experiment, self._step, self._saver.latest, self._last_means()
+            )
+
+    def _last_means(self) -> dict[str, float] | None:
+        """Metrics of the last updates that were applied, since the last record or in it."""
+        return _means(jax.device_get(self._sums)) or self._told
 
     def _resume_clock(self) -> None:
         """Leaves out what was not training: compiling, evaluating and saving."""
         self._clock.start()
         self._pace.reset()
 
-    def _save(self) -> None:
-        step = int(self._state.step)
-        if self._checkpoints is None or self._checkpoints.latest == step:
-            return
-        self._require_finite_weights()
+    def _save(self, *, durably: bool = False) -> None:
+        """Saves the state when all that was dispatched is done; `durably` returns when it is on disk."""
+        self._settle()
+        known = self._saver.holds(self._step)
+        if not known:
+            self._require_finite_weights()
         progress: dict[str, Any] = {
             "seconds": self._clock.seconds,
             "record_seconds": self._clock.record_seconds,
             "sums": {name: float(value) for name, value in jax.device_get(self._sums).items()},
             "monitor": None if self.monitor is None else self.monitor.progress(),
         }
-        self._checkpoints.save(self._state, progress, best=None if self.monitor is None else self.monitor.step)
-        self._tell("checkpoint", step=step)
-
-    def _save_durably(self) -> None:
-        self._save()
-        if self._checkpoints is not None:
-            self._checkpoints.wait()
+        best = None if self.monitor is None else self.monitor.step
+        begun = not known and self._saver.begin(self._state, progress, best)
+        if durably:
+            self._saver.finish(self._state, progress, best)
+        if begun:
+            self._tell("checkpoint")
 
     def _ended(self) -> bool:
         return self._step >= self._total or self.stopped_early
@@ -297,3 +297,9 @@ class Trainer:
         record = Record(kind, at, self._total, at / self.steps_per_epoch, **details)
         for callback in self._callbacks:
             callback(record)
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    """Weighted means; none where no update was applied."""
+    examples = float(sums["weight"])
+    return {name: float(total) / examples for name, total in sums.items() if name != "weight"} if examples else {}

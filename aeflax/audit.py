@@ -1,0 +1,72 @@
+"""Whether a kept run is still what was written: every digest in its directory, checked. Standard library only."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aeflax import run as runs
+from aeflax import seal
+from aeflax.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a run directory.
+
+    Attributes:
+      checkpoints: step -> what is wrong with it, nothing if it is sound.
+      files: name of a file -> what is wrong with it, nothing if it is sound.
+      unfinished: names of checkpoints that a process began and did not complete; the next resume removes them.
+    """
+
+    checkpoints: dict[int, list[str]] = field(default_factory=dict)
+    files: dict[str, list[str]] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is damaged and a checkpoint is there."""
+        return bool(self.checkpoints) and not any([*self.checkpoints.values(), *self.files.values()])
+
+    @property
+    def resumes_at(self) -> int | None:
+        """Step of the newest sound checkpoint, from which the run goes on; None: it starts at step 0."""
+        return max((step for step, faults in self.checkpoints.items() if not faults), default=None)
+
+    def entry(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        found = {"sound": self.sound, "resumes_at": self.resumes_at, "unfinished": self.unfinished, "files": self.files}
+        return found | {"checkpoints": [{"step": step, "faults": faults} for step, faults in self.checkpoints.items()]}
+
+
+def verify(path: str | Path) -> Audit:
+    """Checks every digest in a run directory; changes nothing, and needs neither JAX nor the run's data.
+
+    Args:
+      path: a run directory.
+
+    Raises:
+      ConfigError: if it holds no run.
+    """
+    place = Path(path)
+    if not (place / runs.MANIFEST).exists():
+        runs.read_manifest(place)  # raises, and says where runs are
+    audit = Audit()
+    held = sorted((place / runs.CHECKPOINTS).glob("*"), key=lambda entry: (len(entry.name), entry.name))
+    for entry in held:
+        if entry.name.isascii() and entry.name.isdigit():
+            audit.checkpoints[int(entry.name)] = seal.faults(entry)
+        else:
+            audit.unfinished.append(entry.name)
+    for name in (runs.MANIFEST, runs.SUMMARY):
+        if (place / name).exists():
+            audit.files[name] = _faults(place, name)
+    return audit
+
+
+def _faults(place: Path, name: str) -> list[str]:
+    try:
+        runs.read_manifest(place) if name == runs.MANIFEST else runs.read_json(place / name)
+    except ConfigError as error:
+        return [str(error)]
+    return []

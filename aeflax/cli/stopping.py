@@ -1,0 +1,38 @@
+"""How a signal ends a command: at once before there is anything to save, cleanly afterwards. Standard library only."""
+
+import signal
+from types import FrameType
+
+from aeflax.errors import StoppedError
+
+
+class Stop:
+    """Hears SIGTERM, SIGINT and a lost terminal; asked by the trainer whether to stop.
+
+    Until it is asked for the first time, nothing has been computed that could be lost, and the first signal ends the
+    command. Then it asks for a clean stop. A second SIGINT quits at once in either case.
+
+    Attributes:
+      together: whether other processes train with this one: they stop when all of them are asked, and not before.
+    """
+
+    def __init__(self) -> None:
+        self.together = self._heard = self._asked = False
+        # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
+        named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self._numbers = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
+        for number in self._numbers:
+            signal.signal(number, self._hear)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        self._asked = True
+        return self._heard
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if signal.SIGINT in self._numbers:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        first, self._heard = not self._heard, True
+        if first and not self._asked and not self.together:
+            name = signal.Signals(number).name
+            raise StoppedError(f"stopped by {name} before training began; run the same command with --resume to go on")

@@ -1,0 +1,46 @@
+"""`aeflax verify`: whether a kept run is still what was written."""
+
+import json
+from dataclasses import dataclass
+
+from aeflax import audit
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import RunPath
+from aeflax.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyCommand:
+    """Arguments of `aeflax verify`."""
+
+    # a run directory
+    run: RunPath
+    # print one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Checks every digest of a run; exit code 4 where one does not hold."""
+    what = "Checks the digest of every file of every checkpoint, and those of the run's own files. Changes nothing."
+    command: VerifyCommand = parse(VerifyCommand, arguments, "aeflax verify", what)
+    found = audit.verify(command.run)
+
+    from rich.table import Table
+
+    drawn = Table(title=str(command.run), title_justify="left")
+    drawn.add_column("part", no_wrap=True)
+    drawn.add_column("state", overflow="fold")
+    for name, faults in found.files.items():
+        drawn.add_row(name, "; ".join(faults) or "sound")
+    for step, faults in found.checkpoints.items():
+        drawn.add_row(f"checkpoint {step}", "; ".join(faults) or "sound")
+    for name in found.unfinished:
+        drawn.add_row(name, "not complete; the next --resume removes it")
+    console(stderr=command.json).print(drawn, markup=False)
+    if command.json:
+        print(json.dumps(found.entry()))  # noqa: T201
+    if not found.sound:
+        at = found.resumes_at
+        then = "no checkpoint is sound" if at is None else f"--resume goes on from step {at}"
+        raise CheckpointError(f"{command.run} is not sound, as the table says; {then}")
+    return 0

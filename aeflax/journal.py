@@ -1,0 +1,74 @@
+"""A file of one JSON object a line, each with a `step`: what a run tells while it trains. Standard library only."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aeflax.durable import replacing
+from aeflax.errors import AeflaxWarning
+
+
+class Journal:
+    """Appends to such a file, from a step on: what was written after it, a resumed run writes again.
+
+    A line that cannot be written (the disk is full) is kept and written before the next one; training does not end
+    for it.
+
+    Raises:
+      OSError: when it is opened, if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = [record for record in read(path) if record["step"] <= step]
+        with replacing(path) as file:
+            file.writelines(_line(record) for record in kept)
+        self._path, self._late = path, b""
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends one record."""
+        had, self._late = bool(self._late), self._late + _line(record)
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            written = self._file.write(self._late)
+            if written != len(self._late):
+                raise OSError(0, "only a part of it was written")
+            self._late = b""
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            if not had:
+                said = f"cannot write to {self._path} ({error.strerror}); its lines are kept and written when that is possible"
+                warnings.warn(said, AeflaxWarning, stacklevel=2)
+
+    def close(self) -> None:
+        """Closes the file; what could not be written is lost."""
+        self._file.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file; a null is NaN, and a line that is damaged or cut short by a crash is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines:
+        with suppress(json.JSONDecodeError, RecursionError):
+            records.append(json.loads(line))
+    return [
+        {name: math.nan if value is None else value for name, value in record.items()}
+        for record in records
+        if isinstance(record, dict) and isinstance(record.get("step"), int)
+    ]
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """One record. JSON has no number that is not finite: it becomes null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return (json.dumps(plain, allow_nan=False) + "\n").encode()

@@ -1,0 +1,38 @@
+"""What a run that diverged says: where, after what, and what to try."""
+
+from collections.abc import Mapping
+
+from aeflax.config import Experiment
+from aeflax.errors import DivergedError
+
+
+def skipped(experiment: Experiment, step: int, in_row: int, last: Mapping[str, float] | None) -> DivergedError:
+    """Too many updates in a row were not applied, up to a step; `last` are the metrics of good ones before them."""
+    what = f"{in_row} updates in a row before step {step} had a non-finite loss or gradient and were skipped"
+    return DivergedError(f"training diverged: {what} ({_last_good(last)}); {_what_to_try(experiment)}")
+
+
+def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float] | None) -> DivergedError:
+    """The weights of a step are not finite, and nothing leads back from them; `held` is the newest step saved."""
+    kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
+    what = f"the weights at step {step} are not finite"
+    return DivergedError(f"training diverged: {what} ({_last_good(last)}; {kept}); {_what_to_try(experiment)}")
+
+
+def unusable(experiment: Experiment, step: int, what: str) -> DivergedError:
+    """What the final evaluation found is not finite."""
+    return DivergedError(f"training diverged: {what} at step {step} is not finite; {_what_to_try(experiment)}")
+
+
+def _last_good(means: Mapping[str, float] | None) -> str:
+    if means is None:
+        return "no update before them was good"
+    loss, norm = means["loss"], means["gradient_norm"]
+    return f"the last good updates had a loss of {loss:.4g} nats and a gradient norm of {norm:.4g}"
+
+
+def _what_to_try(experiment: Experiment) -> str:
+    optimizer = experiment.optimizer
+    tries = [f"lower optimizer.learning_rate={optimizer.learning_rate:g}"]
+    tries += [f"set optimizer.{name}" for name in ("clip_norm", "warmup_steps") if not getattr(optimizer, name)]
+    return " or ".join(filter(None, (", ".join(tries[:-1]), tries[-1])))
