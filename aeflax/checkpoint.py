@@ -154,7 +154,9 @@ class Checkpoints:
             held = ", ".join(map(str, steps))
             raise ConfigError(f"{self._directory} holds no checkpoint of step {which}, only {held}")
         if found := self._faults(which):
-            raise CheckpointError(f"the checkpoint {self._directory}/{which} is damaged ({found}); choose another --step")
+            raise CheckpointError(
+                f"the checkpoint {self._directory}/{which} is damaged ({found}); choose another --step"
+            )
         return which
 
     def _latest_sound(self) -> int:
@@ -172,7 +174,9 @@ class Checkpoints:
             )
         if damaged:
             held = "all checkpoints are damaged" if len(damaged) > 1 else "the only checkpoint is damaged"
-            raise CheckpointError(f"{self._directory}: {held} ({', '.join(map(str, damaged))}); train anew with --overwrite")
+            raise CheckpointError(
+                f"{self._directory}: {held} ({', '.join(map(str, damaged))}); train anew with --overwrite"
+            )
         raise CheckpointError(f"{self._directory} holds no complete checkpoint; train the run first")
 
     def _faults(self, step: int) -> str:
@@ -185,7 +189,9 @@ class Checkpoints:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
             return [found[name] for name in items]
         except Exception as error:
-            raise CheckpointError(f"the checkpoint {self._directory}/{step} cannot be read ({reason(error)})") from error
+            raise CheckpointError(
+                f"the checkpoint {self._directory}/{step} cannot be read ({reason(error)})"
+            ) from error
 
     def _open(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(

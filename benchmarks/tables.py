@@ -113,6 +113,24 @@ def whole() -> str:
     )
 
 
+def curves() -> str:
+    """Cost of an image over one thing varied."""
+    titles = {"images": "images in the data set", "batch": "batch size", "code": "units of the code"}
+    titles["devices"] = "host devices on two cores"
+    record = newest("curves")["curves"]
+    lines = ["| varied | µs an image (share of peak) |", "|---|---|"]
+    for curve, title in titles.items():
+        cells = [
+            f"{row['value']:,}: {row['ns_per_image'] / 1e3:.2f} ({row['share_of_peak']:.0%})"
+            for row in record["rows"]
+            if row["curve"] == curve
+        ]
+        lines.append(f"| {title} | {', '.join(cells)} |")
+    machine = record["machine"]
+    lines.append(f"\n{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {record['versions']['jax']}.")
+    return "\n".join(lines)
+
+
 def _memory(row: dict[str, Any]) -> str:
     return f"{row['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in row else "not measured"
 
@@ -131,7 +149,7 @@ def _machine(record: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole} | {
+TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole, "curves": curves} | {
     "agreement": scale.agreement,
     "overhead": scale.overhead,
     "exact": scale.exact,

@@ -73,7 +73,9 @@ def metrics(directory: Path) -> Callback:
 
 def digests(directory: Path) -> Callback:
     """Writes the digests of batches and states, one line a step."""
-    return _journal(directory / DIGESTS, lambda record: {"step": record.step, **record.digests} if record.digests else None)
+    return _journal(
+        directory / DIGESTS, lambda record: {"step": record.step, **record.digests} if record.digests else None
+    )
 
 
 def _journal(path: Path, entry: Callable[[Record], Mapping[str, Any] | None]) -> Callback:

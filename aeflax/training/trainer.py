@@ -254,9 +254,7 @@ class Trainer:
     def _require_finite_weights(self) -> None:
         """Refuses weights that overflowed in an update whose gradient was finite."""
         if not all_finite(self._state.params):
-            raise divergence.overflowed(
-                self.program.experiment, self._step, self._saver.latest, self._last_means()
-            )
+            raise divergence.overflowed(self.program.experiment, self._step, self._saver.latest, self._last_means())
 
     def _last_means(self) -> dict[str, float] | None:
         """Metrics of the last updates that were applied, since the last record or in it."""

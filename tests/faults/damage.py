@@ -116,5 +116,7 @@ def resumed(seed: int, where: Path) -> list[Outcome]:
 RIGHT = "found by its seal, moved aside, the one before restored, a warning that names it; never wrong weights"
 FAULTS = [
     Fault("damage", "a damaged checkpoint: each file emptied, halved, flipped, deleted", RIGHT, restored, 8, 560),
-    Fault("damage-resume", "the same through verify, evaluate and --resume", RIGHT + ", and equal digests", resumed, 1, 40),
+    Fault(
+        "damage-resume", "the same through verify, evaluate and --resume", RIGHT + ", and equal digests", resumed, 1, 40
+    ),
 ]

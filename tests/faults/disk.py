@@ -20,7 +20,9 @@ SIZE = 6 * 2**20
 def small_disk(place: Path) -> Iterator[Path]:
     """A file system of SIZE bytes; skips where this user may not mount one."""
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
     try:
@@ -65,7 +67,9 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
                 trouble = harness.wrong(harness.run(*words, "--resume", cwd=where), 0)
         if not trouble and not reached:
             trouble = "the run ended before the disk was full"
-        if not trouble and (wrong := harness.differing(harness.digests(disk / "run"), runs.undisturbed(variant, "one device"))):
+        if not trouble and (
+            wrong := harness.differing(harness.digests(disk / "run"), runs.undisturbed(variant, "one device"))
+        ):
             trouble = f"other digests than with room: {wrong[:3]}"
         if not trouble:
             trouble = harness.wrong(harness.run("verify", "disk/run", cwd=where), 0)

@@ -128,6 +128,7 @@ def start(
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         **(environment or {}),
     }
+
     # Where the tests run in the background of a shell, SIGINT is ignored, and whoever they start inherits that.
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

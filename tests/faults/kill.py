@@ -18,9 +18,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     chance, hit, trouble = random.Random(seed), [], ""
     wanted = runs.undisturbed(variant, placement)
     for kill in range(KILLS + 1):
-        command = harness.start(
-            *runs.words(variant, placement), "--resume", cwd=where, devices=runs.devices(placement)
-        )
+        command = harness.start(*runs.words(variant, placement), "--resume", cwd=where, devices=runs.devices(placement))
         target, times = chance.choice(TARGETS if kill else TARGETS[:3]), chance.randint(1, 3)
         if kill < KILLS and command.reached(target, 1 if target == "restoring" else times):
             time.sleep(chance.uniform(0, 0.04))
@@ -43,7 +41,9 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     if not trouble and (left := [entry.name for entry in (where / "run").rglob("*tmp*")]):
         trouble = f"left behind: {left}"
     case = f"{variant}, {placement}, seed {seed}"
-    return [Outcome(case, phase, not trouble, trouble) for phase in hit] or [Outcome(case, "none", False, trouble or "no kill landed")]
+    return [Outcome(case, phase, not trouble, trouble) for phase in hit] or [
+        Outcome(case, "none", False, trouble or "no kill landed")
+    ]
 
 
 def _phase(command: harness.Command, run_directory: Path) -> str:
@@ -54,7 +54,9 @@ def _phase(command: harness.Command, run_directory: Path) -> str:
     begun = "computing" in command.heard() or (run_directory / "digests.jsonl").exists()
     if not begun:
         return "before the first step"
-    return {"between": "computing", "saving": "computing", "hearing": "starting", "importing": "starting"}.get(last, last)
+    return {"between": "computing", "saving": "computing", "hearing": "starting", "importing": "starting"}.get(
+        last, last
+    )
 
 
 FAULTS = [

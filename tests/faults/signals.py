@@ -53,7 +53,11 @@ def twice(seed: int, where: Path) -> list[Outcome]:
     code = command.ended()
     took = time.monotonic() - began
     # The first may have been answered before the second came.
-    trouble = "" if code in (130, 75, -signal.SIGINT) and took < 15 else f"exit {code} after {took:.1f} s: {command.err[-300:]}"
+    trouble = (
+        ""
+        if code in (130, 75, -signal.SIGINT) and took < 15
+        else f"exit {code} after {took:.1f} s: {command.err[-300:]}"
+    )
     if not trouble:
         done = harness.run(*words, "--resume", cwd=where)
         trouble = harness.wrong(done, 0)
