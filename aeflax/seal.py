@@ -12,6 +12,7 @@ from pathlib import Path
 from aeflax.durable import replacing, sync
 
 NAME = "seal.json"
+UNSEALED = ("_CHECKPOINT_METADATA", "commit_success.txt")  # what Orbax writes last: when, and that it did
 
 
 def close(directory: Path) -> None:
@@ -52,9 +53,10 @@ def faults(directory: Path) -> list[str]:
 
 
 def _files(directory: Path) -> list[Path]:
-    """The files below a directory, its seal and links aside."""
+    """The files below a directory that are sealed; a link is none."""
     found = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path for path in found if path != directory / NAME]
+    aside = [directory / name for name in (NAME, *UNSEALED)]
+    return [path for path in found if path not in aside]
 
 
 def _sha256(path: Path) -> str:
