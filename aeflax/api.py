@@ -24,8 +24,8 @@ from aeflax.errors import ConfigError, DataError, StoppedError
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
 from aeflax.trained import Run
-from aeflax.training import divergence
-from aeflax.training.records import Callback, digests, events, memory, metrics
+from aeflax.training import divergence, memory
+from aeflax.training.records import Callback, digests, events, history, metrics
 from aeflax.training.trainer import Trainer
 from aeflax.validation import ARRAY, unit_range_faults, validate
 
@@ -118,9 +118,9 @@ def train(
     if path is None:
         records: list[dict[str, Any]] = []
         trainer = Trainer(
-            program, dataset, callbacks=(memory(records), *callbacks), stop=stop, weights=weights, profile=profile
+            program, dataset, callbacks=(history(records), *callbacks), stop=stop, weights=weights, profile=profile
         )
-        with contextlib.closing(trainer):
+        with contextlib.closing(trainer), memory.named(resolved):
             run = run_of(trainer.fit(), records, None)
             run.summary = _summary(run, trainer, stop)
         return run
@@ -130,7 +130,9 @@ def train(
         def take() -> runs.RunDirectory:
             directory = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite))
             if (path / runs.MANIFEST).exists():
-                manifest.require_same(runs.read_manifest(path), described)
+                manifest.require_same(stored := runs.read_manifest(path), described)
+                if runs.holds_checkpoint(path):
+                    described.update(manifest.continued(stored, described))
             directory.write(runs.MANIFEST, described)
             return directory
 
@@ -148,7 +150,7 @@ def train(
                     logs = [metrics, events] if resolved.train.digest_every is None else [metrics, digests, events]
                     told = [*(log(path) for log in logs), *told]
                 trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
-                with contextlib.closing(trainer):
+                with contextlib.closing(trainer), memory.named(resolved):
                     state = trainer.fit(checkpoints)
                     hosts.by_one(lambda: Kept.of(dataset).save(path / FILE))
                     run = run_of(state, runs.read_metrics(path), None)

@@ -4,6 +4,7 @@ Orbax restores a flipped bit without a word, which the seal finds, and casts a w
 finds.
 """
 
+import functools
 import hashlib
 import itertools
 import os
@@ -55,7 +56,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, held: bool = False) -> None:
-        self._directory, self._held = Path(os.path.abspath(directory)), held
+        self._directory, self._held = directory, held
         # The best step, and the one before: that goes only when a checkpoint which names the new one is complete.
         self._best: tuple[int | None, int | None] = None, None
         self._saving: int | None = None  # step of a save that is not known to be on disk
@@ -166,7 +167,7 @@ class Checkpoints:
             if not (found := self._faults(step)):
                 return step
             damaged.append(step)
-            moved = f"; moved to {hosts.by_one(lambda: self._set_aside(step))}" if self._held else ""
+            moved = f"; moved to {hosts.by_one(functools.partial(self._set_aside, step))}" if self._held else ""
             warnings.warn(
                 f"the checkpoint {self._directory}/{step} is damaged ({found}){moved}; taking the one before",
                 AeflaxWarning,
@@ -198,9 +199,12 @@ class Checkpoints:
             preservation_policy=_Kept(self),
             create=False,
             cleanup_tmp_directories=False,  # ours knows that the run's lock is held
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+            async_options=ocp.options.AsyncOptions(
+                post_finalization_callback=self._seal,
+                create_directories_asynchronously=False,  # else they may come back after a save that failed
+            ),
         )
-        return ocp.CheckpointManager(self._directory, options=options)
+        return ocp.CheckpointManager(os.path.abspath(self._directory), options=options)
 
     def _seal(self) -> None:
         """Called by Orbax on the process that commits, when all is written and before the checkpoint gets its name."""
@@ -222,6 +226,8 @@ class Checkpoints:
     def _reopen(self) -> None:
         with suppress(Exception):  # what failed is known
             self._manager.close()
+        with suppress(Exception):  # which leaves out, after an error, to wait for what still writes
+            self._manager._checkpointer.close()
         hosts.by_one(self._prepare)
         self._manager = self._open()
 
@@ -256,7 +262,7 @@ class Checkpoints:
 
 
 def _names(step: int) -> Iterator[str]:
-    """100, 100-2, 100-3 …"""
+    """Names for a step: 100, 100-2, 100-3 and so on."""
     yield str(step)
     yield from (f"{step}-{k}" for k in itertools.count(2))
 

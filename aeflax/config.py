@@ -276,8 +276,8 @@ class Train:
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
-    # steps; writes digests of every batch, and of the state each so many steps, to digests.jsonl: two runs with the same
-    # file agree to the bit; None: off, since it costs a copy of every batch
+    # steps; writes digests of every batch, and of the state each so many steps, to digests.jsonl, to compare two runs
+    # to the bit; None: off, since it costs a copy of every batch
     digest_every: Count | None = None
     # evaluations of the validation split without a better value before training stops; None: trains to the last step
     patience: Count | None = None

@@ -14,23 +14,22 @@ _PREFIX, _SUFFIX = ".aeflax-", ".tmp"  # of a file that is being written
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file beside the path, which takes its place at the end, durably; after an error it is gone.
 
-    Where the path is a link, what it points to is replaced.
+    Where the path is a link, the link is replaced, so that a run directory never leads outside of itself.
 
     Raises:
       OSError: if it cannot be written; the path is then as it was.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(leftover(secrets.token_hex(4)))
+    temporary = path.with_name(leftover(secrets.token_hex(4)))
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(target.parent)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

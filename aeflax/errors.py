@@ -50,6 +50,11 @@ class AeflaxWarning(UserWarning):
     """Something is not as it should be, and the work goes on all the same."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the host or a device has no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def reason(error: BaseException) -> str:
     """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

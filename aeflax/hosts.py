@@ -5,6 +5,7 @@ something that only one of them knows (the clock, a signal, a file) is decided w
 does, or can fail at, is done with `by_one` and `by_all`: where it fails, it fails on all of them.
 """
 
+import faulthandler
 import json
 import os
 import socket
@@ -66,6 +67,7 @@ def start(
     watchdog.daemon = True
     watchdog.start()
     jax.config.update("jax_enable_preemption_service", False)  # signals are heard by the command itself
+    faulthandler.enable()  # where JAX aborts because another process is gone, it says what this one was waiting for
     try:
         jax.distributed.initialize(
             coordinator,

@@ -43,7 +43,7 @@ class Journal:
             with suppress(OSError):
                 self._file.truncate(end)
             if not had:
-                said = f"cannot write to {self._path} ({error.strerror}); its lines are kept and written when that is possible"
+                said = f"cannot write to {self._path} ({error.strerror}); its lines wait until that is possible"
                 warnings.warn(said, AeflaxWarning, stacklevel=2)
 
     def close(self) -> None:
@@ -59,10 +59,14 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     records = []
     for line in lines:
-        with suppress(json.JSONDecodeError, RecursionError):
+        with suppress(ValueError, RecursionError):  # also of a number with thousands of digits
             records.append(json.loads(line))
     return [
-        {name: math.nan if value is None else value for name, value in record.items()}
+        {
+            name: math.nan if value is None else value
+            for name, value in record.items()
+            if not isinstance(value, (list, dict))
+        }
         for record in records
         if isinstance(record, dict) and isinstance(record.get("step"), int)
     ]

@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +16,7 @@ from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
 from aeflax.engine.keys import IMPLEMENTATION
-from aeflax.errors import ConfigError, DataError
+from aeflax.errors import AeflaxWarning, ConfigError, DataError
 from aeflax.run import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
 
@@ -45,7 +46,7 @@ def describe(
             "unit_range": domain.unit_range,
         },
         "init_from": origin,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
         "random": {
             "implementation": IMPLEMENTATION,
             "threefry_partitionable": bool(jax.config.values["jax_threefry_partitionable"]),
@@ -53,6 +54,34 @@ def describe(
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that goes on: with the versions that it began with, and those of every later change.
+
+    Args:
+      stored: what the run directory says.
+      manifest: of the run as it is resumed now.
+
+    Returns:
+      `versions` as they were at the beginning; `resumed_with` lists, in order, those that went on from there.
+    """
+    now, before = manifest["versions"], [stored["versions"], *_list(stored.get("resumed_with"))]
+    if changed := [name for name, was in before[-1].items() if now.get(name) != was]:
+        was, this = (", ".join(f"{name} {found.get(name)}" for name in changed) for found in (before[-1], now))
+        said = f"the run was trained with {was}, this is {this}: its bits may differ from here on"
+        warnings.warn(said, AeflaxWarning, stacklevel=2)
+        before.append(now)
+    later = {"resumed_with": before[1:]} if before[1:] else {}
+    return {**manifest, "versions": before[0], **later}
+
+
+def _list(found: Any) -> list[dict[str, str]]:
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int, ...], Domain]:
@@ -66,7 +95,7 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
         if {scaling.shift.size, scaling.divisor.size} - known:
             raise ValueError("the scaling does not fit the shape")
         return shape, Domain(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
 
 

@@ -68,10 +68,9 @@ class RunDirectory:
         except OSError:
             file.close()
             raise
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         self._lock = file
+        file.truncate(0)
+        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def clear(self) -> None:
         """Deletes everything but the lock; the manifest last, so that what a crash leaves is still a run."""
@@ -140,6 +139,7 @@ def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError("--resume needs --run-dir, the run to go on with")
     if path is None:
         return
+    _require_name(path)
     try:
         held = {entry.name for entry in path.iterdir()}
     except FileNotFoundError:
@@ -151,6 +151,23 @@ def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
             raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")
     elif any(name != LOCK and not is_leftover(name) for name in held):
         raise ConfigError(f"{path} is not empty and holds no {MANIFEST}; choose another --run-dir")
+
+
+def _require_name(path: Path) -> None:
+    """Raises ConfigError for a path by which not every library finds the same place, and for a link to nowhere."""
+    try:
+        alike = os.fsencode(whole := os.path.abspath(path)) == whole.encode()  # as the library of checkpoints names it
+    except UnicodeEncodeError:
+        alike = False
+    if not alike:
+        said = str(path).encode(errors="replace").decode()
+        raise ConfigError(
+            f"{said} is no UTF-8 name; choose another --run-dir, or a UTF-8 locale, such as LC_ALL=C.UTF-8"
+        )
+    for place in (path, *path.parents):
+        if os.path.islink(place) and not os.path.lexists(os.path.realpath(place)):
+            mend = "create that or choose another --run-dir"
+            raise ConfigError(f"{place} is a link to {os.readlink(place)}, which is not there; {mend}")
 
 
 @contextmanager

@@ -232,7 +232,8 @@ def _build(cls: type[T], plain: Mapping[str, Any], path: str) -> T:
     known = hints(cls)
     for name in values:
         if name not in known:
-            raise ConfigError(f"unknown field {path}{name}{nearest(name, known)}")
+            shown = name if name.isprintable() else repr(name)
+            raise ConfigError(f"unknown field {path}{shown}{nearest(name, known)}")
     built = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

@@ -67,7 +67,7 @@ class Run:
         self.state = state
         self.summary = summary if summary is not None and summary.get("step") == self.step else None
         self.path = path
-        self._program, self._domain, self._manifest, self._records = program, domain, manifest, records
+        self._program, self._domain, self._manifest, self._records = program, domain, manifest, _numbers(records)
         self._of_run = summary or {}
         self._dataset, self._kept = functools.cache(dataset), functools.cache(kept)
 
@@ -245,7 +245,20 @@ class Run:
         except ConfigError as error:
             return str(error)
         origin = self._manifest.get("init_from")
-        return words if origin is None else f"{words} --init-from {shlex.quote(origin['run'])}"
+        return f"{words} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else words
+
+
+def _numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a split, and of them what is a number: a log may be damaged, or written by another hand."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+
+    return [
+        {name: value for name, value in record.items() if name == "split" or fits(value)}
+        for record in records
+        if isinstance(record.get("split"), str) and fits(record["step"])
+    ]
 
 
 def _array(examples: np.ndarray) -> np.ndarray:

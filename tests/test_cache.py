@@ -82,3 +82,17 @@ def test_beyond_its_bound_the_oldest_half_goes(monkeypatch, tmp_path):
         os.utime(path, (1000 - age, 1000 - age))
     enabled(monkeypatch, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jit_0-0-cache"]
+
+
+def test_a_place_whose_name_is_too_long_is_said_and_done_without(monkeypatch, tmp_path, capsys):
+    found = enabled(monkeypatch, AEFLAX_COMPILATION_CACHE=str(tmp_path / ("a" * 300)))
+    assert found["JAX_ENABLE_COMPILATION_CACHE"] == "false"
+    assert "cannot be written; every run compiles anew" in capsys.readouterr().err
+
+
+def test_entries_that_are_folders_or_links_to_nothing_are_deleted_and_counted(tmp_path):
+    (tmp_path / "a-cache" / "inner").mkdir(parents=True)
+    (tmp_path / "b-cache").symlink_to("nothing")
+    cache._shrink(tmp_path)
+    cache._delete([tmp_path / "a-cache", tmp_path / "b-cache", tmp_path / "c-cache"])
+    assert list(tmp_path.iterdir()) == []

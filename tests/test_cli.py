@@ -94,7 +94,7 @@ def test_divergence_is_exit_3(tmp_path):
 
 def test_a_damaged_checkpoint_is_exit_4(tmp_path):
     aeflax("train", "--train.steps", "20", "--run-dir", "run", cwd=tmp_path)
-    for file in (tmp_path / "run" / "checkpoints" / "20").rglob("*"):
+    for file in (tmp_path / "run" / "checkpoints").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
     done = aeflax("evaluate", "run", cwd=tmp_path, code=4)

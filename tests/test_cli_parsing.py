@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from aeflax import seal
 from aeflax.cli import main
-from aeflax.cli.train import _stop_on_signal
+from aeflax.cli.stopping import Stop
 from aeflax.config import Corruption
+from aeflax.errors import StoppedError
 from aeflax.presets import PRESETS
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
@@ -128,22 +130,25 @@ def test_only_commands_that_draw_pictures_offer_them(aeflax, command, picture):
         (["train", "array"], "unknown preset 'array'; choose vanilla"),
         (["train", "zzz"], "unknown preset 'zzz'; choose vanilla, sparse, denoising, vae, conv, or a Python file"),
         (["train", ""], "unknown preset ''"),
-        (["train", "vae", "extra"], "Unrecognized options: extra"),
-        (["train", "--optimizer.learning-rat", "3"], "--optimizer.learning-rate FLOAT"),
+        (["train", "vae", "extra"], "'extra' belongs to no option; leave it out"),
+        (["train", "--optimizer.learning-rat", "3"], "did you mean --optimizer.learning-rate?"),
         (
             ["train", "--optimizer.lr", "0.1"],
             "unknown option --optimizer.lr; did you mean --optimizer.learning-rate?",
         ),
         (["bench", "vae", "--lr=0.1"], "unknown option --lr; did you mean --optimizer.learning-rate?"),
-        (["train", "--epochs", "3"], "--train.epochs"),
-        (["train", "--resum"], "--resume"),
+        (["train", "--epochs", "3"], "did you mean --train.epochs?"),
+        (["train", "--resum"], "did you mean --resume?"),
         (["train", "--model.bottlneck", "sparse"], "did you mean --model.bottleneck?"),
         (["train", "--model.latent-din=3"], "did you mean --model.latent-dim?"),
         (["train", "--model.bottleneck", "topk"], "did you mean top-k?"),
-        (["train", "--run-dir"], "Missing value for argument '--run-dir'"),
+        (["train", "--run-dir"], "--run-dir needs a value"),
         (["evaluate"], "a run directory (required)"),
-        (["evaluate", "x", "--split", "tset"], "invalid choice 'tset' for argument '--split'"),
-        (["evaluate", "x", "y"], "Unrecognized options: y"),
+        (
+            ["evaluate", "x", "--split", "tset"],
+            "--split='tset' must be train, validation, test or all; did you mean test?",
+        ),
+        (["evaluate", "x", "y"], "'y' belongs to no option; leave it out"),
     ],
 )
 def test_a_misspelt_word_exits_2_and_names_the_nearest(refused, arguments, message):
@@ -153,11 +158,11 @@ def test_a_misspelt_word_exits_2_and_names_the_nearest(refused, arguments, messa
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--optimizer.learning-rate", "fast", "could not convert string to float: 'fast'"),
-        ("--data.batch-size", "1.5", "'1.5'"),
-        ("--data.scale", "std", "Expected one of ('none', 'unit', 'standard')"),
-        ("--data.resident", "maybe", "'maybe'"),
-        ("--model.backbone.widths", "x", "'x'"),
+        ("--optimizer.learning-rate", "fast", "--optimizer.learning-rate='fast' must be a number"),
+        ("--data.batch-size", "1.5", "--data.batch-size='1.5' must be a whole number"),
+        ("--data.scale", "std", "--data.scale='std' must be none, unit or standard"),
+        ("--data.resident", "maybe", "--data.resident='maybe' must be True, False or None"),
+        ("--model.backbone.widths", "x", "--model.backbone.widths='x' must be a whole number"),
         ("--train.seed", "-1", "train.seed=-1 lies outside [0, 4294967295]"),
         ("--optimizer.learning-rate", "nan", "optimizer.learning_rate=nan is not finite"),
         ("--optimizer.clip-norm", "inf", "optimizer.clip_norm=inf is not finite"),
@@ -213,12 +218,29 @@ def test_signals_that_are_ignored_stay_ignored_and_the_others_ask_for_a_stop():
         for ignored, heard in ((signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)):
             for number in numbers:
                 signal.signal(number, signal.SIG_IGN if number == ignored else signal.default_int_handler)
-            stop = _stop_on_signal()
+            stop = Stop()
             signal.raise_signal(ignored)
             assert not stop()
             signal.raise_signal(heard)
             assert stop()
             signal.raise_signal(ignored)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_training_ends_the_command_at_once_unless_others_train_along(number):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        stop = Stop()
+        with pytest.raises(StoppedError, match=f"stopped by {signal.Signals(number).name} before training began"):
+            signal.raise_signal(number)
+        assert stop()  # also where a library swallowed the exception
+        stop = Stop()
+        stop.together = True
+        signal.raise_signal(number)
+        assert stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -293,6 +315,8 @@ def test_resuming_what_holds_no_checkpoint_says_so(aeflax, tmp_path):
     assert (code, out, said in err) == (5, "", True)
     assert said not in aeflax(*words[:3], *words[4:])[2]
     (tmp_path / "runs" / "nothing" / "checkpoints" / "8").mkdir(parents=True)
+    (tmp_path / "runs" / "nothing" / "checkpoints" / "8" / "seal.json").touch()
+    (tmp_path / "runs" / "nothing" / "checkpoints" / "8" / seal.NAME).touch()
     (tmp_path / "runs" / "nothing" / "experiment.json").touch()
     assert said not in aeflax(*words)[2]
 

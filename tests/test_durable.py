@@ -54,13 +54,15 @@ def test_content_and_folder_reach_the_disk(tmp_path, monkeypatch):
     assert last == ("folder", ["x"])
 
 
-def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):
+def test_a_link_is_replaced_and_what_it_points_to_stays_as_it_is(tmp_path):
     (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "x").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "far" / "x")
     with replacing(tmp_path / "link") as file:
         file.write(b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "far" / "x").read_bytes() == b"new"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_bytes() == b"new"
+    assert (tmp_path / "far" / "x").read_bytes() == b"old"
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):

@@ -1,13 +1,17 @@
 """What a resumed run may change: how long it trains, on what, and what it keeps; nothing that decides its result."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from faults import usage
 from variants import experiment, images
 
 import aeflax
-from aeflax.errors import ConfigError
+from aeflax import manifest
+from aeflax.errors import AeflaxWarning, ConfigError
+from aeflax.run import MANIFEST, read_json, write_json
 
 ARRAY = images(55)
 
@@ -60,3 +64,38 @@ def test_what_decides_the_result_may_not(changes, tmp_path):
     (name,) = changes
     with pytest.raises(ConfigError, match=rf"another experiment.*train\.{name}: "):
         train(tmp_path / "run", **changes)
+
+
+def test_every_field_is_free_or_tried_as_one_that_is_not():
+    fields = {path for path, _, _ in usage.known() if not path.startswith("model.")}
+    elsewhere = {"data.source", "data.size", "data.grey"}  # tried with other data
+    assert fields - elsewhere - {*manifest.FREE} == {said.split(":")[0] for _, said in usage.CHANGES if said[0] != "m"}
+
+
+def test_other_versions_go_on_with_one_warning_and_are_kept_beside_the_first(tmp_path):
+    train(tmp_path / "run")
+    told = read_json(tmp_path / "run" / MANIFEST)
+    now, old = told["versions"], told["versions"] | {"jax": "0.0.1", "python": "2.7"}
+    write_json(tmp_path / "run" / MANIFEST, told | {"versions": old})
+    with pytest.warns(AeflaxWarning) as warned:
+        train(tmp_path / "run", steps=5)
+    said = f"trained with python 2.7, jax 0.0.1, this is python {now['python']}, jax {now['jax']}: its bits may differ"
+    assert [said in str(one.message) for one in warned] == [True]
+    for steps in (5, 7):
+        train(tmp_path / "run", steps=steps)
+        told = read_json(tmp_path / "run" / MANIFEST)
+        assert (told["versions"], told["resumed_with"]) == (old, [now])
+    with pytest.warns(AeflaxWarning, match=r"trained with numpy 9, this is numpy"):
+        again = manifest.continued({"versions": old, "resumed_with": [now | {"numpy": "9"}]}, {"versions": now})
+    assert again == {"versions": old, "resumed_with": [now | {"numpy": "9"}, now]}
+
+
+def test_a_run_without_a_checkpoint_begins_with_the_versions_of_now(tmp_path):
+    train(tmp_path / "run")
+    told = read_json(tmp_path / "run" / MANIFEST)
+    write_json(tmp_path / "run" / MANIFEST, told | {"versions": told["versions"] | {"jax": "0.0.1"}})
+    for step in (tmp_path / "run" / "checkpoints").iterdir():
+        shutil.rmtree(step)
+    train(tmp_path / "run", steps=5)
+    again = read_json(tmp_path / "run" / MANIFEST)
+    assert (again["versions"], "resumed_with" in again) == (told["versions"], False)

@@ -93,6 +93,11 @@ def test_an_unknown_field_is_named_with_its_path_and_the_nearest_name(plain, mes
     assert ("did you mean" in str(caught.value)) == ("zzz" not in plain.get("data", {}))
 
 
+def test_an_unknown_field_with_a_line_break_in_its_name_keeps_the_message_to_one_line():
+    with pytest.raises(ConfigError, match=r"^unknown field data\.'a\\nb'$"):
+        from_dict(Experiment, {"data": {"a\nb": 3}})
+
+
 @pytest.mark.parametrize("kind", ["json.tool:main", "antigravity", "this", None, ["masking"], {"a": 1}])
 def test_an_unregistered_kind_is_refused_and_nothing_is_imported(kind):
     before = set(sys.modules)

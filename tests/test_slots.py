@@ -2,7 +2,8 @@
 
 import pytest
 
-from aeflax.cli.slots import choose_parts, describe_slots
+from aeflax.cli import slots
+from aeflax.cli.slots import describe_slots
 from aeflax.config import (
     KL,
     L1,
@@ -19,6 +20,13 @@ from aeflax.config import (
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
+
+
+def choose_parts(model: Model, words: list[str]) -> tuple[Model, list[str]]:
+    model, left, faults = slots.choose_parts(model, words)
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return model, left
 
 
 def refused(*words: str, model: Model | None = None) -> str:

@@ -3,8 +3,9 @@
 Results go to standard output, progress and messages to standard error.
 """
 
+import faulthandler
 import importlib
-import os
+import logging
 import signal
 import sys
 import textwrap
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from aeflax import __version__
-from aeflax.cli import cache, job
-from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, reason
+from aeflax.cli import cache, job, streams
+from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, is_out_of_memory, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
@@ -67,9 +68,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a table has characters that not every terminal knows
+    streams.hold()
     _speak_of_warnings()
     code, alike = _answer(arguments)
     job.leave(code, alike=alike)
@@ -85,17 +84,15 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         return error.exit_code, True
     except SystemExit as error:  # from the parser, which has printed why
         return (error.code if isinstance(error.code, int) else 2), True
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; nothing more to say
-        return 0, True
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, False
     except Exception as error:
         if job.peer_is_lost(error):
             mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
+            faulthandler.dump_traceback()
             print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
             return StoppedError.exit_code, False
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
             return 2, job.met_by_all(error)
@@ -107,6 +104,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
 def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in COMMANDS:
+        _leave_out_what_errors_say()
         cache.enable()
         module, _, function = COMMANDS[name].partition(":")
         code: int = getattr(importlib.import_module(module), function)(arguments[1:])
@@ -138,5 +136,15 @@ def _speak_of_warnings() -> None:
     warnings.simplefilter("always", AeflaxWarning)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+def _leave_out_what_errors_say() -> None:
+    """Orbax and tensorstore print tracebacks of what they also raise, and that becomes a sentence of ours."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.name not in ("absl", "asyncio"))
+    logging.getLogger().addHandler(handler)
+    shown = sys.unraisablehook
+
+    def show(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":  # a save failed that others still waited for
+            shown(unraisable)
+
+    sys.unraisablehook = show

@@ -56,13 +56,11 @@ def main(arguments: list[str]) -> int:
     if not named.name.endswith(".py"):
         experiment = replace(experiment, data=replace(experiment.data, source=SOURCE))
     default = BenchCommand(experiment=experiment)
-    command: BenchCommand = parse(BenchCommand, named.arguments, named.prog, named.description, default)
-    experiment = validate(command.experiment)
-    if faults := [size for size in command.batch_sizes if size < 1]:
-        raise ConfigError(f"--batch-sizes must be at least 1, got {faults[0]}")
-    if not 0 < command.seconds < float("inf"):
-        raise ConfigError(f"--seconds must be a positive number, got {command.seconds:g}")
-
+    said = (named.prog, named.description)
+    command: BenchCommand = parse(
+        BenchCommand, named.arguments, *said, default, faults=named.faults, require=_require_possible
+    )
+    experiment = command.experiment
     if command.profile is not None:
         create_folder(command.profile, "the profile")
     for file in filter(None, (command.out, command.figure)):
@@ -101,6 +99,15 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+def _require_possible(command: BenchCommand) -> None:
+    """Raises ConfigError for what cannot be measured."""
+    validate(command.experiment)
+    if faults := [size for size in command.batch_sizes if size < 1]:
+        raise ConfigError(f"--batch-sizes must be at least 1, got {faults[0]}")
+    if not 0 < command.seconds < float("inf"):
+        raise ConfigError(f"--seconds must be a positive number, got {command.seconds:g}")
 
 
 def _table(found: "Sequence[Measurement]") -> "Table":

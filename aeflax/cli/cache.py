@@ -9,9 +9,11 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +72,18 @@ def _processor() -> str:
 
 
 def _writable(directory: Path) -> bool:
-    nearest = next(path for path in (directory, *directory.parents) if path.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    try:
+        nearest = next(path for path in (directory, *directory.parents) if path.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    except OSError:  # a name that is too long, a disk that fails
+        return False
 
 
 def _shrink(directory: Path) -> None:
-    entries = [(path, path.stat()) for path in directory.glob("*-cache")]
+    entries = []
+    for path in directory.glob("*-cache"):
+        with suppress(OSError):  # another process has deleted it
+            entries.append((path, path.stat()))
     if sum(found.st_size for _, found in entries) > MAX_BYTES:
         oldest = sorted(entries, key=lambda entry: entry[1].st_mtime)
         _delete(path for path, _ in oldest[: len(oldest) // 2 + 1])
@@ -83,7 +91,11 @@ def _shrink(directory: Path) -> None:
 
 def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be deleted is warned of again
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _say(sentence: str) -> None:

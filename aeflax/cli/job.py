@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from aeflax.cli import streams
 from aeflax.errors import ConfigError
 
 PATIENCE = 10  # seconds that a process which is done waits for the others
@@ -111,6 +112,6 @@ def _is_address(text: str) -> bool:
 def _keep_standard_output_for_results() -> None:
     """Lets what libraries print (gloo names its connections) go to standard error, as all but results do."""
     sys.stdout.flush()
-    results = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace", buffering=1)
+    results = streams.Results(open(os.dup(1), "wb"), sys.stdout.encoding)  # noqa: SIM115 - until the process ends
     os.dup2(2, 1)
     sys.stdout = results

@@ -18,7 +18,6 @@ DOES = {
     "train": "Trains, evaluates and keeps a run.",
     "bench": "Measures how fast a model trains on this machine.",
 }
-ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate")  # too unlike for the parser to see
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Named:
       arguments: without the name and the choices.
       prog: how usage lines call the command.
       description: of the parts, for `--help`.
+      faults: what is wrong with the choices, a sentence each.
     """
 
     name: str
@@ -38,24 +38,22 @@ class Named:
     arguments: list[str]
     prog: str
     description: str
+    faults: list[str]
 
 
 def named_experiment(command: str, arguments: list[str]) -> Named:
     """Takes the preset or file off the arguments of a command; without one it is vanilla.
 
     Raises:
-      ConfigError: for a name that is no preset, a file that defines no experiment, and an option that goes by
-        another name here.
+      ConfigError: for a name that is no preset, and a file that defines no experiment.
     """
-    for option in (word.partition("=")[0] for word in arguments):
-        if option in ELSEWHERE:
-            raise ConfigError(f"unknown option {option}; did you mean {ELSEWHERE[option]}?")
     given = bool(arguments) and not arguments[0].startswith("-") and not is_choice(arguments[0])
     name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
     experiment = _starting_point(name)
-    model, arguments = choose_parts(experiment.model, arguments)
+    model, arguments, faults = choose_parts(experiment.model, arguments)
     prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
-    return Named(name, replace(experiment, model=model), arguments, prog, describe_slots(model, DOES[command]))
+    description = describe_slots(model, DOES[command])
+    return Named(name, replace(experiment, model=model), arguments, prog, description, faults)
 
 
 def _starting_point(name: str) -> Experiment:

@@ -2,9 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import tyro
+
+from aeflax.cli.options import HELP, look_over
+from aeflax.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,11 +18,57 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 120  # columns of a table that goes to a file
 
 
-def parse(command: Any, arguments: list[str], prog: str, description: str, default: Any = None) -> Any:
-    """Fills a dataclass from arguments; on a usage error or `--help` prints and raises SystemExit."""
+def parse(
+    command: Any,
+    arguments: list[str],
+    prog: str,
+    description: str,
+    default: Any = None,
+    *,
+    faults: Sequence[str] = (),
+    require: Callable[[Any], object] = lambda _: None,
+) -> Any:
+    """Fills a dataclass from arguments; for `--help` prints and raises SystemExit.
+
+    Args:
+      command: the dataclass.
+      arguments: of the command line.
+      prog: how usage lines call the command.
+      description: of what it does, for `--help`.
+      default: an instance of the dataclass, None where it has none.
+      faults: what was found to be wrong before.
+      require: raises ConfigError for an instance that cannot be.
+
+    Raises:
+      ConfigError: with all faults at once, those of what is right by itself included.
+    """
     options = {} if default is None else {"default": default}
     flags = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
-    return tyro.cli(command, args=arguments, prog=prog, description=description, config=flags, **options)
+    asked = bool(set(HELP) & set(arguments))
+    found, sound = ([], arguments) if asked else look_over(command, default, arguments)
+    said = [*faults, *found]
+
+    def filled(*, silent: bool) -> Any:
+        return tyro.cli(
+            command,
+            args=sound,
+            prog=prog,
+            description=description,
+            config=flags,
+            console_outputs=not silent,
+            **options,
+        )
+
+    if not said:
+        parsed = filled(silent=False)
+        require(parsed)
+        return parsed
+    with suppress(SystemExit):  # what is missing besides
+        try:
+            require(filled(silent=True))
+        except ConfigError as error:
+            said.append(str(error))
+    raise ConfigError("; ".join(dict.fromkeys(said)))
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -21,11 +21,11 @@ _FLAG = re.compile(r"--model\.([\w.-]+?)(?:[:=](.*))?", re.DOTALL)
 _CHOICE = re.compile(r"model\.([\w.-]+?):(.*)", re.DOTALL)  # the colon tells it from another option's value
 
 
-def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str]]:
-    """The model with the kinds that the arguments name, and the arguments that are left for its fields.
+def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str], list[str]]:
+    """The model with the kinds that the arguments name, the arguments that are left for its fields, and what is wrong.
 
-    Raises:
-      ConfigError: for unknown kinds and fields, and for fields that do not fit the kinds; all of them at once.
+    Wrong are unknown kinds and fields, and fields that do not fit the kinds: a sentence each, all of them at once; the
+    arguments are left without them.
     """
     left: list[str] = []
     faults: list[str] = []
@@ -43,14 +43,19 @@ def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str]]:
             model = _of_kind(model, path, choice) if path in _slots() else _switched(model, path, choice)
         except ConfigError as error:
             faults.append(str(error))
-    for match in filter(None, map(_FLAG.fullmatch, left)):
-        try:
-            model = _implied(model, match[1].replace("-", "_"), chosen)
-        except ConfigError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("; ".join(dict.fromkeys(faults)))
-    return model, left
+    fit: list[str] = []
+    wrong = False  # whether the option before is, whose values go with it
+    for word in left:
+        if word.startswith("--"):
+            match = _FLAG.fullmatch(word)
+            try:
+                model = model if match is None else _implied(model, match[1].replace("-", "_"), chosen)
+                wrong = False
+            except ConfigError as error:
+                faults.append(str(error))
+                wrong = True
+        fit += [] if wrong else [word]
+    return model, fit, list(dict.fromkeys(faults))
 
 
 def is_choice(word: str) -> bool:

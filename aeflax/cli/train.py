@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.errors import StoppedError
+from aeflax.errors import ConfigError, StoppedError
 from aeflax.validation import validate
 
 EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
@@ -46,17 +47,15 @@ def main(arguments: list[str]) -> int:
     stop = Stop()
     named = named_experiment("train", arguments)
     default = TrainCommand(experiment=named.experiment)
-    command: TrainCommand = parse(TrainCommand, named.arguments, named.prog, named.description, default)
-    experiment = validate(command.experiment)
-    command.job.require(command.run_dir)
-    runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite)
-    if command.init_from is not None:
-        runs.require_first_weights(command.init_from, command.run_dir if command.resume else None)
+    said = (named.prog, named.description)
+    command: TrainCommand = parse(
+        TrainCommand, named.arguments, *said, default, faults=named.faults, require=_require_possible
+    )
     if command.profile is not None:
         runs.create_folder(command.profile, "the profile")
     stem = Path(named.name).stem
     with (
-        runs.first_free(Path("runs"), stem, experiment.data.source)
+        runs.first_free(Path("runs"), stem, command.experiment.data.source)
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
@@ -66,6 +65,25 @@ def main(arguments: list[str]) -> int:
             if command.run_dir is not None or not (path / runs.MANIFEST).exists():
                 raise
             raise StoppedError(f"{error}: add --run-dir {shlex.quote(str(path))}") from error
+
+
+def _require_possible(command: TrainCommand) -> None:
+    """Raises ConfigError with all that is wrong with a command, as far as can be told before anything is imported."""
+    resumed = command.run_dir if command.resume else None
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: validate(command.experiment),
+        lambda: command.job.require(command.run_dir),
+        lambda: runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite),
+        lambda: command.init_from and runs.require_first_weights(command.init_from, resumed),
+    )
+    faults = []
+    for look in looks:
+        try:
+            look()
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
 
 
 def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
@@ -105,5 +123,5 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     progress.print(kept, highlight=False, soft_wrap=True)
     if command.json:
-        print(json.dumps(run.summary))  # noqa: T201
+        print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text())))  # noqa: T201
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data import files, writers
+from aeflax.data.checks import prepared, require_examples
 from aeflax.data.dataset import Dataset
 from aeflax.errors import DataError
 
@@ -32,13 +33,23 @@ class Kept:
     def save(self, path: Path) -> None:
         """Replaces an NPZ file. Raises ConfigError where it cannot be written."""
         labels = {} if self.labels is None else {"labels": self.labels}
+        if path.is_symlink():  # a run directory does not lead outside of itself
+            path.unlink()
         writers.write(path, [{"values": self.values, "index": self.index, **labels}])
 
     @classmethod
     def load(cls, path: Path) -> "Kept":
-        """Reads them back. Raises DataError where the file is missing or damaged."""
+        """Reads them back. Raises DataError where the file is missing, damaged or made up."""
         arrays = files.npz_arrays(path)
         try:
-            return cls(arrays["values"], arrays.get("labels"), arrays["index"])
+            found = cls(arrays["values"], arrays.get("labels"), arrays["index"])
         except KeyError as error:
             raise DataError(f"{path} lacks the array {error}; write it again") from error
+        name = f"the array values in {path}"
+        require_examples(found.values, name)
+        prepared(found.values, name)
+        count = len(found.values)
+        fitting = found.index.shape == (count,) and (found.labels is None or found.labels.shape[:1] == (count,))
+        if found.index.dtype.kind not in "iu" or not fitting:
+            raise DataError(f"{path} holds arrays that do not fit together; write it again")
+        return found

@@ -7,12 +7,16 @@ restart needs no saved position.
 import atexit
 import functools
 import gc
+import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ from aeflax.errors import DataError, reason
 
 AHEAD = 2  # items that a process has ready or in work
 SHARED_MEMORY = "/dev/shm"  # where items of worker processes travel
+PAUSE = 10  # seconds that a worker process may be stopped, as by SIGSTOP, before it is ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask a command to stop
 
 
@@ -65,6 +70,9 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int | None) -> G
         items = items.mp_prefetch(options, worker_init_fn=_begin)
     held = [iter(items)]
     ask = _first if count else _next
+    ended = threading.Event()
+    if count:
+        threading.Thread(target=_end_stopped, args=(set(multiprocessing.active_children()), ended), daemon=True).start()
     end = functools.partial(_end, held, count)
     atexit.register(end)  # where nobody closes this; comes before the exit of multiprocessing, which ends the processes
     forget = functools.partial(atexit.unregister, end)  # works when Python has taken this module down, too
@@ -73,6 +81,7 @@ def ahead(rows: Rows, tables: Sequence[np.ndarray], *, workers: int | None) -> G
             yield ask(held[0], count)
             ask = _next
     finally:
+        ended.set()
         forget()
         end()
 
@@ -114,6 +123,27 @@ def _next(iterator: Iterator[np.ndarray], workers: int) -> np.ndarray:
         ) from error
 
 
+def _end_stopped(others: set[Any], ended: threading.Event) -> None:
+    """Ends worker processes that stay stopped, for which the run would wait for ever.
+
+    The seconds count while this process itself goes on: a terminal may stop all of them for as long as it likes.
+
+    Args:
+      others: processes that are not looked at.
+      ended: says that nothing is read any more.
+    """
+    seconds: dict[int, int] = {}
+    while not ended.wait(1):
+        for process in multiprocessing.active_children():
+            if process in others or process.pid is None:
+                continue
+            with suppress(OSError):  # it has ended, or there is no /proc
+                state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                seconds[process.pid] = seconds.get(process.pid, 0) + 1 if state == "T" else 0
+                if seconds[process.pid] >= PAUSE:
+                    process.kill()
+
+
 class _Items:
     """What grain reads from: item i is the rows of table i."""
 
@@ -144,9 +174,6 @@ def _fitting(rows: Rows, tables: Sequence[np.ndarray], workers: int) -> int:
 
 def _begin(worker: int, workers: int) -> None:
     """In a new worker process: ends with the parent, and touches no accelerator."""
-    import multiprocessing
-    import threading
-
     import jax
 
     jax.config.update("jax_platforms", "cpu")

@@ -5,6 +5,7 @@ A result larger than memory is never held whole.
 
 import contextlib
 import math
+import os
 import shutil
 import tempfile
 import zipfile
@@ -36,7 +37,8 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
     | .png | a grid of up to 100 first images of the first array, in [0, 1] or uint8; asks for no more batches |
 
     Args:
-      path: replaced when everything is written; after an error or a signal it is as it was.
+      path: replaced when everything is written, or what it points to where it is a link; after an error or a signal
+        it is as it was.
       batches: with the same names, types and shapes [B, ...] throughout, the first array being the main one. An
         exception that they raise passes through.
 
@@ -55,7 +57,7 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
             raise
 
     try:
-        with replacing(path) as file:
+        with replacing(Path(os.path.realpath(path))) as file:
             return _FORMATS[path.suffix.lower()](file, watched(), path)
     except OSError as error:
         if any(error is other for other in raised):  # of whoever makes the batches

@@ -12,6 +12,7 @@ from aeflax.applications.inference import Inference
 from aeflax.data.kept import Kept
 from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.state import Source
+from aeflax.errors import DataError
 from aeflax.evaluation.scores import activity_threshold
 from aeflax.report.material import Material
 
@@ -54,16 +55,25 @@ def gather(
     )
 
 
-def _origin(first: Mapping[str, Any] | None) -> dict[str, str]:
+def _origin(first: Any) -> dict[str, str]:
     """Where the first weights came from, if from another run."""
-    if first is None:
+    if not isinstance(first, Mapping):
         return {}
-    return {"first weights": f"{first['run']}, step {first['step']:,}, SHA-256 {first['state_sha256']}"}
+    run, step, digest = (first.get(name, "unknown") for name in ("run", "step", "state_sha256"))
+    return {"first weights": f"{run}, step {f'{step:,}' if isinstance(step, int) else step}, SHA-256 {digest}"}
 
 
 def _evaluated(inference: Inference, kept: Kept) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and inputs [N, ...] of the kept examples, in the model's range, with the noise that evaluation drew."""
+    """Targets and inputs [N, ...] of the kept examples, in the model's range, with the noise that evaluation drew.
+
+    Raises DataError where they are not of the model's shape.
+    """
     program, scaling = inference.program, inference.domain.scaling
+    if kept.values.shape[1:] != program.built.shape:
+        raise DataError(
+            f"the run's kept examples have the shape {kept.values.shape[1:]}, the model takes {program.built.shape}; "
+            "delete examples.npz, so that they are taken from the data"
+        )
     keys = Keys.of_evaluation(program.key, Split.TEST, jnp.asarray(kept.index))
     rows = jnp.asarray(kept.values.reshape(len(kept.values), -1))
     source = Source(rows, jnp.asarray(scaling.shift), jnp.asarray(scaling.divisor))

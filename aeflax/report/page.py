@@ -30,6 +30,8 @@ def write(material: Material, directory: Path) -> Path:
       OSError: if the directory cannot be written to.
     """
     place = directory / FIGURE_DIRECTORY
+    if place.is_symlink():  # a run directory does not lead outside of itself
+        place.unlink()
     place.mkdir(parents=True, exist_ok=True)
     shown = []
     for name, draw in FIGURES.items():

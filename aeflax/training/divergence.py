@@ -35,4 +35,4 @@ def _what_to_try(experiment: Experiment) -> str:
     optimizer = experiment.optimizer
     tries = [f"lower optimizer.learning_rate={optimizer.learning_rate:g}"]
     tries += [f"set optimizer.{name}" for name in ("clip_norm", "warmup_steps") if not getattr(optimizer, name)]
-    return " or ".join(filter(None, (", ".join(tries[:-1]), tries[-1])))
+    return " or ".join(tries)

@@ -94,12 +94,12 @@ def _journal(path: Path, entry: Callable[[Record], Mapping[str, Any] | None]) ->
     return write
 
 
-def memory(history: list[dict[str, Any]]) -> Callback:
+def history(kept: list[dict[str, Any]]) -> Callback:
     """Appends what the metrics log would hold to a list."""
 
     def write(record: Record) -> None:
         if record.metrics:
-            history.append(record.entry())
+            kept.append(record.entry())
 
     return write
 

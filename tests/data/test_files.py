@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tracemalloc
@@ -449,3 +450,54 @@ def test_csv_never_guesses_at_a_malformed_table(store, content):
 def test_csv_turns_any_bytes_into_a_table_or_a_data_error(scratch, content):
     found = array_or_data_error(files.csv, scratch, content.encode() if isinstance(content, str) else content)
     assert found is None or found[0].ndim == 2
+
+
+def bomb(monkeypatch):
+    monkeypatch.setattr(files, "UNPACKED", 1000)
+    return bytes(200_000)
+
+
+def test_a_small_gzip_file_that_becomes_a_large_one_is_refused(store, monkeypatch):
+    zeros = bomb(monkeypatch)
+    for content in (zeros, idx_bytes(8, [200_000], zeros), idx_bytes(8, [10], zeros), idx_bytes(8, [10**8], b"")):
+        with pytest.raises(DataError, match=r"stored .* made to fill memory; if it was not, unpack it with gunzip"):
+            files.idx(store(gzip.compress(content)))
+    with pytest.raises(DataError, match="made to fill memory"):
+        files.csv(store(gzip.compress(b"1\n" * 100_000)))
+
+
+def test_a_small_archive_that_becomes_a_large_one_is_refused(tmp_path, monkeypatch):
+    values = np.frombuffer(bomb(monkeypatch), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", values=values, small=np.arange(3))
+    with pytest.raises(DataError, match=r"a\.npz .* made to fill memory; if it was not, save it with numpy\.savez"):
+        files.npz(tmp_path / "a.npz", "values")
+    with pytest.raises(DataError, match="made to fill memory"):
+        files.npz_arrays(tmp_path / "a.npz")
+    assert files.npz(tmp_path / "a.npz", "small").tolist() == [0, 1, 2]
+    np.savez(tmp_path / "b.npz", values=values)
+    assert len(files.npz(tmp_path / "b.npz", None)) == 200_000
+
+
+def test_an_npy_file_that_is_longer_than_its_header_says_is_damaged(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(1000))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(1000,)", b"(1004,)").replace(b"(1004,)", b"(100,) "))
+    with pytest.raises(DataError, match=r"a\.npy holds 8128 bytes where its header, .* asks for 928; write it again"):
+        files.npy(path)
+
+
+@pytest.mark.parametrize("read", [files.idx, files.npy, files.csv, lambda path: files.npz(path, None)])
+def test_a_pipe_is_not_waited_for(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe is no ordinary file"):
+        read(tmp_path / "pipe")
+
+
+def test_a_member_that_is_no_array_is_a_data_error(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("notes\n", b"no array")
+    with pytest.raises(DataError, match=r"holds 'notes\\n', which is no array"):
+        files.npz(tmp_path / "a.npz", None)
+    with pytest.raises(DataError, match=r"holds the arrays 'notes\\n'; name one"):
+        files.npz(tmp_path / "a.npz", "other")

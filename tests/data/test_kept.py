@@ -54,3 +54,31 @@ def test_damaged_kept_examples_are_a_data_error(harm, tmp_path):
         path.unlink()
     with pytest.raises(DataError, match=r"examples\.npz"):
         Kept.load(path)
+
+
+VALUES, INDEX = np.zeros((3, 2, 2, 1), np.uint8), np.arange(3)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"values": np.array([None] * 3), "index": INDEX},
+        {"values": np.full((3, 2), np.nan), "index": INDEX},
+        {"values": np.zeros(()), "index": INDEX},
+        {"values": VALUES, "index": np.arange(4)},
+        {"values": VALUES, "index": np.zeros(3)},
+        {"values": VALUES, "index": INDEX, "labels": np.arange(2)},
+    ],
+)
+def test_kept_examples_that_another_hand_wrote_are_a_data_error(arrays, tmp_path):
+    np.savez(tmp_path / "examples.npz", **arrays)
+    with pytest.raises(DataError, match=r"examples\.npz"):
+        Kept.load(tmp_path / "examples.npz")
+
+
+def test_keeping_examples_replaces_a_link_and_not_what_it_points_to(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "examples.npz").symlink_to("precious")
+    Kept.of(dataset()).save(tmp_path / "examples.npz")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert len(Kept.load(tmp_path / "examples.npz").values) == 20

@@ -105,13 +105,13 @@ def test_an_array_is_read_by_this_process_whatever_is_asked(stored):
 class Broken:
     """Reads rows until one that is damaged, or that ends the process."""
 
-    def __init__(self, kill=False):
+    def __init__(self, kill=None):
         self.kill = kill
 
     def __call__(self, positions):
         if 7 in positions:
             if self.kill:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self.kill)
             raise DataError("row 7 is damaged; replace it")
         return np.zeros((len(positions), 2), np.uint8)
 
@@ -132,11 +132,20 @@ def test_a_damaged_row_is_told_as_its_reader_told_it_after_the_items_before(work
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_data_error_in_bounded_time():
-    found = reading.ahead(broken(kill=True), [np.array([i]) for i in range(20)], workers=2)
+    found = reading.ahead(broken(kill=signal.SIGKILL), [np.array([i]) for i in range(20)], workers=2)
     start = time.monotonic()
     with pytest.raises(DataError, match=r"ended before its time \(.*exit code -9.*set data\.workers lower"):
         list(found)
     assert time.monotonic() - start < 30
+    assert_nothing_is_left()
+
+
+@pytest.mark.slow
+def test_a_worker_that_stays_stopped_is_a_data_error_in_bounded_time(monkeypatch):
+    monkeypatch.setattr(reading, "PAUSE", 2)
+    found = reading.ahead(broken(kill=signal.SIGSTOP), [np.array([i]) for i in range(20)], workers=2)
+    with pytest.raises(DataError, match=r"ended before its time \(.*exit code -9"):
+        list(found)
     assert_nothing_is_left()
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from faults import harness, runs
 from faults.harness import Fault, Outcome
 
@@ -33,9 +32,11 @@ def small_disk(place: Path) -> Iterator[Path]:
 
 def fill(disk: Path, left: int) -> Path:
     """Takes all space but so many bytes."""
-    hog, free = disk / "hog", os.statvfs(disk)
+    hog = disk / "hog"
     with hog.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(4096, free.f_bavail * free.f_frsize - left))
+        while (size := os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - left) > 0:
+            with contextlib.suppress(OSError):  # the command writes at the same time
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
     return hog
 
 
@@ -57,7 +58,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
         else:
             command.ended()
             trouble = harness.wrong(command, 4, "cannot save step 150", "make room")
-            held = [entry for entry in (disk / "run" / "checkpoints").iterdir()]
+            held = list((disk / "run" / "checkpoints").iterdir())
             if not trouble and (partial := [entry.name for entry in held if not entry.name.isdigit()]):
                 trouble = f"partial files stay: {partial}"
             hog.unlink()
@@ -80,7 +81,7 @@ FAULTS = [
     Fault(
         "disk",
         "the disk is full",
-        "the last good checkpoint stays, partial files go, it tries again; exit 4 only if the last state is not on disk",
+        "the last good checkpoint stays, partial files go, it tries again; exit 4 only if the last state is not saved",
         attempt,
         short=2,
         long=24,

@@ -1,4 +1,4 @@
-"""What every fault shares: the installed command as a process, what it is doing, and how it is told whether a row holds.
+"""What every fault shares: the installed command as a process, what it does now, and whether a row holds.
 
 A fault is a function from a seed to outcomes. `test_faults.py` tries a few seeds of each; `campaign.py` (`make
 test-faults`) tries many and records how often the right behaviour was seen, for docs/reliability.md.
@@ -128,20 +128,13 @@ def start(
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         **(environment or {}),
     }
-
-    # Where the tests run in the background of a shell, SIGINT is ignored, and whoever they start inherits that.
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if before is not None:
-            before()
-
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
     process = subprocess.Popen(
         [*prefix, str(Path(sys.executable).parent / "aeflax"), *map(str, words)],
         cwd=cwd,
         env=given,
         text=True,
-        preexec_fn=prepare,
+        preexec_fn=before,
         **streams,
     )
     return Command(process, phases)

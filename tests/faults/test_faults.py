@@ -1,7 +1,6 @@
 """A few seeds of every fault; `make test-faults` tries many more."""
 
 import pytest
-
 from faults import campaign
 
 ATTEMPTS = [
@@ -20,6 +19,6 @@ def test_the_right_behaviour_is_seen(fault, seed, tmp_path):
 
 def test_every_module_of_faults_is_tried():
     found = {path.stem for path in campaign.HERE.glob("*.py")}
-    assert found == {*campaign.MODULES, "harness", "campaign", "test_faults", *campaign.HELPERS}
+    assert found == {*campaign.MODULES, "harness", "campaign", "test_faults", "test_corpus", *campaign.HELPERS}
     names = [fault.name for fault in campaign.faults()]
     assert len(names) == len(set(names))

@@ -10,7 +10,7 @@ from variants import BATCH, experiment, images
 
 import aeflax
 from aeflax.config import Data, GaussianLikelihood, Train
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DataError
 from aeflax.report import words
 
 ARRAY = images(55)
@@ -133,3 +133,24 @@ def test_damaged_examples_are_taken_from_the_data_again(copy):
     (copy / "examples.npz").write_bytes(b"PK\x03\x04 damaged")
     again = aeflax.load(copy, ARRAY)._material({})
     jax.tree.map(np.testing.assert_array_equal, again.examples, whole.examples)
+
+
+def test_kept_examples_of_another_shape_are_a_data_error(copy):
+    np.savez(copy / "examples.npz", values=np.zeros((3, 5), np.uint8), index=np.arange(3))
+    with pytest.raises(DataError, match=r"kept examples have the shape \(5,\), .* delete examples\.npz"):
+        aeflax.load(copy).report()
+
+
+def test_a_manifest_that_says_nonsense_of_the_first_weights_is_shown_as_far_as_it_goes(copy):
+    run = aeflax.load(copy)
+    for origin, shown in (([1, "a"], {}), ({"run": "x"}, "x, step unknown, SHA-256 unknown")):
+        run._manifest = dict(run._manifest) | {"init_from": origin}
+        assert run._material({}).data.get("first weights", {}) == shown
+
+
+def test_a_report_replaces_a_link_to_a_folder_and_writes_nothing_there(copy, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (copy / "figures").symlink_to(tmp_path / "outside", target_is_directory=True)
+    aeflax.load(copy).report()
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert not (copy / "figures").is_symlink()

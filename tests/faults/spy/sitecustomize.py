@@ -6,6 +6,7 @@ Python imports it at its start where this folder is on PYTHONPATH. It changes no
 import functools
 import importlib.util
 import os
+import signal
 import sys
 
 PLACE = os.environ.get("FAULTS_PHASES")
@@ -62,5 +63,7 @@ class Finder:
 
 
 if PLACE:
+    # Where the tests run in the background of a shell, SIGINT is ignored, and whoever they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tell("importing")
     sys.meta_path.insert(0, Finder())
