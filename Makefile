@@ -8,16 +8,20 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test check fast install format lock bench results tables clean
+.PHONY: help demo test test-faults check fast install format lock bench results tables clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its final table
 	$(BIN)/aeflax train --run-dir runs/demo --overwrite
 
 test: $(STAMP)  ## all tests
 	$(BIN)/pytest -n 2 --dist loadgroup tests
+
+test-faults: $(STAMP)  ## try every fault many times (about two hours), record how often the right behaviour was seen
+	$(BIN)/python tests/faults/campaign.py
+	$(BIN)/python benchmarks/tables.py
 
 fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests

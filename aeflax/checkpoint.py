@@ -26,7 +26,6 @@ from aeflax.engine.state import TrainState, leaf_name
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, reason
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
-DAMAGED = "damaged"  # folder of a run directory for checkpoints that are not what was saved
 _UNNAMED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is not complete
 
 Which = Literal["latest", "best"]
@@ -247,7 +246,7 @@ class Checkpoints:
 
     def _set_aside(self, step: int) -> str:
         """Moves a damaged checkpoint out of Orbax's sight -> where it lies now."""
-        place = self._directory.parent / DAMAGED
+        place = self._directory.parent / seal.DAMAGED
         place.mkdir(exist_ok=True)
         free = next(place / name for name in _names(step) if not os.path.lexists(place / name))
         (self._directory / str(step)).rename(free)

@@ -55,7 +55,8 @@ class RunDirectory:
 
     def lock(self) -> None:
         """Takes the lock. Raises RunInUseError naming its holder."""
-        file = (self.path / LOCK).open("a+")
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW  # a link would lead out of the directory
+        file = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -146,6 +147,10 @@ def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
         return
     except OSError as error:
         raise ConfigError(f"{path} cannot be a run directory: {os.strerror(error.errno or 0)}") from error
+    for name in (CHECKPOINTS, seal.DAMAGED):
+        if (path / name).is_symlink():
+            mend = "put back a folder, or link the whole run directory"
+            raise ConfigError(f"{path / name} is a link, and a run writes nowhere but in its own directory; {mend}")
     if MANIFEST in held:
         if not (resume or overwrite):
             raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")

@@ -12,6 +12,7 @@ from pathlib import Path
 from aeflax.durable import replacing, sync
 
 NAME = "seal.json"
+DAMAGED = "damaged"  # folder of a run directory for checkpoints that are not what was sealed
 UNSEALED = ("_CHECKPOINT_METADATA", "commit_success.txt")  # what Orbax writes last: when, and that it did
 
 

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fault_tables
 import scale_tables as scale
 from records import newest
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
-PAGES = tuple(HERE.parent / name for name in ("README.md", "docs/performance.md", "docs/distributed.md"))
+PAGES = tuple(
+    HERE.parent / name for name in ("README.md", "docs/performance.md", "docs/distributed.md", "docs/reliability.md")
+)
 NAMES = {
     "torch": "PyTorch",
     "torch-channels-last": "PyTorch, channels last",
@@ -156,6 +159,7 @@ TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "who
     "memory": scale.memory,
     "stream": scale.stream,
     "growth": scale.growth,
+    "faults": fault_tables.faults,
 }
 
 

@@ -16,7 +16,7 @@ def tables(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for name in ("workloads", "records", "scale_tables"):
+    for name in ("workloads", "records", "scale_tables", "fault_tables"):
         sys.modules.pop(name, None)
 
 

@@ -381,3 +381,22 @@ def test_read_and_write_go_to_the_run_directory(tmp_path):
         run.write(SUMMARY, {"step": 1})
         assert run.read(SUMMARY) == {"step": 1}
         assert json.loads((tmp_path / SUMMARY).read_text()).keys() == {"step", "sha256"}
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "damaged"])
+def test_a_run_writes_nowhere_but_in_its_own_directory(kept, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if (kept / name).exists():
+        (kept / name).rename(tmp_path / "away")
+    (kept / name).symlink_to(outside)
+    for rules in RULES[1:]:
+        with pytest.raises(ConfigError, match=f"{name} is a link, and a run writes nowhere but in its own directory"):
+            claim(kept, **rules)
+    (kept / name).unlink()
+    (kept / LOCK).unlink()
+    (outside / "precious").write_text("mine")
+    (kept / LOCK).symlink_to(outside / "precious")
+    with pytest.raises(ConfigError, match="Too many levels of symbolic links"):
+        claim(kept, resume=True, overwrite=False)
+    assert (outside / "precious").read_text() == "mine"

@@ -3,7 +3,7 @@
 import math
 import types
 
-from aeflax.trained import Run, _numbers
+from aeflax.trained import Run, _numbers, _sound
 
 
 def test_of_a_metrics_log_only_the_numbers_of_a_split_are_taken():
@@ -19,3 +19,23 @@ def test_of_a_metrics_log_only_the_numbers_of_a_split_are_taken():
     assert found[0] == {"step": 1, "split": "train", "loss": 0.5}
     history = Run.history.fget(types.SimpleNamespace(_records=found))
     assert {name: values.dtype.kind for name, values in history["train"].items()} == {"step": "i", "loss": "f"}
+
+
+def test_of_a_summary_a_report_takes_what_is_of_the_kind_that_training_writes():
+    sound = {
+        "status": "done",
+        "step": 3,
+        "seconds": 1.5,
+        "test": {"mse": 0.5},
+        "state_sha256": "a",
+        "best": {"step": 2, "monitor": "mse", "value": 0.1},
+        "pca": {"dim": 2, "compresses": True, "test": {"mse": 1.0}},
+    }
+    assert _sound(sound) == sound
+    assert list(_sound(sound)) == list(sound)
+    for odd in ("text", None, [1], {"a": {}}, 10**400, True):
+        made_up = sound | {"seconds": odd, "best": odd, "pca": odd, "test": {"mse": odd, "bce": 0.5}}
+        found = _sound(made_up)
+        assert "seconds" not in found
+        assert "best" not in found
+        assert found["test"] == {"bce": 0.5}

@@ -18,41 +18,36 @@ class Messages(io.TextIOWrapper):
         super().__init__(stream, encoding, errors="replace", line_buffering=True)
 
     def write(self, text: str, /) -> int:
+        """Writes a text, as far as anybody reads it."""
         try:
             return super().write(text)
-        except OSError:
-            _silence(self.fileno())
+        except OSError as error:
+            self._lost(error)
             return len(text)
 
     def flush(self) -> None:
+        """Writes what was kept back."""
         try:
             super().flush()
-        except OSError:
-            _silence(self.fileno())
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        """Bears that something cannot be written, and all that follows."""
+        _silence(self.fileno())
 
 
 class Results(Messages):
     """Standard output. A reader that leaves has read enough; results that cannot be kept are an error."""
 
-    def write(self, text: str, /) -> int:
-        try:
-            return io.TextIOWrapper.write(self, text)
-        except OSError as error:
-            self._left(error)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            io.TextIOWrapper.flush(self)
-        except OSError as error:
-            self._left(error)
-
-    def _left(self, error: OSError) -> None:
-        mode = os.fstat(self.fileno()).st_mode
-        _silence(self.fileno())
-        hung_up = error.errno == errno.EIO and stat.S_ISCHR(mode)  # a terminal that is gone
+    def _lost(self, error: OSError) -> None:
+        hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)  # a terminal that is gone
+        super()._lost(error)
         if not (isinstance(error, BrokenPipeError) or hung_up):
             raise ConfigError(f"cannot write to standard output: {error.strerror}; choose another place") from error
+
+
+_HELD: list[Messages] = []  # one that nobody knows any more would close its file
 
 
 def hold() -> None:
@@ -68,7 +63,8 @@ def hold() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif stream is getattr(sys, f"__{name}__"):
-            setattr(sys, name, kind(stream.buffer, stream.encoding))
+            _HELD.append(kind(stream.buffer, stream.encoding))
+            setattr(sys, name, _HELD[-1])
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 

@@ -17,7 +17,21 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
-MODULES: tuple[str, ...] = ("kill", "signals", "damage", "disk", "divergence", "memory", "peers", "golden", "fuzz", "hostile", "data", "caches", "usage")
+MODULES: tuple[str, ...] = (
+    "kill",
+    "signals",
+    "damage",
+    "disk",
+    "divergence",
+    "memory",
+    "peers",
+    "golden",
+    "fuzz",
+    "hostile",
+    "data",
+    "caches",
+    "usage",
+)
 HELPERS: tuple[str, ...] = ("runs",)  # modules that hold no fault
 NOTES = 5  # of what did not hold, in the record
 

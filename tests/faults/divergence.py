@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 
 import jax
-
 from faults import harness
 from faults.harness import Fault, Outcome
 

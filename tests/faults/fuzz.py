@@ -37,7 +37,7 @@ from faults.harness import Fault, Outcome
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = 5  # until a reader counts as hung
-MEMORY = 512 * 2**20  # that one input may take
+MEMORY = 2**30  # that one input may take; an image of the most pixels that are read takes most of it
 SENTENCE = 10_000  # characters of a message, at most
 EACH = 20  # inputs of each kind that a seed tries
 

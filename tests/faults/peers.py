@@ -33,7 +33,9 @@ def lost(seed: int, where: Path) -> list[Outcome]:
         trouble = f"the other ended with {code} after {took:.0f} s: {pair[1 - victim].err[-300:]}"
     if not trouble and "most recent call first" not in pair[1 - victim].err:
         trouble = f"no stack was dumped: {pair[1 - victim].err[-300:]}"
-    case = f"{number.name} to process {victim}, {placement}, seed {seed}: the other ended with {code} after {took:.0f} s"
+    case = (
+        f"{number.name} to process {victim}, {placement}, seed {seed}: the other ended with {code} after {took:.0f} s"
+    )
     return [Outcome(case, phase, not (trouble := trouble or _goes_on(where, placement)), trouble)]
 
 
@@ -51,7 +53,9 @@ def told(seed: int, where: Path) -> list[Outcome]:
     said = {one.err.split("stopped at step ")[-1].split()[0] for one in pair}
     if not trouble and len(said) != 1:
         trouble = f"they stopped at different steps: {said}"
-    return [Outcome(f"{placement}, seed {seed}", phase, not (trouble := trouble or _goes_on(where, placement)), trouble)]
+    return [
+        Outcome(f"{placement}, seed {seed}", phase, not (trouble := trouble or _goes_on(where, placement)), trouble)
+    ]
 
 
 def _start(where: Path, placement: str) -> list[Command]:
