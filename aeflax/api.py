@@ -18,6 +18,7 @@ from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
+from aeflax.document import write_json
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, leaf_name
 from aeflax.errors import ConfigError, DataError, StoppedError
@@ -155,7 +156,7 @@ def train(
                     hosts.by_one(lambda: Kept.of(dataset).save(path / FILE))
                     run = run_of(state, runs.read_metrics(path), None)
                     run.summary = found = _summary(run, trainer, stop)
-                hosts.by_one(lambda: runs.write_json(path / runs.SUMMARY, found))
+                hosts.by_one(lambda: write_json(path / runs.SUMMARY, found))
         if report:
             hosts.by_one(run.report)
         return run

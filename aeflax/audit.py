@@ -6,6 +6,7 @@ from typing import Any
 
 from aeflax import run as runs
 from aeflax import seal
+from aeflax.document import read_json
 from aeflax.errors import ConfigError
 
 
@@ -66,7 +67,7 @@ def verify(path: str | Path) -> Audit:
 
 def _faults(place: Path, name: str) -> list[str]:
     try:
-        runs.read_manifest(place) if name == runs.MANIFEST else runs.read_json(place / name)
+        runs.read_manifest(place) if name == runs.MANIFEST else read_json(place / name)
     except ConfigError as error:
         return [str(error)]
     return []

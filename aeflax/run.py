@@ -6,9 +6,7 @@ A run directory holds `experiment.json` (configuration, versions, data fingerpri
 
 import errno
 import fcntl
-import hashlib
 import itertools
-import json
 import os
 import re
 import shutil
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aeflax import journal, seal
+from aeflax.document import read_json, write_json
 from aeflax.durable import is_leftover, leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
 
@@ -30,7 +29,6 @@ REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 LOCK = "run.lock"
 PROBE = leftover("probe")
-DIGEST = "sha256"  # of the rest of a JSON file
 
 
 class RunDirectory:
@@ -282,31 +280,6 @@ def read_summary(path: Path) -> dict[str, Any] | None:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a run's metrics log, as far as they can be read."""
     return journal.read(path / METRICS)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a JSON file, durably; a digest of the rest in it tells whether it is still what was written."""
-    with replacing(path) as file:
-        file.write((json.dumps({**content, DIGEST: _sha256(content)}, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is no file. Raises ConfigError where it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no JSON object; the run directory is damaged")
-    if (digest := content.pop(DIGEST, None)) is not None and digest != _sha256(content):
-        raise ConfigError(f"{path} is not what was written to it (its {DIGEST} differs); the run directory is damaged")
-    return content
-
-
-def _sha256(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _unwritable(what: str, path: Path, error: OSError) -> ConfigError:

@@ -320,28 +320,6 @@ def test_no_log_means_no_records(tmp_path):
     assert read_metrics(tmp_path) == []
 
 
-def test_a_written_file_is_whole_and_leaves_no_temporary_one(tmp_path):
-    path = tmp_path / "x.json"
-    for content in ({"a": [1, 2.5, None]}, {"b": "é"}):
-        write_json(path, content)
-        assert read_json(path) == content
-    assert os.listdir(tmp_path) == ["x.json"]
-
-
-def test_a_failed_write_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path, monkeypatch):
-    path = tmp_path / "x.json"
-    write_json(path, {"old": 1})
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_json(path, {"new": 2})
-    assert read_json(path) == {"old": 1}
-    assert os.listdir(tmp_path) == ["x.json"]
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[]", b"3", b"null", b"\xff\xfe\x00"])
 def test_damaged_json_is_a_configuration_error_that_names_the_file(tmp_path, content):
     path = tmp_path / MANIFEST

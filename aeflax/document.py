@@ -1,0 +1,37 @@
+"""A JSON file that is replaced whole, and that tells whether it is still what was written. Standard library only."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aeflax.durable import replacing
+from aeflax.errors import ConfigError
+
+DIGEST = "sha256"  # key of the digest of the rest
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a JSON file, durably; a digest of the rest in it tells whether it is still what was written."""
+    with replacing(path) as file:
+        file.write((json.dumps({**content, DIGEST: _sha256(content)}, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None where there is no file. Raises ConfigError where it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no JSON object; the run directory is damaged")
+    if (digest := content.pop(DIGEST, None)) is not None and digest != _sha256(content):
+        raise ConfigError(f"{path} is not what was written to it (its {DIGEST} differs); the run directory is damaged")
+    return content
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
