@@ -113,6 +113,8 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         raise _unwritable("the run directory", path, error) from error
     try:
         require_usable(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
+        for left in list(path.rglob(leftover("*"))):  # by a process that was killed while it wrote
+            left.unlink()
         if overwrite:
             run.clear()
     except BaseException:

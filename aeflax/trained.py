@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aeflax.applications import findings
 from aeflax.applications.inference import Inference
 from aeflax.checkpoint import state_sha256
 from aeflax.config import Experiment
@@ -236,6 +237,7 @@ class Run:
             history=self._records,
             manifest=manifest,
             command=self._command(),
+            findings=findings.kept(self.path, state_sha256(self.state)),
         )
 
     def _command(self) -> str:

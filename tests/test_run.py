@@ -93,6 +93,8 @@ def test_a_run_needs_resume_or_overwrite_and_is_untouched_without(kept):
 
 def test_resume_keeps_everything(kept):
     before = tree(kept)
+    (kept / ".aeflax-12ab34cd.tmp").touch()  # of a process that was killed
+    (kept / "checkpoints" / ".aeflax-12ab34ce.tmp").touch()
     with claim(kept, resume=True, overwrite=False):
         pass
     assert {**tree(kept), LOCK: b""} == {**before, LOCK: b""}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aeflax import config
+from aeflax.applications.findings import Findings
 from aeflax.applications.inference import Inference
 from aeflax.data.kept import Kept
 from aeflax.engine.keys import Keys, Split, Stream
@@ -31,6 +32,7 @@ def gather(
     history: Sequence[Mapping[str, Any]],
     manifest: Mapping[str, Any],
     command: str,
+    findings: Mapping[str, Findings],
 ) -> Material:
     """Everything that a report of the run shows."""
     examples, inputs = _evaluated(inference, kept)
@@ -52,6 +54,7 @@ def gather(
         **_prior(inference, examples),
         **_units(inference, codes),
         filters=_filters(inference),
+        findings=findings,
     )
 
 

@@ -1,10 +1,12 @@
 """What a report shows: arrays and plain values of one run, gathered before anything is drawn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from aeflax.applications.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Material:
       usage: share of the examples that activate each of those units, [U]; the dictionary is sorted by it.
       filters: kernels of the first convolution, [K, kernel, kernel, C]; None without one.
       unit_range: whether the data lies in [0, 1].
+      findings: what applications found about this state, by name.
     """
 
     name: str
@@ -54,3 +57,4 @@ class Material:
     usage: np.ndarray | None
     filters: np.ndarray | None
     unit_range: bool
+    findings: Mapping[str, Findings] = field(default_factory=dict)

@@ -12,10 +12,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from aeflax.applications.findings import Findings
 from aeflax.durable import replacing
 from aeflax.report import canvas, words
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
+from aeflax.report.sections import SECTIONS
 from aeflax.run import REPORT
 
 FIGURE_DIRECTORY = "figures"
@@ -42,6 +44,7 @@ def write(material: Material, directory: Path) -> Path:
             continue
         _put(path, canvas.png(figure))
         shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
+    sections = [_section(directory, name, found) for name, found in material.findings.items() if name in SECTIONS]
     columns, rows = words.final_table(material)
     text = _render(
         "page.html.jinja",
@@ -52,6 +55,7 @@ def write(material: Material, directory: Path) -> Path:
         rows=rows,
         pca=words.compared_with_pca(material),
         figures=shown,
+        sections=sections,
         command=material.command,
         settings=words.settings(material.experiment),
         versions=list(material.versions.items()),
@@ -85,6 +89,16 @@ def fragment(material: Material) -> str:
         svg=Markup(drawn),
         caption=words.caption("reconstructions", material),
     )
+
+
+def _section(directory: Path, name: str, found: Findings) -> dict[str, Any]:
+    """An application's part of the page, its figures also as files."""
+    section = SECTIONS[name](found)
+    figures = []
+    for stem, (figure, caption) in section.figures.items():
+        _put(directory / FIGURE_DIRECTORY / f"{stem}.png", canvas.png(figure))
+        figures.append({"name": stem, "svg": Markup(canvas.svg(figure, stem)), "caption": caption})
+    return {"name": name, "section": section, "figures": figures}
 
 
 @functools.cache

@@ -1,14 +1,10 @@
 """A compilation cache that is damaged, misplaced, read-only or on a full disk: a run works and says so at most."""
 
-import atexit
 import functools
 import random
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
-import pytest
 from faults import disk, harness
 from faults.harness import Fault, Outcome
 
@@ -24,8 +20,7 @@ CASES = [*DAMAGES, *PLACES]
 @functools.cache
 def filled() -> Path:
     """A cache that a run has filled, in a folder of its own, beside the run."""
-    folder = Path(tempfile.mkdtemp(prefix="aeflax-cache-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = harness.lasting_folder()
     assert not (fault := _run(folder, folder / "cache", "run")), fault
     return folder / "cache"
 
@@ -78,9 +73,7 @@ def misplaced(case: str, where: Path) -> str:
         return trouble or ("" if (where / "file").read_text() == "precious" else "it changed the file")
     with disk.small_disk(where / "disk") as small:
         if case == "read-only":
-            done = subprocess.run(["mount", "-o", "remount,ro", small], capture_output=True, check=False)
-            if done.returncode:
-                pytest.skip(f"no file system can be mounted read-only here: {done.stderr.decode().strip()}")
+            disk.forbid_writing(small)
             return _run(where, small / "cache", "run") or _differs(where, "run")
         hog = disk.fill(small, 20_000)
         trouble = _run(where, small / "cache", "first") or _differs(where, "first")
@@ -95,7 +88,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     """One cache."""
     case = CASES[seed % len(CASES)]
     trouble = damaged(case, random.Random(seed), where) if case in DAMAGES else misplaced(case, where)
-    return [Outcome(f"{case}, seed {seed}", case, not trouble, trouble)]
+    return harness.outcomes(f"{case}, seed {seed}", case, trouble)
 
 
 FAULTS = [

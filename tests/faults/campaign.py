@@ -26,13 +26,36 @@ MODULES: tuple[str, ...] = (
     "memory",
     "peers",
     "golden",
-    "fuzz",
+    "malformed",
     "hostile",
     "data",
     "caches",
-    "usage",
+    "configuration",
+    "places",
+    "in_use",
+    "resuming",
+    "terminal",
 )
-HELPERS: tuple[str, ...] = ("runs",)  # modules that hold no fault
+HELPERS: tuple[str, ...] = (  # modules that hold no row
+    "harness",
+    "runs",
+    "quick",
+    "options",
+    "usage",
+    "streamed",
+    "workers",
+    "scene",
+    "forged",
+    "hostile_archives",
+    "hostile_json",
+    "hostile_pages",
+    "hostile_paths",
+    "hostile_sizes",
+    "valid",
+    "mutations",
+    "readers",
+    "fuzz",
+)
 NOTES = 5  # of what did not hold, in the record
 
 

@@ -1,6 +1,5 @@
 """Checkpoints that are not what was saved any more: every file of one, emptied, halved, one bit flipped or deleted."""
 
-import atexit
 import functools
 import random
 import shutil
@@ -22,8 +21,7 @@ CHANGES = ("emptied", "halved", "one bit flipped", "deleted")
 @functools.cache
 def kept() -> Path:
     """A finished run with the checkpoints 40 and 60, in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="aeflax-kept-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = harness.lasting_folder()
     done = harness.run(*WORDS, cwd=folder)
     assert not (fault := harness.wrong(done, 0)), fault
     return folder / "run"
@@ -89,7 +87,7 @@ def restored(seed: int, where: Path) -> list[Outcome]:
         trouble = f"warned: {said}"
     if not trouble and not harmless and not ((where / "damaged" / str(NEWEST)).is_dir() and untouched):
         trouble = "it was not moved to damaged/, or too early"
-    return [Outcome(f"{name}, {change}", change, not trouble, trouble)]
+    return harness.outcomes(f"{name}, {change}", change, trouble)
 
 
 def resumed(seed: int, where: Path) -> list[Outcome]:
@@ -115,7 +113,7 @@ def resumed(seed: int, where: Path) -> list[Outcome]:
         trouble = f"other digests than undamaged: {wrong[:3]}"
     if not trouble:
         trouble = harness.wrong(harness.run("verify", "run", cwd=where), 0)
-    return [Outcome(f"{', '.join(map(str, names))}, {change}", change, not trouble, trouble)]
+    return harness.outcomes(f"{', '.join(map(str, names))}, {change}", change, trouble)
 
 
 RIGHT = "found by its seal, moved aside, the one before restored, a warning that names it; never wrong weights"

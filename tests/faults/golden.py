@@ -35,7 +35,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     )
     resumed = harness.run("train", "vae", *options, "--run-dir", name, "--resume", "--json", cwd=where)
     trouble = trouble or harness.wrong(resumed, 0, "from step 6 to step 9")
-    return [Outcome(f"a run of {name}", name, not trouble, trouble)]
+    return harness.outcomes(f"a run of {name}", name, trouble)
 
 
 FAULTS = [

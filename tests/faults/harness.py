@@ -4,11 +4,14 @@ A fault is a function from a seed to outcomes. `test_faults.py` tries a few seed
 test-faults`) tries many and records how often the right behaviour was seen, for docs/reliability.md.
 """
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +38,11 @@ class Outcome:
     phase: str
     held: bool
     note: str = ""
+
+
+def outcomes(case: str, phase: str, trouble: str) -> list[Outcome]:
+    """One, which holds where there is no trouble."""
+    return [Outcome(case, phase, not trouble, trouble)]
 
 
 @dataclass(frozen=True)
@@ -115,11 +123,10 @@ def start(
     cwd: Path,
     environment: Mapping[str, str] | None = None,
     devices: int = 1,
-    before: Callable[[], None] | None = None,
     prefix: Sequence[str] = (),
     **popen: Any,
 ) -> Command:
-    """Starts `aeflax WORDS` in a folder, with so many host devices; `before` runs in the new process, before it."""
+    """Starts `aeflax WORDS` in a folder, with so many host devices; `prefix` are words before it, which become it."""
     phases = cwd / f".phases-{time.monotonic_ns()}"
     given = {
         **os.environ,
@@ -134,7 +141,6 @@ def start(
         cwd=cwd,
         env=given,
         text=True,
-        preexec_fn=before,
         **streams,
     )
     return Command(process, phases)
@@ -156,6 +162,22 @@ def wrong(command: Command, code: int, *said: str) -> str:
         return f"a traceback: {command.err.strip()[-300:]}"
     missing = [word for word in said if word not in command.err + command.out]
     return f"did not say {missing}: {command.err.strip()[-300:]}" if missing else ""
+
+
+def refusal(command: Command, code: int, *said: str) -> str:
+    """Why a command that ended did not refuse with one sentence that says so, and with nothing else."""
+    trouble = wrong(command, code, *said)
+    lines = command.err.strip().splitlines()
+    if not trouble and (len(lines) != 1 or not lines[0].startswith("aeflax: ")):
+        trouble = f"not one sentence: {command.err.strip()[-300:]}"
+    return trouble or ("" if not command.out else f"on standard output: {command.out[-100:]}")
+
+
+def lasting_folder() -> Path:
+    """A folder of its own that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="aeflax-kept-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def digests(run_directory: Path) -> dict[tuple[int, str], str]:

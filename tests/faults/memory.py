@@ -23,7 +23,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     held = where / "run" / "checkpoints"
     if not trouble and held.is_dir() and any(held.iterdir()):
         trouble = f"left behind: {list(held.iterdir())}"
-    return [Outcome(f"batch {batch:,} in {limit >> 30} GiB, seed {seed}", "", not trouble, trouble)]
+    return harness.outcomes(f"batch {batch:,} in {limit >> 30} GiB, seed {seed}", "", trouble)
 
 
 FAULTS = [

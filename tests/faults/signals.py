@@ -36,7 +36,7 @@ def once(seed: int, where: Path) -> list[Outcome]:
     if not trouble and harness.digests(where / "run") != runs.undisturbed(variant, placement):
         trouble = "other digests than without the signal"
     name = "starting" if phase == "hearing" else phase
-    return [Outcome(f"{number.name}, {variant}, {placement}, seed {seed}", name, not trouble, trouble)]
+    return harness.outcomes(f"{number.name}, {variant}, {placement}, seed {seed}", name, trouble)
 
 
 def twice(seed: int, where: Path) -> list[Outcome]:
@@ -63,7 +63,7 @@ def twice(seed: int, where: Path) -> list[Outcome]:
         trouble = harness.wrong(done, 0)
     if not trouble and harness.digests(where / "run") != runs.undisturbed(variant, placement):
         trouble = "other digests than without the signals"
-    return [Outcome(f"seed {seed}", phase, not trouble, trouble)]
+    return harness.outcomes(f"seed {seed}", phase, trouble)
 
 
 FAULTS = [

@@ -272,5 +272,5 @@ def test_a_browser_shows_the_page_without_a_word(tmp_path):
     address = (tmp_path / "report.html").as_uri()
     command = [CHROMIUM, *options, profile, "--dump-dom", address]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "<h2>Metrics</h2>" in result.stdout
+    assert '<h2 id="metrics">Metrics</h2>' in result.stdout
     assert "CONSOLE" not in result.stderr

@@ -1,0 +1,65 @@
+"""What an application found out about a run, kept in its directory and shown in its report.
+
+`RUN/applications/NAME.json` holds plain values, `NAME.npz` beside it arrays where there are some.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aeflax.data import files, writers
+from aeflax.document import read_json, write_json
+from aeflax.errors import ConfigError, DataError
+
+FOLDER = "applications"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One application's result.
+
+    Attributes:
+      state_sha256: of the state that it is about.
+      values: what JSON holds.
+      arrays: by name.
+    """
+
+    state_sha256: str
+    values: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def keep(run_directory: Path, name: str, found: Findings) -> Path:
+    """Replaces what is kept of an application; returns the path of its JSON.
+
+    Raises:
+      ConfigError: where it cannot be written.
+    """
+    folder = run_directory / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.json"
+        path.unlink(missing_ok=True)  # never one half of another result
+        if found.arrays:
+            writers.write(folder / f"{name}.npz", [dict(found.arrays)])
+        write_json(path, {"state_sha256": found.state_sha256, "arrays": bool(found.arrays), **found.values})
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
+    return path
+
+
+def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
+    """All that is kept about a state, by name; what is damaged or about another state is left out."""
+    found = {}
+    for path in sorted((run_directory / FOLDER).glob("*.json")) if run_directory is not None else []:
+        with suppress(ConfigError, DataError):
+            values = read_json(path) or {}
+            if values.pop("state_sha256", None) != state_sha256:
+                continue
+            arrays = files.npz_arrays(path.with_suffix(".npz")) if values.pop("arrays", False) else {}
+            found[path.stem] = Findings(state_sha256, values, arrays)
+    return found
