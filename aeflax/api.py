@@ -140,8 +140,10 @@ def train(
         directory = hosts.by_one(take)  # None where another process holds it
         with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
             summary = hosts.from_first(runs.read_summary(path) if directory else None)
-            if summary is not None and _finished(summary, resolved, checkpoints):
+            state = None
+            if summary is not None and _finished(summary, resolved) and checkpoints.latest() is not None:
                 state, _ = checkpoints.restore(program.template())
+            if summary is not None and state is not None and int(state.step) == summary["step"]:
                 run = run_of(state, runs.read_metrics(path), summary)
                 report = report and not hosts.from_first((path / runs.REPORT).exists())
             else:
@@ -248,10 +250,10 @@ def _to_use(resolved: config.Experiment, shape: tuple[int, ...]) -> Program:
     return program.on(one_device()) if several else program
 
 
-def _finished(summary: dict[str, Any], resolved: config.Experiment, checkpoints: Checkpoints) -> bool:
-    """Whether a run has nothing left to train."""
+def _finished(summary: dict[str, Any], resolved: config.Experiment) -> bool:
+    """Whether a summary tells of a run that has nothing left to train."""
     ended = summary.get("step") == resolved.train.steps or summary.get("stopped_early") is True
-    return ended and summary.get("step") == checkpoints.latest
+    return ended and isinstance(summary.get("step"), int)
 
 
 def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aeflax import run as runs
 from aeflax import seal
-from aeflax.document import read_json
+from aeflax.document import read_json, require_digest
 from aeflax.errors import ConfigError
 
 
@@ -41,7 +41,9 @@ class Audit:
 
 
 def verify(path: str | Path) -> Audit:
-    """Checks every digest in a run directory; changes nothing, and needs neither JAX nor the run's data.
+    """Checks every digest in a run directory: those of all that a restore reads, and of the summary.
+
+    Changes nothing, and needs neither JAX nor the run's data.
 
     Args:
       path: a run directory.
@@ -53,12 +55,10 @@ def verify(path: str | Path) -> Audit:
     if not (place / runs.MANIFEST).exists():
         runs.read_manifest(place)  # raises, and says where runs are
     audit = Audit()
-    held = sorted((place / runs.CHECKPOINTS).glob("*"), key=lambda entry: (len(entry.name), entry.name))
-    for entry in held:
-        if entry.name.isascii() and entry.name.isdigit():
-            audit.checkpoints[int(entry.name)] = seal.faults(entry)
-        else:
-            audit.unfinished.append(entry.name)
+    held = seal.folders(place / runs.CHECKPOINTS)
+    audit.checkpoints.update({step: seal.faults(folder) for step, folder in held.items()})
+    others = {entry.name for entry in (place / runs.CHECKPOINTS).glob("*")} - {folder.name for folder in held.values()}
+    audit.unfinished.extend(sorted(others))
     for name in (runs.MANIFEST, runs.SUMMARY):
         if (place / name).exists():
             audit.files[name] = _faults(place, name)
@@ -68,6 +68,7 @@ def verify(path: str | Path) -> Audit:
 def _faults(place: Path, name: str) -> list[str]:
     try:
         runs.read_manifest(place) if name == runs.MANIFEST else read_json(place / name)
+        require_digest(place / name)
     except ConfigError as error:
         return [str(error)]
     return []

@@ -33,5 +33,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def require_digest(path: Path) -> None:
+    """Raises ConfigError where a file holds no digest of itself."""
+    if DIGEST not in json.loads(path.read_text(encoding="utf-8")):
+        raise ConfigError(f"{path} holds no {DIGEST}: nothing tells whether it is what was written")
+
+
 def _sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

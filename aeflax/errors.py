@@ -52,6 +52,8 @@ class AeflaxWarning(UserWarning):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the host or a device has no memory left."""
+    if isinstance(error, AeflaxError) or "No space left on device" in str(error):  # tensorstore's full disk
+        return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 

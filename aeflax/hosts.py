@@ -183,7 +183,9 @@ def fetch(leaf: Any) -> np.ndarray:
 def lost(error: BaseException) -> bool:
     """Whether an error says that another process is gone, as far as JAX's communication tells."""
     words = ("gloo", "nccl", "connection", "heartbeat", "unavailable", "deadline_exceeded", "another task")
-    return isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error).lower() for word in words)
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error).lower() for word in words):
+        return True
+    return error.__cause__ is not None and lost(error.__cause__)  # Orbax tells it in words of its own
 
 
 def _require_free(address: str) -> None:

@@ -13,6 +13,9 @@ from aeflax.durable import replacing
 from aeflax.errors import AeflaxWarning
 
 
+LINE_END = b"\n"
+
+
 class Journal:
     """Appends to such a file, from a step on: what was written after it, a resumed run writes again.
 
@@ -32,7 +35,13 @@ class Journal:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record."""
-        had, self._late = bool(self._late), self._late + _line(record)
+        self._append(_line(record))
+
+    def _append(self, line: bytes) -> None:
+        """Writes what waited, then a line."""
+        had, self._late = bool(self._late), self._late + line
+        if not self._late:
+            return
         end = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(self._late)
@@ -46,8 +55,17 @@ class Journal:
                 said = f"cannot write to {self._path} ({error.strerror}); its lines wait until that is possible"
                 warnings.warn(said, AeflaxWarning, stacklevel=2)
 
+    def sync(self) -> None:
+        """Makes what was written survive a power cut, as far as that is possible."""
+        with suppress(OSError):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
-        """Closes the file; what could not be written is lost."""
+        """Closes the file, after a last attempt to write what waited."""
+        self._append(b"")
+        if self._late:
+            said = f"{self._late.count(LINE_END)} lines could not be written to {self._path}; they are lost"
+            warnings.warn(said, AeflaxWarning, stacklevel=2)
         self._file.close()
 
 

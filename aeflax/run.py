@@ -230,9 +230,8 @@ def create_folder(path: Path, what: str) -> None:
 
 
 def holds_checkpoint(path: Path) -> bool:
-    """Whether a directory holds a checkpoint of a run, from which it can go on."""
-    held = path / CHECKPOINTS
-    return held.is_dir() and any(entry.name.isdigit() and seal.is_closed(entry) for entry in held.iterdir())
+    """Whether a directory holds checkpoints of a run, sound or not."""
+    return bool(seal.folders(path / CHECKPOINTS))
 
 
 def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:

@@ -16,6 +16,14 @@ DAMAGED = "damaged"  # folder of a run directory for checkpoints that are not wh
 UNSEALED = ("_CHECKPOINT_METADATA", "commit_success.txt")  # what Orbax writes last: when, and that it did
 
 
+def folders(directory: Path) -> dict[int, Path]:
+    """Step -> folder of everything in a directory that has a checkpoint's name, sealed or not, in order of steps."""
+    if not directory.is_dir():
+        return {}
+    named = [entry for entry in directory.iterdir() if entry.name.isascii() and entry.name.isdigit()]
+    return {int(entry.name): entry for entry in sorted(named, key=lambda entry: int(entry.name))}
+
+
 def close(directory: Path) -> None:
     """Makes every file and folder below a directory durable, and writes its seal. Raises OSError where it cannot."""
     digests = {}
@@ -26,11 +34,6 @@ def close(directory: Path) -> None:
         sync(folder)
     with replacing(directory / NAME) as file:
         file.write(json.dumps({"files": digests}, indent=1, sort_keys=True).encode())
-
-
-def is_closed(directory: Path) -> bool:
-    """Whether a directory has a seal, whatever it says."""
-    return (directory / NAME).is_file()
 
 
 def faults(directory: Path) -> list[str]:

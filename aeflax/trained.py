@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications import findings
+from aeflax.applications import codes, findings, finetune
+from aeflax.applications.classifier import Budget
 from aeflax.applications.inference import Inference
+from aeflax.applications.probes import Counts
 from aeflax.checkpoint import state_sha256
 from aeflax.config import Experiment
 from aeflax.data.checks import prepared, require_examples
@@ -26,6 +28,7 @@ from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
+from aeflax.report.sound import numbers, sound
 from aeflax.schema import from_dict
 from aeflax.words import command
 
@@ -68,7 +71,7 @@ class Run:
         self.state = state
         self.summary = summary if summary is not None and summary.get("step") == self.step else None
         self.path = path
-        self._program, self._domain, self._manifest, self._records = program, domain, manifest, _numbers(records)
+        self._program, self._domain, self._manifest, self._records = program, domain, manifest, numbers(records)
         self._of_run = summary or {}
         self._dataset, self._kept = functools.cache(dataset), functools.cache(kept)
 
@@ -162,6 +165,30 @@ class Run:
         """
         return pca(self._program, self._dataset())
 
+    def judge_codes(
+        self, split: str = "test", *, label_counts: Counts | None = None, seeds: int = 5
+    ) -> dict[str, dict[str, Any]]:
+        """The codes as a reduction of dimension (`codes`) and as features (`transfer`), beside PCA and raw inputs.
+
+        Both are kept in the run directory and shown by its report. Arguments, result and errors:
+        `aeflax.applications.codes.judge`.
+        """
+        found = codes.judge(self.inference, self._dataset(), split, counts=label_counts, seeds=seeds)
+        for name, values in found.items():
+            self._remember(name, values)
+        return found
+
+    def finetune(
+        self, labels_per_class: Sequence[int], *, budget: Budget | None = None, seeds: int = 5
+    ) -> dict[str, Any]:
+        """Test accuracy of classifiers that begin with this encoder, and of the same from scratch; kept as above.
+
+        Arguments, result and errors: `aeflax.applications.finetune.finetune`.
+        """
+        found = finetune.finetune(self.inference, self._dataset(), labels_per_class, budget=budget, seeds=seeds)
+        self._remember("finetune", found)
+        return found
+
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
 
@@ -206,6 +233,9 @@ class Run:
         """The same functions for data of any size, batch by batch."""
         return Inference(self._program, self.state, self._domain)
 
+    def _remember(self, name: str, values: Mapping[str, Any]) -> None:
+        findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values))
+
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""
         held = {record["split"]: record for record in self._records if record["step"] == self.step}
@@ -233,7 +263,7 @@ class Run:
             self.inference,
             self._kept(),
             name=manifest["preset"] if self.path is None else self.path.name,
-            summary=_sound(summary),
+            summary=sound(summary),
             history=self._records,
             manifest=manifest,
             command=self._command(),
@@ -248,36 +278,6 @@ class Run:
             return str(error)
         origin = self._manifest.get("init_from")
         return f"{words} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else words
-
-
-def _numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The records of a split, and of them what is a number: a log may be damaged, or written by another hand."""
-    return [
-        {name: value for name, value in record.items() if name == "split" or _is_number(value)}
-        for record in records
-        if isinstance(record.get("split"), str) and _is_number(record["step"])
-    ]
-
-
-def _sound(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary without what is of another kind than training writes."""
-    numbers = ("step", "epoch", "seconds", "images_per_second", "parameters", "skipped_updates")
-    found = {name: value for name, value in summary.items() if name not in numbers or _is_number(value)}
-    for name in ("train", "validation", "test", "best", "pca"):
-        part = found.pop(name, None)
-        if isinstance(part, Mapping):
-            kept = {key: value for key, value in part.items() if isinstance(value, (str, bool)) or _is_number(value)}
-            if isinstance(part.get("test"), Mapping):  # of PCA
-                kept["test"] = {key: value for key, value in part["test"].items() if _is_number(value)}
-            found[name] = kept if name in ("best", "pca") else {k: v for k, v in kept.items() if _is_number(v)}
-    best = found.get("best", {})
-    if not (_is_number(best.get("step")) and _is_number(best.get("value"))):
-        found.pop("best", None)
-    return {name: found[name] for name in summary if name in found}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def _array(examples: np.ndarray) -> np.ndarray:

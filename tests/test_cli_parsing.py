@@ -10,9 +10,8 @@ import pytest
 
 from aeflax import seal
 from aeflax.cli import main
-from aeflax.cli.stopping import Stop
+from aeflax.cli.stopping import Stop, Stopped
 from aeflax.config import Corruption
-from aeflax.errors import StoppedError
 from aeflax.presets import PRESETS
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
@@ -111,7 +110,7 @@ def test_evaluate_help(aeflax):
 def test_only_commands_that_draw_pictures_offer_them(aeflax, command, picture):
     for words in (["--help"], ["x", "digits"][: 1 if command == "sample" else 2]):
         said = re.sub(r"[\s│]+", " ", "".join(aeflax(command, *words)[1:]))
-        assert "a .npy, .npz or .csv file" in said
+        assert "a .npy, .npz, .csv or .parquet file" in said
         assert (".png for a picture of the first 100 images" in said) == picture
 
 
@@ -234,7 +233,7 @@ def test_a_signal_before_training_ends_the_command_at_once_unless_others_train_a
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         stop = Stop()
-        with pytest.raises(StoppedError, match=f"stopped by {signal.Signals(number).name} before training began"):
+        with pytest.raises(Stopped, match=f"stopped by {signal.Signals(number).name} before training began"):
             signal.raise_signal(number)
         assert stop()  # also where a library swallowed the exception
         stop = Stop()

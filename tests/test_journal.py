@@ -88,5 +88,19 @@ def test_lines_that_a_full_disk_refuses_are_told_of_once_and_written_when_there_
         assert journal.read(place)[-1]["step"] == 1  # nothing torn
     log._file.room = 10_000
     log.write({"step": 5})
-    log.close()
     assert [record["step"] for record in journal.read(place)] == [1, 2, 3, 4, 5]
+    log._file.room = 0
+    with pytest.warns(AeflaxWarning, match="its lines wait"):
+        log.write({"step": 6})
+    log._file.room = 10_000
+    log.close()  # a last attempt
+    assert journal.read(place)[-1] == {"step": 6}
+
+
+def test_lines_that_are_lost_are_told(place):
+    log = Journal(place, 0)
+    log._file = Full(log._file, room=0)
+    with pytest.warns(AeflaxWarning, match="its lines wait"):
+        log.write({"step": 1})
+    with pytest.warns(AeflaxWarning, match=r"1 lines could not be written to .*metrics\.jsonl; they are lost"):
+        log.close()

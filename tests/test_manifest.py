@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import usage
+from faults import options, resuming
 from variants import experiment, images
 
 import aeflax
@@ -67,9 +67,11 @@ def test_what_decides_the_result_may_not(changes, tmp_path):
 
 
 def test_every_field_is_free_or_tried_as_one_that_is_not():
-    fields = {path for path, _, _ in usage.known() if not path.startswith("model.")}
+    fields = {path for path, _, _ in options.known() if not path.startswith("model.")}
     elsewhere = {"data.source", "data.size", "data.grey"}  # tried with other data
-    assert fields - elsewhere - {*manifest.FREE} == {said.split(":")[0] for _, said in usage.CHANGES if said[0] != "m"}
+    assert fields - elsewhere - {*manifest.FREE} == {
+        said.split(":")[0] for _, said in resuming.CHANGES if said[0] != "m"
+    }
 
 
 def test_other_versions_go_on_with_one_warning_and_are_kept_beside_the_first(tmp_path):

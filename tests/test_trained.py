@@ -3,7 +3,9 @@
 import math
 import types
 
-from aeflax.trained import Run, _numbers, _sound
+from aeflax.report.sound import numbers as _numbers
+from aeflax.report.sound import sound as _sound
+from aeflax.trained import Run
 
 
 def test_of_a_metrics_log_only_the_numbers_of_a_split_are_taken():

@@ -202,10 +202,7 @@ def test_a_damaged_checkpoint_is_never_restored(tmp_path):
     whole = aeflax.train(longer, ARRAY, run_dir=tmp_path / "whole").summary["state_sha256"]
     aeflax.train(asked, ARRAY, run_dir=tmp_path / "run")
     newest, *older = sorted(aeflax.verify(tmp_path / "run").checkpoints, reverse=True)
-    weights = max((tmp_path / "run" / "checkpoints" / str(newest)).rglob("*"), key=lambda path: path.stat().st_size)
-    content = bytearray(weights.read_bytes())
-    content[len(content) // 2] ^= 4
-    weights.write_bytes(content)
+    damaged(tmp_path / "run", newest)
     audit = aeflax.verify(tmp_path / "run")
     assert (audit.sound, audit.resumes_at) == (False, older[0])
     with pytest.warns(AeflaxWarning, match=rf"{newest} is damaged \(.* has changed\); taking the one before"):
@@ -217,12 +214,104 @@ def test_a_damaged_checkpoint_is_never_restored(tmp_path):
     assert resumed.summary["state_sha256"] == whole
     assert aeflax.verify(tmp_path / "run").sound
     for held in aeflax.verify(tmp_path / "run").checkpoints:
-        (tmp_path / "run" / "checkpoints" / str(held) / "seal.json").write_text("{}")
-    with (
-        pytest.warns(AeflaxWarning, match="seal"),
-        pytest.raises(CheckpointError, match="all checkpoints are damaged"),
-    ):
-        aeflax.load(tmp_path / "run", ARRAY)
+        (tmp_path / "run" / "checkpoints" / str(held) / "seal.json").unlink()
+    for _ in range(2):  # nothing is moved where nothing is sound: a second attempt does not begin anew
+        with pytest.raises(CheckpointError, match=r"no checkpoint in .* is sound"):
+            aeflax.train(longer, ARRAY, run_dir=tmp_path / "run", resume=True)
+
+
+def damaged(path, step):
+    """Flips a bit in the largest file of a checkpoint."""
+    weights = max((path / "checkpoints" / str(step)).rglob("*"), key=lambda file: file.stat().st_size)
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 4
+    weights.write_bytes(content)
+
+
+def test_a_finished_run_whose_last_checkpoint_is_damaged_is_finished_again(tmp_path):
+    asked = replace(settings("vanilla"), train=replace(settings("vanilla").train, steps=STEPS, checkpoint_every=4))
+    first = aeflax.train(asked, ARRAY, run_dir=tmp_path / "run").summary
+    damaged(tmp_path / "run", STEPS)
+    with pytest.warns(AeflaxWarning, match=rf"{STEPS} is damaged"):
+        again = aeflax.train(asked, ARRAY, run_dir=tmp_path / "run", resume=True)
+    assert again.summary["state_sha256"] == first["state_sha256"]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["step"] == STEPS
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a state as any step, and holds the checkpoints."""
+    state = aeflax.train(settings("vanilla"), ARRAY).state
+
+    with Checkpoints(tmp_path / "checkpoints", held=True) as checkpoints:
+
+        def save(step, best=None):
+            checkpoints.save(state.replace(step=jax.numpy.int32(step)), {}, best=best)
+            checkpoints.wait()
+            return checkpoints.steps()
+
+        yield save, checkpoints, jax.tree.map(shape, state)
+
+
+def shape(leaf):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def test_the_newest_and_the_best_are_kept(saved):
+    save, _, _ = saved
+    assert [save(step, best) for step, best in ((1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, 4))] == [
+        [1], [1, 2], [1, 2, 3], [3, 4], [4, 5], [4, 5, 6]
+    ]  # fmt: skip
+
+
+def test_a_best_one_that_could_not_be_saved_does_not_cost_the_one_before(saved, monkeypatch):
+    from aeflax import seal
+
+    save, checkpoints, _ = saved
+    for step in (1, 2, 3):
+        save(step, 1)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(seal, "close", full)
+        with pytest.raises(CheckpointError, match=r"cannot save step 4 in .*No space left on device"):
+            save(4, 4)
+    assert checkpoints.steps() == [1, 2, 3]
+    assert save(5, 4) == [1, 3, 5]
+    assert save(6, 6) == [5, 6]
+
+
+def test_what_is_passed_over_can_be_saved_again_and_costs_no_other(saved, tmp_path):
+    save, checkpoints, template = saved
+    save(6)
+    save(9)
+    damaged(tmp_path, 9)
+    with pytest.warns(AeflaxWarning, match=r"9 is damaged .* moved to .*damaged/9; taking the one before"):
+        assert int(checkpoints.restore(template)[0].step) == 6
+    assert save(7) == [6, 7]
+    assert save(9) == [7, 9]
+
+
+def test_a_checkpoint_under_another_name_is_refused(saved, tmp_path):
+    save, checkpoints, template = saved
+    save(6)
+    (tmp_path / "checkpoints" / "6").rename(tmp_path / "checkpoints" / "12")
+    with pytest.raises(CheckpointError, match="is not what was saved as that step"):
+        checkpoints.restore(template)
+
+
+@pytest.mark.parametrize("name", ["7.orbax-checkpoint-tmp", "5.orbax-checkpoint-tmp-old"])
+def test_what_a_killed_process_left_goes_and_only_under_the_lock(saved, tmp_path, name):
+    save, _, template = saved
+    save(6)
+    left = tmp_path / "checkpoints" / name / "state"
+    left.mkdir(parents=True)
+    for held in (False, True):
+        with Checkpoints(tmp_path / "checkpoints", held=held) as checkpoints:
+            checkpoints.restore(template)
+        assert left.exists() is not held
 
 
 def test_the_digest_covers_every_leaf(tmp_path):
@@ -257,7 +346,7 @@ def test_checkpoints_keep_the_newest_and_name_a_missing_one(tmp_path):
     kept = sorted(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit())
     assert kept == [8, 9]
     with Checkpoints(tmp_path / "none") as empty:
-        assert empty.latest is None
+        assert empty.latest() is None
         with pytest.raises(CheckpointError, match="no complete checkpoint"):
             empty.restore(None, None)
 
@@ -345,7 +434,7 @@ def test_data_that_go_bad_while_they_are_streamed_end_the_run_with_everything_sa
     with pytest.raises(DataError, match=r"a\.npy has become shorter"):
         aeflax.train(asked, run_dir=tmp_path / "run", callbacks=[damage])
     with Checkpoints(tmp_path / "run" / "checkpoints") as kept:
-        assert 7 <= kept.latest < 60
+        assert 7 <= kept.latest() < 60
     np.save(source, ARRAY)
     resumed = aeflax.train(asked, run_dir=tmp_path / "run", resume=True)
     assert resumed.summary["state_sha256"] == whole.summary["state_sha256"]

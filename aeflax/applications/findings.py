@@ -3,6 +3,7 @@
 `RUN/applications/NAME.json` holds plain values, `NAME.npz` beside it arrays where there are some.
 """
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from aeflax.data import files, writers
 from aeflax.document import read_json, write_json
-from aeflax.errors import ConfigError, DataError
+from aeflax.errors import AeflaxWarning, ConfigError, DataError
 
 FOLDER = "applications"
 
@@ -50,6 +51,16 @@ def keep(run_directory: Path, name: str, found: Findings) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     return path
+
+
+def remember(run_directory: Path | None, name: str, found: Findings) -> None:
+    """Keeps what was found where the run has a directory; warns where that cannot be written."""
+    if run_directory is None:
+        return
+    try:
+        keep(run_directory, name, found)
+    except ConfigError as error:
+        warnings.warn(f"not kept for the report: {error}", AeflaxWarning, stacklevel=2)
 
 
 def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:

@@ -40,7 +40,11 @@ class Inference:
 
     def __init__(self, program: Program, state: TrainState, domain: Domain) -> None:
         self.program, self.domain = program, domain
-        self.weights = {"params": state.inference_params, "model": state.model}
+        self.weights = {
+            "params": state.inference_params,
+            "model": state.model,
+            "likelihood": program.hyper["model"]["likelihood"],
+        }
         self._functions = _functions(program.built, program.placement)
 
     @property
@@ -60,6 +64,20 @@ class Inference:
     def score(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> squared error per feature of their reconstructions [B]; higher is odder."""
         return (error for _, (error,) in self._over("score", batches, self.scaled))
+
+    def bounds(self, batches: Iterable[np.ndarray], samples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Examples [B, ...] -> two bounds of -log p(x) [B] from `samples` draws of each one's posterior, nats.
+
+        The first is the negative ELBO, its reconstruction averaged over the draws and its KL in closed form; the second
+        the tighter importance-weighted bound (Burda et al. 2016). An example's draws depend on the run's seed and its
+        place in the batches alone; memory does not depend on `samples`.
+
+        Raises:
+          ConfigError: where the code has no posterior.
+        """
+        self._require_posterior("this score")
+        found = self._over("bounds", batches, self.scaled, self.program.key, np.int32(samples))
+        return (bounds for _, bounds in found)  # type: ignore[misc]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -163,19 +181,23 @@ class Inference:
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
     def _over(
-        self, name: str, batches: Iterable[np.ndarray], scaled: Callable[[np.ndarray], np.ndarray]
+        self, name: str, batches: Iterable[np.ndarray], scaled: Callable[[np.ndarray], np.ndarray], *more: Any
     ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
         """Runs a function over batches of any length, each piece computed while the one before is fetched.
 
         A piece is padded to the one size that is compiled; its outputs are cut on the host, where no length needs a
-        program of its own.
+        program of its own. A function that takes `more` also gets the examples' places in the batches, [B].
         """
+        first = 0
         waiting: list[tuple[np.ndarray, list[jax.Array]]] = []
         for piece in _resized(batches, self.size):
             images = scaled(piece)
             padded = np.zeros((self.size, *images.shape[1:]), np.float32)
             padded[: len(images)] = images
-            waiting.append((piece, self._functions[name](self.weights, self.program.placement.shard(padded))))
+            index = np.arange(first, first + self.size, dtype=np.int32)
+            first += len(piece)
+            given = self.program.placement.shard((padded, index) if more else (padded,))
+            waiting.append((piece, self._functions[name](self.weights, *given, *more)))
             if len(waiting) == 2:
                 yield _fetched(*waiting.pop(0))
         for result in waiting:
@@ -221,10 +243,35 @@ def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
         latent = outputs(weights, images).latent
         return [gaussian_kl(latent.mean, latent.log_var)]
 
+    def bounds(
+        weights: Any, images: jax.Array, index: jax.Array, key: jax.Array, samples: jax.Array
+    ) -> list[jax.Array]:
+        encoded = outputs(weights, images)
+        latent = encoded.latent
+        deviation = jnp.exp(0.5 * latent.log_var)
+
+        def drawn(sample: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            total, weighed = sums
+            keys = Keys(key, sample, index).of(Stream.SCORING)
+            noise = jax.vmap(lambda each: jax.random.normal(each, latent.mean.shape[1:]))(keys)
+            codes = latent.mean + deviation * noise
+            decoded = encoded.replace(logits=logits(weights, codes)[0])
+            nats = built.likelihood.nats(decoded, images, weights["likelihood"])
+            # log p(z) - log q(z | x); what both have of 2 pi cancels.
+            ratio = 0.5 * jnp.sum(noise**2 + latent.log_var - codes**2, axis=-1)
+            return total + nats, jnp.logaddexp(weighed, ratio - nats)
+
+        start = jnp.zeros(len(images)), jnp.full(len(images), -jnp.inf)
+        total, weighed = jax.lax.fori_loop(0, samples, drawn, start)
+        count = samples.astype(jnp.float32)
+        divergence = jnp.sum(gaussian_kl(latent.mean, latent.log_var), axis=-1)
+        return [total / count + divergence, jnp.log(count) - weighed]
+
     def logits(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [built.decode(weights["params"], codes)]
 
     def decode(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [expected(logits(weights, codes)[0])]
 
-    return {function.__name__: jax.jit(function) for function in (encode, reconstruct, score, kl, decode, logits)}
+    functions = (encode, reconstruct, score, bounds, kl, decode, logits)
+    return {function.__name__: jax.jit(function) for function in functions}

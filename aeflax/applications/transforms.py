@@ -1,10 +1,13 @@
 """What the commands that read IN and write OUT compute: batches of named arrays, in order, of any number."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from aeflax.applications.inference import Inference
+from aeflax.applications.spaces import MAX_VALUES
+from aeflax.data import projector
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.rows import Rows
 from aeflax.errors import ConfigError
@@ -38,10 +41,23 @@ def samples(inference: Inference, count: int, *, seed: int, picture: bool) -> It
         yield {"sample": np.clip(inference.scaled_decode(drawn), 0.0, 1.0) if picture else inference.decode(drawn)}
 
 
+def projected(inference: Inference, inputs: Inputs) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Codes [N, K] of the first examples, their labels [N] and the images [N, H, W, C] in [0, 1], for the projector.
+
+    None stands for labels where there are none, and for images where the data are no pictures.
+    """
+    features = math.prod(inference.program.built.shape)
+    some = next(batches(inputs, max(1, min(projector.MAX_EXAMPLES, MAX_VALUES // features))))
+    images = inference.scaled(some.values[:])
+    seen = inference.domain.unit_range and images.ndim == 4 and images.shape[-1] in (1, 3)
+    labels = None if some.labels is None else some.labels[:]
+    return inference.scaled_encode(images), labels, images if seen else None
+
+
 def require_pictures(inference: Inference) -> None:
     """Raises ConfigError where the model's data have no range that a picture shows."""
     if not inference.domain.unit_range:
-        raise ConfigError("a picture needs data in [0, 1], and this run's are not; write .npy, .npz or .csv")
+        raise ConfigError("a picture needs data in [0, 1], and this run's are not; write .npy, .npz, .csv or .parquet")
 
 
 def _values(inference: Inference, inputs: Inputs) -> Iterator[np.ndarray]:

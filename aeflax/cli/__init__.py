@@ -16,6 +16,7 @@ from typing import Any
 
 from aeflax import __version__
 from aeflax.cli import cache, job, streams
+from aeflax.cli.stopping import Stopped
 from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, is_out_of_memory, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
@@ -33,6 +34,8 @@ commands:
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
   sample RUN OUT             examples drawn from the prior of a vae
+  codes RUN                  how good the codes are, beside PCA and raw inputs
+  finetune RUN               whether classifiers gain from the encoder
   verify RUN                 whether a kept run is still what was written
   bench [PRESET | FILE.py]   how fast it trains on this machine
 
@@ -60,6 +63,8 @@ COMMANDS = {
     "encode": "aeflax.cli.use:encode",
     "reconstruct": "aeflax.cli.use:reconstruct",
     "sample": "aeflax.cli.use:sample",
+    "codes": "aeflax.cli.codes:main",
+    "finetune": "aeflax.cli.finetune:main",
     "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
 }
@@ -86,6 +91,10 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         return (error.code if isinstance(error.code, int) else 2), True
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, False
+    except Stopped as error:
+        mend = "run the same command again, with --resume where its directory holds a run"
+        print(f"aeflax: {error}; {mend}", file=sys.stderr)  # noqa: T201
+        return StoppedError.exit_code, False
     except Exception as error:
         if job.peer_is_lost(error):
             mend = "run the same command on all of them with --resume, to go on from the last checkpoint"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
 from aeflax.training.records import Record
+
+if TYPE_CHECKING:
+    from aeflax.report.sections import Table as Cells
 
 QUIET_SECONDS = 10.0  # without a terminal, a line at every evaluation and at least this often
 WIDE = 100  # columns of a terminal that has room for the epoch and the elapsed time
@@ -130,6 +133,16 @@ def table(columns: Mapping[str, Mapping[str, float]], title: str | None = None) 
         cells = (f"{column[metric]:.5g}" if metric in column else "–" for column in columns.values())
         unit = UNITS.get(metric, "")
         drawn.add_row(metric if metric.endswith(unit) else f"{metric} [dim]{unit}[/dim]", *cells)
+    return drawn
+
+
+def grid(found: "Cells", title: str | None = None) -> Table:
+    """Cells of a report's table on a console."""
+    drawn = Table(title=title, title_justify="left")
+    for name in found.columns:
+        drawn.add_column(name, justify="right" if drawn.columns else "left")
+    for row in found.rows:
+        drawn.add_row(*row)
     return drawn
 
 

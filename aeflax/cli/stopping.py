@@ -1,16 +1,20 @@
 """How a signal ends a command: at once before there is anything to save, cleanly afterwards. Standard library only."""
 
+import os
 import signal
+import sys
 from types import FrameType
 
-from aeflax.errors import StoppedError
+
+class Stopped(BaseException):
+    """A signal before training began. No Exception, so that nobody takes it for a fault of what it interrupts."""
 
 
 class Stop:
     """Hears SIGTERM, SIGINT and a lost terminal; asked by the trainer whether to stop.
 
     Until it is asked for the first time, nothing has been computed that could be lost, and the first signal ends the
-    command. Then it asks for a clean stop. A second SIGINT quits at once in either case.
+    command. Then it asks for a clean stop. A SIGINT after that quits at once, and waits for nothing.
 
     Attributes:
       together: whether other processes train with this one: they stop when all of them are asked, and not before.
@@ -31,8 +35,15 @@ class Stop:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if signal.SIGINT in self._numbers:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _quit)
         first, self._heard = not self._heard, True
         if first and not self._asked and not self.together:
-            name = signal.Signals(number).name
-            raise StoppedError(f"stopped by {name} before training began; run the same command with --resume to go on")
+            raise Stopped(f"stopped by {signal.Signals(number).name} before training began")
+
+
+def _quit(number: int, _: FrameType | None) -> None:
+    """Ends the process as it is: what was saved is safe, and the next --resume removes the rest."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hides
+        sys.stderr.flush()
+    os._exit(128 + number)

@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> int:
         try:
             return _train(replace(command, run_dir=path), stem, stop)
         except StoppedError as error:
-            if command.run_dir is not None or not (path / runs.MANIFEST).exists():
-                raise
-            raise StoppedError(f"{error}: add --run-dir {shlex.quote(str(path))}") from error
+            place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
+            more = place + (["leave out --overwrite"] if command.overwrite else [])
+            raise StoppedError(f"{error} ({' and '.join(more)})" if more else str(error)) from error
 
 
 def _require_possible(command: TrainCommand) -> None:

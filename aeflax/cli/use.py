@@ -1,6 +1,7 @@
 """The commands that use a kept run: evaluate, report, encode, reconstruct, sample."""
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +49,14 @@ class ReportCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeCommand:
-    """Arguments of `aeflax encode`."""
+class TransformCommand:
+    """Arguments of what turns IN into OUT."""
 
     # a run directory
     run: RunPath
     # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
-    # a .npy, .npz or .csv file
+    # a .npy, .npz, .csv or .parquet file
     out: OutPath
     # of the run's own source, or of one that brings splits
     split: Split = "all"
@@ -64,10 +65,18 @@ class EncodeCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructCommand(EncodeCommand):
-    """Arguments of `aeflax reconstruct`: those of `aeflax encode`, and pictures too."""
+class EncodeCommand(TransformCommand):
+    """Arguments of `aeflax encode`."""
 
-    # a .npy, .npz or .csv file; .png for a picture of the first 100 images
+    # a folder for TensorBoard's embedding projector, of the first 10,000 codes
+    projector: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructCommand(TransformCommand):
+    """Arguments of `aeflax reconstruct`."""
+
+    # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
     out: OutPath
 
 
@@ -77,7 +86,7 @@ class SampleCommand:
 
     # a run directory
     run: RunPath
-    # a .npy, .npz or .csv file; .png for a picture of the first 100 images
+    # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
     out: OutPath
     # how many
     count: int = 64
@@ -122,19 +131,28 @@ def encode(arguments: list[str]) -> int:
     what = "Writes the codes [N, K] of examples, the mean of a posterior, with their labels where IN has them."
     command: EncodeCommand = parse(EncodeCommand, arguments, "aeflax encode", what)
     if command.out.suffix.lower() == ".png":
-        raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz or .csv")
-    run, inputs = _open(command)
+        raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
+    if command.projector is not None:
+        places.require_folder(command.projector)
+    run, inputs = open_inputs(command)
 
     from aeflax.applications import transforms
 
-    return _write(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+    code = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+    if command.projector is not None:
+        from aeflax.data import projector
+
+        projector.write(command.projector, *transforms.projected(run.inference, inputs))
+        shown = f"tensorboard --logdir {shlex.quote(str(command.projector))}  (tab Projector)"
+        console(stderr=True).print(shown, highlight=False, soft_wrap=True)
+    return code
 
 
 def reconstruct(arguments: list[str]) -> int:
     """Writes the reconstructions of examples."""
     what = "Writes the reconstructions of examples, in the shape and the units of IN."
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
-    run, inputs = _open(command)
+    run, inputs = open_inputs(command)
 
     from aeflax.applications import transforms
 
@@ -142,7 +160,7 @@ def reconstruct(arguments: list[str]) -> int:
     if picture:
         places.require_suited(command.out, inputs.shape)
     made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    return _write(command.out, made, len(inputs), "reconstructions")
+    return write_out(command.out, made, len(inputs), "reconstructions")
 
 
 def sample(arguments: list[str]) -> int:
@@ -164,10 +182,10 @@ def sample(arguments: list[str]) -> int:
     if picture:
         places.require_suited(command.out, run.inference.program.built.shape)
     made = transforms.samples(run.inference, command.count, seed=command.seed, picture=picture)
-    return _write(command.out, made, command.count, "samples")
+    return write_out(command.out, made, command.count, "samples")
 
 
-def _open(command: EncodeCommand) -> tuple["Run", "Inputs"]:
+def open_inputs(command: TransformCommand) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported."""
     runs.read_manifest(command.run)
     places.require_readable(command.source)
@@ -186,7 +204,7 @@ def _open(command: EncodeCommand) -> tuple["Run", "Inputs"]:
     return run, open_examples(command.source, command.split, size=trained.size, grey=trained.grey)
 
 
-def _write(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
+def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
     """Writes the batches under a progress bar, and says what was written."""
     from rich.progress import Progress
 

@@ -4,6 +4,7 @@ IN is a file (.npy, .npz or .npz#ARRAY, .csv, IDX) or a source as `data.source` 
 Needs the standard library alone.
 """
 
+import importlib.util
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ from aeflax.errors import ConfigError, DataError
 from aeflax.schema import nearest
 from aeflax.validation import ARRAY, NAMED, names_source, source_fault
 
-SUFFIXES = (".npy", ".npz", ".csv", ".png")  # of files that are written
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".png")  # of files that are written
 
 
 def is_source(place: str) -> bool:
@@ -70,12 +71,15 @@ def require_writable(path: Path, place: str | None = None) -> None:
       place: IN, where there is one.
 
     Raises:
-      ConfigError: for an unknown suffix, a missing folder, no permission, no ordinary file, or the file of IN.
+      ConfigError: for an unknown suffix, one whose library is not installed, a missing folder, no permission, no
+        ordinary file, or the file of IN.
     """
     ending = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
     if path.suffix.lower() not in SUFFIXES:
         known = f"the suffix {path.suffix}, which is not written" if path.suffix else "no suffix"
         raise ConfigError(f"{path} has {known}; end it in {ending}")
+    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ConfigError(f"cannot write {path}: Parquet needs pyarrow; install it: pip install 'aeflax[parquet]'")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; name a file in it, such as {path / 'codes.npy'}")
     if path.exists() and not path.is_file():
@@ -90,6 +94,19 @@ def require_writable(path: Path, place: str | None = None) -> None:
     read = None if place is None else source_file(place)
     if read is not None and read.exists() and path.exists() and path.samefile(read):
         raise ConfigError(f"{path} is the file that is read, too; write to another one")
+
+
+def require_folder(path: Path) -> None:
+    """Refuses a folder that cannot be made or written into; touches nothing.
+
+    Raises:
+      ConfigError: for a file, or no permission.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is no folder; choose another name")
+    near = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write to {path}: no permission in {near}; choose another place")
 
 
 def require_suited(path: Path, shape: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Results written in batches: NPY, NPZ, CSV or PNG by suffix, in the place of a file only once they are complete.
+"""Results written in batches: NPY, NPZ, CSV, Parquet or PNG by suffix, in a file's place only once they are complete.
 
 A result larger than memory is never held whole.
 """
@@ -34,6 +34,7 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
     | .npy | the first array |
     | .npz | every array under its name, uncompressed; takes twice its room while it is made |
     | .csv | every array: a vector as the column NAME, anything larger flattened as NAME_0, NAME_1, ...; `label` last |
+    | .parquet | the columns of .csv, in their own types, as one row group a batch |
     | .png | a grid of up to 100 first images of the first array, in [0, 1] or uint8; asks for no more batches |
 
     Args:
@@ -128,13 +129,18 @@ def _npz(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
 def _csv(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
     rows = 0
     for batch in batches:
-        names = sorted(batch, key=lambda name: name == LABEL)
+        names = _ordered(batch)
         if not file.tell():
             file.write(_line(heading for name in names for heading in _headings(name, batch[name])))
         for cells in zip(*(_rows(batch[name]) for name in names), strict=True):
             file.write(_line(cells))
         rows += len(_main(batch))
     return rows
+
+
+def _ordered(batch: Arrays) -> list[str]:
+    """The arrays' names, the label last."""
+    return sorted(batch, key=lambda name: name == LABEL)
 
 
 def _line(cells: Iterable[str]) -> bytes:
@@ -155,6 +161,31 @@ def _rows(values: np.ndarray) -> Iterator[str]:
     if values.dtype == np.bool_:
         values = values.astype(np.uint8)
     return (",".join(map(str, row)) for row in values.reshape(len(values), _width(values)))
+
+
+def _parquet(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = 0
+    with contextlib.ExitStack() as stack:
+        for batch in batches:
+            columns = {
+                heading: column
+                for name in _ordered(batch)
+                for heading, column in zip(_headings(name, batch[name]), _columns(batch[name]), strict=True)
+            }
+            table = pyarrow.table(columns)
+            if not rows:
+                writer = stack.enter_context(parquet.ParquetWriter(file, table.schema))
+            writer.write_table(table)
+            rows += len(_main(batch))
+    return rows
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    """Values [N, ...] -> one contiguous column a value of an example."""
+    return np.ascontiguousarray(values.reshape(len(values), _width(values)).T)
 
 
 def _png(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
@@ -204,5 +235,6 @@ _FORMATS: dict[str, Callable[[BinaryIO, Iterator[Arrays], Path], int]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".csv": _csv,
+    ".parquet": _parquet,
     ".png": _png,
 }

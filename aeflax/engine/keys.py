@@ -13,7 +13,7 @@ import numpy as np
 IMPLEMENTATION = "threefry2x32"  # its bits do not depend on how a batch is split or mapped
 
 
-def root_key(seed: int) -> jax.Array:
+def root_key(seed: int | np.uint32) -> jax.Array:
     """The key that every draw of a run is derived from, whatever JAX's default generator is."""
     return jax.random.key(seed, impl=IMPLEMENTATION)
 
@@ -28,6 +28,7 @@ class Stream(IntEnum):
     EVALUATION = 4
     BINARIZE_ONCE = 5  # the only one used with `Keys.constant`
     PRIOR = 6  # of codes to be decoded; `example` counts them
+    SCORING = 7  # of posteriors that give an anomaly score; `step` counts the samples of an example
 
 
 class Split(IntEnum):

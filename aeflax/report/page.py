@@ -15,9 +15,9 @@ from markupsafe import Markup
 from aeflax.applications.findings import Findings
 from aeflax.durable import replacing
 from aeflax.report import canvas, words
+from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
-from aeflax.report.sections import SECTIONS
 from aeflax.run import REPORT
 
 FIGURE_DIRECTORY = "figures"
@@ -44,7 +44,7 @@ def write(material: Material, directory: Path) -> Path:
             continue
         _put(path, canvas.png(figure))
         shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
-    sections = [_section(directory, name, found) for name, found in material.findings.items() if name in SECTIONS]
+    sections = [_section(directory, name, material.findings[name]) for name in SECTIONS if name in material.findings]
     columns, rows = words.final_table(material)
     text = _render(
         "page.html.jinja",

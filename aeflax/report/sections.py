@@ -1,11 +1,9 @@
 """The sections of a report that applications add: words, tables and figures made of what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
-
-from aeflax.applications.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,3 @@ class Section:
     sentences: Sequence[str]
     tables: Sequence[Table] = ()
     figures: Mapping[str, tuple[Figure, str]] = field(default_factory=dict)
-
-
-# By the name under which findings are kept, in the order of the page.
-SECTIONS: Mapping[str, Callable[[Findings], Section]] = {}

@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
       kind: start; chunk (steps were dispatched); train (means since the last such record); evaluation; checkpoint
-        (a save has begun); digest (of a step's batch, or of the state after it); end (also of a run that failed).
+        (a save begins); digest (of a step's batch, or of the state after it); end (also of a run that failed).
       step: updates tried so far.
       steps: of the whole run.
       epoch: passes over the training data so far.
@@ -88,6 +88,8 @@ def _journal(path: Path, entry: Callable[[Record], Mapping[str, Any] | None]) ->
             journal = Journal(path, record.step)
         elif journal is not None and record.kind == "end":
             journal.close()
+        elif journal is not None and record.kind == "checkpoint":
+            journal.sync()  # what a run that goes on from there does not write again
         elif journal is not None and (found := entry(record)) is not None:
             journal.write(found)
 

@@ -3,13 +3,28 @@
 import time
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from aeflax import hosts
 from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
 from aeflax.errors import AeflaxWarning, CheckpointError
 
 PAUSES = (1.0, 5.0, 15.0)  # seconds until a save that must succeed is tried again: space may be freed meanwhile
+
+
+class Snapshot(NamedTuple):
+    """What is saved.
+
+    Attributes:
+      state: of the training.
+      progress: of the host loop, as JSON.
+      best: step of the best checkpoint, None where there is none.
+    """
+
+    state: TrainState
+    progress: Mapping[str, Any]
+    best: int | None
 
 
 class Saver:
@@ -26,48 +41,48 @@ class Saver:
         """Whether nothing is left to do for a step: it is saved or being saved, or nothing is kept."""
         return self._checkpoints is None or self._checkpoints.holds(step)
 
-    @property
     def latest(self) -> int | None:
-        """Step of the newest complete checkpoint."""
-        return None if self._checkpoints is None else self._checkpoints.latest
+        """Step of the newest checkpoint."""
+        return None if self._checkpoints is None else self._checkpoints.latest()
 
-    def begin(self, state: TrainState, progress: Mapping[str, Any], best: int | None) -> bool:
-        """Begins to save a state and returns; says whether it could. One that fails, then or later, only warns."""
+    def begin(self, snapshot: Snapshot) -> None:
+        """Begins to save a state and returns. What fails, then or later, is a warning."""
         if self._checkpoints is None:
-            return False
+            return
         try:
             self._checkpoints.wait()
         except CheckpointError as error:  # of the save before
-            _warn(f"{error}; saving step {int(state.step)} in its place")
+            _warn(f"{error}; saving step {int(snapshot.state.step)} in its place")
         try:
-            self._checkpoints.save(state, dict(progress), best=best)
+            self._save(snapshot)
         except CheckpointError as error:
             _warn(f"{error}; training goes on, and the next save is tried in its turn")
-            return False
-        return True
 
-    def finish(self, state: TrainState, progress: Mapping[str, Any], best: int | None) -> None:
+    def finish(self, snapshot: Snapshot) -> None:
         """Returns when a state is on disk. Raises CheckpointError where it cannot be, after some attempts."""
-        if self._checkpoints is None:
-            return
-        step = int(state.step)
-        for pause in (*PAUSES, None):
+        for pause in PAUSES:
             try:
-                if not self._checkpoints.holds(step):
-                    self._checkpoints.save(state, dict(progress), best=best)
-                self._checkpoints.wait()
+                return self._save(snapshot, durably=True)
             except CheckpointError as error:
-                if pause is None:
-                    held = self._checkpoints.latest
-                    kept = "no checkpoint is there" if held is None else f"the checkpoint of step {held} is intact"
-                    raise CheckpointError(
-                        f"{error}; {kept}: make room or mend the disk, and run the same command with --resume"
-                    ) from error
                 _warn(f"{error}; trying again in {pause:g} s")
                 time.sleep(pause)
-            else:
-                return
+        try:
+            return self._save(snapshot, durably=True)
+        except CheckpointError as error:
+            held = self.latest()
+            kept = "no checkpoint is there" if held is None else f"the checkpoint of step {held} is intact"
+            mend = "make room or mend the disk, and run the same command with --resume"
+            raise CheckpointError(f"{error}; {kept}: {mend}") from error
+
+    def _save(self, snapshot: Snapshot, *, durably: bool = False) -> None:
+        if self._checkpoints is None:
+            return
+        if not self._checkpoints.holds(int(snapshot.state.step)):
+            self._checkpoints.save(snapshot.state, dict(snapshot.progress), best=snapshot.best)
+        if durably:
+            self._checkpoints.wait()
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, AeflaxWarning, stacklevel=3)
+    if hosts.primary():
+        warnings.warn(sentence, AeflaxWarning, stacklevel=3)

@@ -22,12 +22,13 @@ from aeflax.engine.step import Sums
 from aeflax.errors import DataError, StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
-from aeflax.training import digests, divergence
+from aeflax.training import divergence
 from aeflax.training.clock import Clock, Pace
+from aeflax.training.digests import Batches
 from aeflax.training.feeding import next_chunk, open_feed
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record
-from aeflax.training.saver import Saver
+from aeflax.training.saver import Saver, Snapshot
 
 PROFILED_STEPS = 8
 
@@ -68,7 +69,7 @@ class Trainer:
         self.compile_seconds = 0.0
         self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
         self._clock, self._pace = Clock(), Pace()
-        self._saver = Saver(None)
+        self._saver, self._batches = Saver(None), Batches()
         self._feed: Feed | None = None
         self._epoch: Epoch
         self._total = train.steps or 0
@@ -133,6 +134,7 @@ class Trainer:
             if self._due(train.digest_every):
                 self._settle()
                 self._tell("digest", digests={"state": state_sha256(self._state)})
+                self._resume_clock()
             if self._due(train.log_every):
                 self._pending = self._step, self._sums, self._waited
                 self._sums, self._waited = self.program.zero_sums(), 0.0
@@ -156,7 +158,7 @@ class Trainer:
         self._feed = open_feed(self.program, self.dataset)
         self._epoch = self.program.compile(streamed=self._feed.streamed)
         self._sums = self.program.zero_sums()
-        if checkpoints is not None and checkpoints.latest is not None:
+        if checkpoints is not None and checkpoints.latest() is not None:
             self._state, progress = checkpoints.restore(self.program.template())
             self._clock.seconds, self._clock.record_seconds = progress["seconds"], progress["record_seconds"]
             self._sums = placement.replicate({name: np.float32(progress["sums"][name]) for name in self._sums})
@@ -180,7 +182,7 @@ class Trainer:
         chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
         self._waited += waited if limit else 0.0
         if self.program.experiment.train.digest_every is not None:
-            for step, digest in enumerate(digests.batches(chunk), self._step + 1):
+            for step, digest in enumerate(self._batches.digests(chunk), self._step + 1):
                 self._tell("digest", step=step, digests={"batch": digest})
         self._state, self._sums = self._epoch(self._state, self._sums, *self.program.arguments(chunk))
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
@@ -254,7 +256,7 @@ class Trainer:
     def _require_finite_weights(self) -> None:
         """Refuses weights that overflowed in an update whose gradient was finite."""
         if not all_finite(self._state.params):
-            raise divergence.overflowed(self.program.experiment, self._step, self._saver.latest, self._last_means())
+            raise divergence.overflowed(self.program.experiment, self._step, self._saver.latest(), self._last_means())
 
     def _last_means(self) -> dict[str, float] | None:
         """Metrics of the last updates that were applied, since the last record or in it."""
@@ -268,21 +270,21 @@ class Trainer:
     def _save(self, *, durably: bool = False) -> None:
         """Saves the state when all that was dispatched is done; `durably` returns when it is on disk."""
         self._settle()
-        known = self._saver.holds(self._step)
-        if not known:
+        held = self._saver.holds(self._step)
+        if not held:
             self._require_finite_weights()
+            self._tell("checkpoint")
         progress: dict[str, Any] = {
             "seconds": self._clock.seconds,
             "record_seconds": self._clock.record_seconds,
             "sums": {name: float(value) for name, value in jax.device_get(self._sums).items()},
             "monitor": None if self.monitor is None else self.monitor.progress(),
         }
-        best = None if self.monitor is None else self.monitor.step
-        begun = not known and self._saver.begin(self._state, progress, best)
+        snapshot = Snapshot(self._state, progress, None if self.monitor is None else self.monitor.step)
         if durably:
-            self._saver.finish(self._state, progress, best)
-        if begun:
-            self._tell("checkpoint")
+            self._saver.finish(snapshot)
+        elif not held:
+            self._saver.begin(snapshot)
 
     def _ended(self) -> bool:
         return self._step >= self._total or self.stopped_early

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from faults import harness, streamed, workers
+from faults import harness, readahead, streamed
 from faults.harness import Fault, Outcome
 
 CHANGES = ("truncated", "deleted", "garbage", "flipped")
@@ -120,9 +120,9 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     kind, change = CASES[ORDER[seed % len(CASES)]]
     match kind:
         case "worker":
-            return [workers.disturbed(change, seed, where)]
+            return [readahead.disturbed(change, seed, where)]
         case "shm":
-            return [workers.shared_memory(change, seed, where)]
+            return [readahead.shared_memory(change, seed, where)]
         case _ if change == "header":
             return [opening(seed, where)]
         case _:

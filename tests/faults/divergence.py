@@ -76,7 +76,7 @@ def batches(seed: int, where: Path) -> list[Outcome]:
     else:
         trouble = harness.wrong(done, 3, "before step", *SAID)
         phase = "too many"
-    return [Outcome(case, phase, not (trouble := trouble or _usable(where)), trouble)]
+    return harness.outcomes(case, phase, trouble or _usable(where))
 
 
 def rate(seed: int, where: Path) -> list[Outcome]:
@@ -91,7 +91,7 @@ def rate(seed: int, where: Path) -> list[Outcome]:
         trouble = harness.wrong(done, 0)
     else:
         trouble = harness.wrong(done, 3, "at step" if "weights" in done.err else "step", *SAID[1:])
-    return [Outcome(case, name, not (trouble := trouble or _usable(where)), trouble)]
+    return harness.outcomes(case, name, trouble or _usable(where))
 
 
 SAID = ("a loss of", "a gradient norm of", "optimizer.learning_rate")

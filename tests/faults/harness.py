@@ -126,7 +126,7 @@ def start(
     prefix: Sequence[str] = (),
     **popen: Any,
 ) -> Command:
-    """Starts `aeflax WORDS` in a folder, with so many host devices; `prefix` are words before it, which become it."""
+    """Starts `aeflax WORDS` in a folder, with so many host devices; `prefix` is a command that becomes it."""
     phases = cwd / f".phases-{time.monotonic_ns()}"
     given = {
         **os.environ,

@@ -9,12 +9,8 @@ from pathlib import Path
 from faults import harness, quick
 from faults.harness import Fault, Outcome
 
-LONG = (
-    "--train.steps",
-    "8000",
-    "--train.checkpoint-every",
-    "500",
-)  # enough for the second to come while the first trains
+# Long enough for the second to come while the first trains.
+LONG = ("--train.steps", "8000", "--train.checkpoint-every", "500")
 
 
 def two(seed: int, where: Path) -> list[Outcome]:

@@ -36,7 +36,7 @@ def lost(seed: int, where: Path) -> list[Outcome]:
     case = (
         f"{number.name} to process {victim}, {placement}, seed {seed}: the other ended with {code} after {took:.0f} s"
     )
-    return [Outcome(case, phase, not (trouble := trouble or _goes_on(where, placement)), trouble)]
+    return harness.outcomes(case, phase, trouble or _goes_on(where, placement))
 
 
 def told(seed: int, where: Path) -> list[Outcome]:
@@ -53,9 +53,7 @@ def told(seed: int, where: Path) -> list[Outcome]:
     said = {one.err.split("stopped at step ")[-1].split()[0] for one in pair}
     if not trouble and len(said) != 1:
         trouble = f"they stopped at different steps: {said}"
-    return [
-        Outcome(f"{placement}, seed {seed}", phase, not (trouble := trouble or _goes_on(where, placement)), trouble)
-    ]
+    return harness.outcomes(f"{placement}, seed {seed}", phase, trouble or _goes_on(where, placement))
 
 
 def _start(where: Path, placement: str) -> list[Command]:

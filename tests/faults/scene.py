@@ -44,8 +44,8 @@ class Scene:
         (self.outside / "folder" / "12.orbax-checkpoint-tmp-1").mkdir()
         (self.outside / "folder" / "events.out.tfevents.1").write_text("precious")
 
-    def said(self, *words: object, codes: tuple[int, ...], run: str = "run") -> str:
-        """What is wrong with how a command takes it."""
+    def said(self, *words: object, codes: tuple[int, ...]) -> str:
+        """Runs a command; what is wrong with how it takes the attack, where it should end with one of the codes."""
         before = self._beside()
         command = harness.start(*words, cwd=self.where)
         stop, peak = threading.Event(), [0]

@@ -65,11 +65,13 @@ def undisturbed(kind: str) -> dict[tuple[int, str], str]:
 
 
 def words(kind: str, workers: int) -> list[str]:
+    """Arguments of `aeflax` that train on the data of a kind, read by so many processes."""
     more = ("--data.grey", "True") if kind == "images" else ()
     return ["train", "vae", "--data.source", SOURCES[kind], "--data.workers", str(workers), *more, *WORDS]
 
 
 def environment(where: Path) -> dict[str, str]:
+    """What tells TFDS where its data are."""
     return {"TFDS_DATA_DIR": str(where / "given")}
 
 

@@ -13,8 +13,7 @@ from faults import disk, harness, quick
 from faults.harness import Command, Fault, Outcome
 
 Surroundings = Callable[[Path, random.Random], Command]  # runs the command in them
-
-FIRST = ("importing", "hearing", "compiling", "computing", "evaluating")
+FIRST = ("importing", "hearing", "compiling", "computing", "evaluating")  # when what it talks to goes away
 
 
 def left(stream: str) -> Surroundings:
@@ -35,7 +34,6 @@ def left(stream: str) -> Surroundings:
 
 def closed(*numbers: int) -> Surroundings:
     """File descriptors that are closed from the start."""
-
     closing = " ".join(f"{number}>&-" for number in numbers)
     prefix = ("sh", "-c", f'exec "$@" {closing}', "sh")
     return lambda where, _: harness.run(*quick.TRAIN, "run", "--json", cwd=where, prefix=prefix)

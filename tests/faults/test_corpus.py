@@ -1,4 +1,4 @@
-"""Inputs that a reader once took wrongly, read again. `fuzz.py` finds them."""
+"""Inputs that a reader once took wrongly, read again; `fuzz.py` found them."""
 
 import pytest
 from faults import fuzz, malformed

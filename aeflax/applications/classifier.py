@@ -1,0 +1,164 @@
+"""A linear classifier over an encoder, trained by the engine's own loop.
+
+The engine knows nothing of labels: an example's class is one more column of its stored row, which `prepare` carries to
+the objective and `apply` leaves out. The pure step, the order, the feed and the compiled loop are those of every run.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aeflax.build import Built
+from aeflax.data.order import permutation
+from aeflax.engine.feed import Feed
+from aeflax.engine.keys import Keys, root_key
+from aeflax.engine.placement import one_device
+from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
+from aeflax.engine.step import zero_sums
+
+BLOCK = 512  # examples that are classified at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What training one classifier may spend."""
+
+    steps: int = 1000
+    batch_size: int = 128  # fewer where there are fewer labelled examples
+    learning_rate: float = 1e-3  # of Adam
+
+
+class Encoder(NamedTuple):
+    """A network below the head, hashable, so that programs are shared."""
+
+    init: Callable[[jax.Array], PyTree]
+    """key -> parameters."""
+    apply: Callable[[PyTree, jax.Array], jax.Array]
+    """(parameters, rows [B, F] in the model's range) -> features [B, K]."""
+
+
+# Of the frozen arm: the rows are codes.
+IDENTITY = Encoder(init=lambda key: {}, apply=lambda params, rows: rows)
+
+
+@functools.lru_cache(maxsize=32)
+def encoder_of(built: Built) -> Encoder:
+    """An autoencoder's way from examples to codes; of a posterior the mean."""
+    module, shape = built.module, built.shape
+
+    def init(key: jax.Array) -> PyTree:
+        return module.init(key, jnp.zeros((1, *shape), jnp.float32), method="encode")["params"]
+
+    def apply(params: PyTree, rows: jax.Array) -> jax.Array:
+        return module.apply({"params": params}, rows.reshape(-1, *shape), method="encode")  # type: ignore[return-value]
+
+    return Encoder(init, apply)
+
+
+@functools.lru_cache(maxsize=32)
+def classifier(encoder: Encoder, features: int, classes: int) -> Parts:
+    """The engine's parts of an encoder with a linear head, trained on the cross-entropy.
+
+    Stored rows [B, features + 1] have the class in their last column, with shift 0 and divisor 1.
+    """
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        below = encoder.init(key)
+        width = jax.eval_shape(encoder.apply, below, jax.ShapeDtypeStruct((1, features), jnp.float32)).shape[-1]
+        head = {"kernel": jnp.zeros((width, classes)), "bias": jnp.zeros(classes)}
+        return {"encoder": below, "head": head}, {}
+
+    def prepare(source: Source, keys: Keys) -> jax.Array:
+        return (source.rows - source.shift) / source.divisor
+
+    def apply(params: PyTree, state: PyTree, rows: jax.Array, keys: jax.Array | None, *, train: bool) -> jax.Array:
+        head = params["head"]
+        logits: jax.Array = encoder.apply(params["encoder"], rows[:, :features]) @ head["kernel"] + head["bias"]
+        return logits
+
+    def objective(
+        logits: jax.Array, targets: jax.Array, batch_mean: Any, hyper: Hyper, step: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        known = targets[:, features].astype(jnp.int32)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, known), {}
+
+    return Parts(
+        init=init,
+        prepare=prepare,
+        corrupt=lambda keys, rows, hyper: rows,
+        apply=apply,
+        objective=objective,
+        tx=lambda hyper, step: optax.adam(hyper["learning_rate"]),
+        update=lambda params, state, outputs, batch_mean: (params, state),
+        average=None,
+        terms=(),
+    )
+
+
+def train(
+    encoder: Encoder,
+    rows: np.ndarray,
+    known: np.ndarray,
+    classes: int,
+    *,
+    scaling: tuple[np.ndarray, np.ndarray],
+    weights: PyTree | None,
+    budget: Budget,
+    seed: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Trains a classifier on one device.
+
+    Args:
+      encoder: the network below the head.
+      rows: labelled examples [N, F] as stored.
+      known: their classes [N].
+      classes: how many there are.
+      scaling: (shift, divisor), [1] or one a feature, to the range of the encoder.
+      weights: the encoder's first ones; None draws them.
+      budget: steps and how they are taken.
+      seed: of the order and of the weights that are drawn.
+
+    Returns:
+      A function of rows [M, F] in the encoder's range -> their classes [M].
+    """
+    features = rows.shape[1]
+    parts = classifier(encoder, features, classes)
+    placement = one_device()
+    shift, divisor = (np.broadcast_to(part, features).astype(np.float32) for part in scaling)
+    feed = Feed(
+        np.column_stack([rows, known]).astype(np.float32),
+        (np.append(shift, np.float32(0)), np.append(divisor, np.float32(1))),
+        min(budget.batch_size, len(rows)),
+        functools.partial(permutation, seed, examples=len(rows)),
+        placement,
+    )
+    key = jax.jit(root_key, static_argnums=0, out_shardings=placement.sharding())(seed)
+    hyper = placement.replicate({"learning_rate": np.float32(budget.learning_rate)})
+    state = jax.jit(init_state, static_argnums=0, out_shardings=placement.sharding())(parts, key, hyper)
+    if weights is not None:
+        state = state.replace(params={**state.params, "encoder": placement.replicate(weights)})
+    sums, epoch = placement.replicate(zero_sums(parts)), placement.compile(parts, streamed=False)
+    step = 0
+    while step < budget.steps:
+        chunk = feed.chunk(step, budget.steps - step)
+        state, sums = epoch(state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, key, hyper)
+        step += chunk.steps
+    return functools.partial(_classify, parts, state.params)
+
+
+def _classify(parts: Parts, params: PyTree, rows: np.ndarray) -> np.ndarray:
+    padded = np.zeros((len(rows) + -len(rows) % BLOCK, rows.shape[1]), np.float32)
+    padded[: len(rows)] = rows
+    found = [np.asarray(_largest(parts, params, block)) for block in padded.reshape(-1, BLOCK, rows.shape[1])]
+    return np.concatenate(found)[: len(rows)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _largest(parts: Parts, params: PyTree, rows: jax.Array) -> jax.Array:
+    return jnp.argmax(parts.apply(params, {}, rows, None, train=False), axis=-1)

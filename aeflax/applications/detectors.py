@@ -1,0 +1,85 @@
+"""Anomaly detectors of scikit-learn, to be held against: fitted on the inputs that the model was trained on.
+
+| name | score |
+|---|---|
+| `pca` | squared error per feature of the reconstruction from as many components as the code has units |
+| `isolation_forest` | how few random splits isolate an example (Liu et al. 2008), 100 trees |
+| `local_outlier_factor` | how much sparser an example lies than its 20 nearest (Breunig et al. 2000) |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aeflax.applications.inference import Inference
+from aeflax.applications.spaces import fit_pca
+
+MAX_ROWS = 10_000  # training examples that detectors are fitted on; more are thinned to every n-th
+MAX_VALUES = 2**25  # of their matrix, 128 MiB in float32
+NEIGHBOURS = 20
+
+Scorer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A fitted detector.
+
+    Attributes:
+      name: as above.
+      training: scores of the rows that it was fitted on [N], higher is odder.
+      score: rows [B, F] in the model's range -> their scores [B].
+    """
+
+    name: str
+    training: np.ndarray
+    score: Scorer
+
+
+def fit(inference: Inference, rows: np.ndarray) -> list[Detector]:
+    """Detectors fitted on training inputs [N, F] float32; without PCA where it would not compress them.
+
+    None where there are fewer than 3 rows.
+    """
+    if len(rows) < 3:
+        return []
+    found = [_forest(rows), _outlier_factor(rows)]
+    if (inference.program.built.model.latent_dim or 0) < min(rows.shape):
+        found.insert(0, _pca(inference, rows))
+    return found
+
+
+def _pca(inference: Inference, rows: np.ndarray) -> Detector:
+    model = fit_pca(inference, rows)
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        error: np.ndarray = np.mean((model.inverse_transform(model.transform(rows)) - rows) ** 2, axis=1, dtype=float)
+        return error
+
+    return Detector("pca", score(rows), score)
+
+
+def _forest(rows: np.ndarray) -> Detector:
+    from sklearn.ensemble import IsolationForest
+
+    model = IsolationForest(random_state=0).fit(rows)
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        odd: np.ndarray = -model.score_samples(rows)
+        return odd
+
+    return Detector("isolation_forest", score(rows), score)
+
+
+def _outlier_factor(rows: np.ndarray) -> Detector:
+    from sklearn.neighbors import LocalOutlierFactor
+
+    model = LocalOutlierFactor(min(NEIGHBOURS, len(rows) - 1), novelty=True).fit(rows)
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        odd: np.ndarray = -model.score_samples(rows)
+        return odd
+
+    # Not `score` of the training rows, which would count each among its own neighbours.
+    return Detector("local_outlier_factor", -model.negative_outlier_factor_, score)

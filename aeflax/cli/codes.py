@@ -1,0 +1,48 @@
+"""`aeflax codes`: how good the codes of a kept run are, as a reduction of dimension and as features."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import RunPath, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodesCommand:
+    """Arguments of `aeflax codes`."""
+
+    # a run directory
+    run: RunPath
+    # which examples are judged; PCA, neighbours and probes learn from the training split
+    split: Literal["validation", "test"] = "test"
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # labels per class that probes learn from; by default 10, 100, 1000 and all, as far as there are so many
+    label_counts: tuple[int | Literal["all"], ...] | None = None
+    # draws of labelled examples, over which the intervals are
+    seeds: int = 5
+    # print one JSON object; the tables go to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Judges the codes of a run, and keeps what is found for its report."""
+    what = "Codes as a reduction of dimension and as features, beside PCA and raw inputs."
+    command: CodesCommand = parse(CodesCommand, arguments, "aeflax codes", what)
+    runs.read_manifest(command.run)
+
+    from aeflax import api
+    from aeflax.cli.progress import grid
+    from aeflax.report import codes
+
+    run = api.load(command.run, step=command.step)
+    found = run.judge_codes(command.split, label_counts=command.label_counts, seeds=command.seeds)
+    screen = console(stderr=command.json)
+    screen.print(grid(codes.quality_table(found["codes"]), f"{command.run}, step {run.step:,}"))
+    if "transfer" in found:
+        screen.print(grid(codes.transfer_table(found["transfer"])))
+    if command.json:
+        print(json.dumps({"step": run.step, **found}))  # noqa: T201
+    return 0

@@ -1,0 +1,51 @@
+"""`aeflax finetune`: whether a classifier gains from beginning with a kept run's encoder."""
+
+import json
+from dataclasses import dataclass
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import RunPath, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneCommand:
+    """Arguments of `aeflax finetune`."""
+
+    # a run directory
+    run: RunPath
+    # labelled training examples of each class; several numbers are tried in turn
+    labels_per_class: tuple[int, ...]
+    # updates of each classifier
+    steps: int = 1000
+    # examples of an update, fewer where there are fewer
+    batch_size: int = 128
+    # of Adam
+    learning_rate: float = 1e-3
+    # draws of labelled examples, their order and weights, over which the intervals are
+    seeds: int = 5
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # print one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Trains classifiers with the run's encoder and from scratch, and keeps what is found for its report."""
+    what = "Test accuracy of classifiers that begin with a run's encoder, and of the same network from scratch."
+    command: FinetuneCommand = parse(FinetuneCommand, arguments, "aeflax finetune", what)
+    runs.read_manifest(command.run)
+
+    from aeflax import api
+    from aeflax.applications.classifier import Budget
+    from aeflax.cli.progress import grid
+    from aeflax.report import codes
+
+    run = api.load(command.run, step=command.step)
+    budget = Budget(steps=command.steps, batch_size=command.batch_size, learning_rate=command.learning_rate)
+    found = run.finetune(command.labels_per_class, budget=budget, seeds=command.seeds)
+    table = grid(codes.finetune_table(found), f"{command.run}, step {run.step:,}")
+    console(stderr=command.json).print(table)
+    if command.json:
+        print(json.dumps({"step": run.step, **found}))  # noqa: T201
+    return 0

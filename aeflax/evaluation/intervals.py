@@ -1,0 +1,36 @@
+"""What repeated measurements say: their mean, and where the true mean lies with 95 % confidence."""
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+class Interval(TypedDict):
+    """A mean and its interval; both ends are None where one measurement is all there is."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Student's interval of the mean of independent measurements (one a seed), in their unit."""
+    from scipy.special import stdtrit
+
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Interval(mean=mean, low=None, high=None)
+    half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(count))
+    return Interval(mean=mean, low=mean - half, high=mean + half)
+
+
+def share(values: Sequence[float]) -> Interval:
+    """The same of shares, such as accuracies: the interval ends at 0 and 1."""
+    found = interval(values)
+    if found["low"] is None or found["high"] is None:
+        return found
+    return Interval(mean=found["mean"], low=max(0.0, found["low"]), high=min(1.0, found["high"]))

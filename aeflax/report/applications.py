@@ -1,0 +1,14 @@
+"""Which applications have a section, by the name under which their findings are kept."""
+
+from collections.abc import Callable, Mapping
+
+from aeflax.applications.findings import Findings
+from aeflax.report import codes
+from aeflax.report.sections import Section
+
+# In the order of the page.
+SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
+    "codes": codes.quality,
+    "transfer": codes.transfer,
+    "finetune": codes.finetune,
+}
