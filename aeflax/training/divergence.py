@@ -6,13 +6,13 @@ from aeflax.config import Experiment
 from aeflax.errors import DivergedError
 
 
-def skipped(experiment: Experiment, step: int, in_row: int, last: Mapping[str, float] | None) -> DivergedError:
+def skipped(experiment: Experiment, step: int, in_row: int, last: Mapping[str, float]) -> DivergedError:
     """Too many updates in a row were not applied, up to a step; `last` are the metrics of good ones before them."""
     what = f"{in_row} updates in a row before step {step} had a non-finite loss or gradient and were skipped"
     return DivergedError(f"training diverged: {what} ({_last_good(last)}); {_what_to_try(experiment)}")
 
 
-def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float] | None) -> DivergedError:
+def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float]) -> DivergedError:
     """The weights of a step are not finite, and nothing leads back from them; `held` is the newest step saved."""
     kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
     what = f"the weights at step {step} are not finite"
@@ -24,8 +24,8 @@ def unusable(experiment: Experiment, step: int, what: str) -> DivergedError:
     return DivergedError(f"training diverged: {what} at step {step} is not finite; {_what_to_try(experiment)}")
 
 
-def _last_good(means: Mapping[str, float] | None) -> str:
-    if means is None:
+def _last_good(means: Mapping[str, float]) -> str:
+    if not means:
         return "no update before them was good"
     loss, norm = means["loss"], means["gradient_norm"]
     return f"the last good updates had a loss of {loss:.4g} nats and a gradient norm of {norm:.4g}"

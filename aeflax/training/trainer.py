@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from aeflax import hosts
 from aeflax.checkpoint import Checkpoints, state_sha256
@@ -18,14 +17,14 @@ from aeflax.data.dataset import Dataset
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import PyTree, TrainState, all_finite
-from aeflax.engine.step import Sums
 from aeflax.errors import DataError, StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.training import divergence
-from aeflax.training.clock import Clock, Pace
+from aeflax.training.clock import Pace
 from aeflax.training.digests import Batches
 from aeflax.training.feeding import next_chunk, open_feed
+from aeflax.training.meter import Meter
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record
 from aeflax.training.saver import Saver, Snapshot
@@ -68,7 +67,7 @@ class Trainer:
             self.monitor = Monitor(train.monitor, train.patience)
         self.compile_seconds = 0.0
         self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
-        self._clock, self._pace = Clock(), Pace()
+        self._meter, self._pace = Meter(program.zero_sums), Pace()
         self._saver, self._batches = Saver(None), Batches()
         self._feed: Feed | None = None
         self._epoch: Epoch
@@ -76,17 +75,13 @@ class Trainer:
         self.steps_per_epoch = program.experiment.data.steps_per_epoch(len(dataset.train.values))
         self._step = 0
         self._state: TrainState
-        self._sums: Sums
         self._streak: jax.Array  # most updates skipped in a row, up to the end of the chunk before
-        self._waited = 0.0  # seconds that the device waited for data, since the last record
-        self._pending: tuple[int, Sums, float] | None = None  # a record whose metrics are not read yet
-        self._told: dict[str, float] | None = None  # metrics of the last record of training
         self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
 
     @property
     def seconds(self) -> float:
         """Spent training, over all resumed parts of the run."""
-        return self._clock.seconds
+        return self._meter.clock.seconds
 
     @property
     def stopped_early(self) -> bool:
@@ -136,8 +131,7 @@ class Trainer:
                 self._tell("digest", digests={"state": state_sha256(self._state)})
                 self._resume_clock()
             if self._due(train.log_every):
-                self._pending = self._step, self._sums, self._waited
-                self._sums, self._waited = self.program.zero_sums(), 0.0
+                self._meter.close(self._step)
             improved = self._due(train.eval_every) and self._evaluate()
             if improved or self._ended() or self._due(train.checkpoint_every):
                 self._save(durably=self._ended())
@@ -157,11 +151,9 @@ class Trainer:
         placement = self.program.placement
         self._feed = open_feed(self.program, self.dataset)
         self._epoch = self.program.compile(streamed=self._feed.streamed)
-        self._sums = self.program.zero_sums()
         if checkpoints is not None and checkpoints.latest() is not None:
             self._state, progress = checkpoints.restore(self.program.template())
-            self._clock.seconds, self._clock.record_seconds = progress["seconds"], progress["record_seconds"]
-            self._sums = placement.replicate({name: np.float32(progress["sums"][name]) for name in self._sums})
+            self._meter.restore(progress, placement.replicate)
             if self.monitor is not None:
                 self.monitor.restore(progress["monitor"])
         else:
@@ -180,11 +172,11 @@ class Trainer:
         """Dispatches at most `limit` steps; returns how many."""
         assert self._feed is not None
         chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
-        self._waited += waited if limit else 0.0
+        self._meter.waited += waited if limit else 0.0
         if self.program.experiment.train.digest_every is not None:
             for step, digest in enumerate(self._batches.digests(chunk), self._step + 1):
                 self._tell("digest", step=step, digests={"batch": digest})
-        self._state, self._sums = self._epoch(self._state, self._sums, *self.program.arguments(chunk))
+        self._state, self._meter.sums = self._epoch(self._state, self._meter.sums, *self.program.arguments(chunk))
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
         return chunk.steps
 
@@ -203,7 +195,7 @@ class Trainer:
         self._step += count
         jax.block_until_ready(before)
         self._pace.dispatched(count)
-        if self._pending is not None:
+        if self._meter.closed is not None:
             self._settle()
         self._require_finite(before)
         self._tell("chunk")
@@ -226,45 +218,30 @@ class Trainer:
         return self.monitor is not None and self.monitor.observe(self._step, metrics)
 
     def _settle(self) -> None:
-        """Waits for the chunks up to the pending record and reports it; without one, for all that was dispatched."""
-        if self._pending is None:
+        """Waits for the chunks of the closed record and reports it; without one, for all that was dispatched."""
+        if self._meter.closed is None:
             jax.block_until_ready(self._state)
-            self._clock.lap()
-            return
-        (step, sums, waited), self._pending = self._pending, None
-        weighted = jax.device_get(sums)
-        self._clock.lap()
-        examples, metrics = float(weighted["weight"]), _means(weighted)
-        self._told = metrics or self._told
-        seconds = self._clock.record()
-        self._tell(
-            "train",
-            step=step,
-            split="train",
-            metrics=metrics,
-            images_per_second=examples / seconds,
-            data_wait=min(1.0, waited / seconds),
-        )
+            self._meter.clock.lap()
+        else:
+            self._tell("train", split="train", **self._meter.read())
 
     def _require_finite(self, streak: jax.Array) -> None:
         experiment = self.program.experiment
         if int(streak) >= experiment.train.max_nonfinite:
             self._save(durably=True)
             in_row = int(self._state.most_skipped_in_row)
-            raise divergence.skipped(experiment, self._step, in_row, self._last_means())
+            raise divergence.skipped(experiment, self._step, in_row, self._meter.last_means())
 
     def _require_finite_weights(self) -> None:
         """Refuses weights that overflowed in an update whose gradient was finite."""
         if not all_finite(self._state.params):
-            raise divergence.overflowed(self.program.experiment, self._step, self._saver.latest(), self._last_means())
-
-    def _last_means(self) -> dict[str, float] | None:
-        """Metrics of the last updates that were applied, since the last record or in it."""
-        return _means(jax.device_get(self._sums)) or self._told
+            raise divergence.overflowed(
+                self.program.experiment, self._step, self._saver.latest(), self._meter.last_means()
+            )
 
     def _resume_clock(self) -> None:
         """Leaves out what was not training: compiling, evaluating and saving."""
-        self._clock.start()
+        self._meter.clock.start()
         self._pace.reset()
 
     def _save(self, *, durably: bool = False) -> None:
@@ -274,13 +251,10 @@ class Trainer:
         if not held:
             self._require_finite_weights()
             self._tell("checkpoint")
-        progress: dict[str, Any] = {
-            "seconds": self._clock.seconds,
-            "record_seconds": self._clock.record_seconds,
-            "sums": {name: float(value) for name, value in jax.device_get(self._sums).items()},
-            "monitor": None if self.monitor is None else self.monitor.progress(),
-        }
-        snapshot = Snapshot(self._state, progress, None if self.monitor is None else self.monitor.step)
+        monitored = {"monitor": None if self.monitor is None else self.monitor.progress()}
+        snapshot = Snapshot(
+            self._state, self._meter.progress() | monitored, None if self.monitor is None else self.monitor.step
+        )
         if durably:
             self._saver.finish(snapshot)
         elif not held:
@@ -297,9 +271,3 @@ class Trainer:
         record = Record(kind, at, self._total, at / self.steps_per_epoch, **details)
         for callback in self._callbacks:
             callback(record)
-
-
-def _means(sums: Sums) -> dict[str, float]:
-    """Weighted means; none where no update was applied."""
-    examples = float(sums["weight"])
-    return {name: float(total) / examples for name, total in sums.items() if name != "weight"} if examples else {}
