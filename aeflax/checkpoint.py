@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from aeflax.engine.state import TrainState, leaf_name
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, reason
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
+SWEEPS = 10  # attempts at removing what a failed save left
 PATIENCE = 600  # seconds that processes wait for each other's part of a save
 _UNNAMED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is not complete
 
@@ -248,7 +250,7 @@ class Checkpoints:
         with suppress(Exception):  # which, after an error, does not wait for what still writes
             manager._checkpointer.close()
         with suppress(Exception):
-            hosts.by_one(self._prepare)
+            hosts.by_one(self._sweep)
 
     def _seal(self) -> None:
         """Called by Orbax on the process that commits, when all is written and before the checkpoint gets its name."""
@@ -270,6 +272,17 @@ class Checkpoints:
     def _prepare(self) -> None:
         """Makes the directory, and removes what a process left that was killed or failed while it saved or deleted."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        for entry in list(self._directory.iterdir()):
-            if _UNNAMED in entry.name and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
+        for entry in self._unnamed():
+            shutil.rmtree(entry, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """The same after a failed save, some of whose threads may write on for a moment."""
+        for _ in range(SWEEPS):
+            self._prepare()
+            time.sleep(0.1)
+            if not self._unnamed():
+                return
+
+    def _unnamed(self) -> list[Path]:
+        """Folders of checkpoints that are not complete, or half deleted."""
+        return [entry for entry in self._directory.iterdir() if _UNNAMED in entry.name and not entry.is_symlink()]
