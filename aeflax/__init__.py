@@ -11,15 +11,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "config", "errors", "load", "presets", "train", "verify"]
+__all__ = ["Run", "config", "errors", "estimator", "load", "presets", "train", "verify"]
 
 if TYPE_CHECKING:
-    from aeflax import config, errors, presets
+    from aeflax import config, errors, estimator, presets
     from aeflax.api import load, train
     from aeflax.audit import verify
     from aeflax.trained import Run
 
-_MODULES = ("config", "errors", "presets")
+_MODULES = ("config", "errors", "estimator", "presets")
 _HOMES = {"Run": "aeflax.trained", "load": "aeflax.api", "train": "aeflax.api", "verify": "aeflax.audit"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications import codes, findings, finetune
+from aeflax.applications import anomaly, codes, findings, finetune, oddities
 from aeflax.applications.classifier import Budget
 from aeflax.applications.inference import Inference
 from aeflax.applications.probes import Counts
@@ -19,6 +19,7 @@ from aeflax.checkpoint import state_sha256
 from aeflax.config import Experiment
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.dataset import Dataset, Domain
+from aeflax.data.inputs import Inputs
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
@@ -189,6 +190,26 @@ class Run:
         self._remember("finetune", found)
         return found
 
+    def detect(
+        self,
+        examples: np.ndarray | Inputs,
+        labels: np.ndarray | None = None,
+        *,
+        kind: anomaly.Kind = "reconstruction",
+        contamination: float = 0.05,
+        samples: int = 32,
+        baselines: bool = True,
+    ) -> anomaly.Detection:
+        """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as above.
+
+        Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
+        """
+        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", _array(examples))
+        options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
+        found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
+        self._remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
+        return found
+
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
 
@@ -233,8 +254,8 @@ class Run:
         """The same functions for data of any size, batch by batch."""
         return Inference(self._program, self.state, self._domain)
 
-    def _remember(self, name: str, values: Mapping[str, Any]) -> None:
-        findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values))
+    def _remember(self, name: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values, arrays or {}))
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""

@@ -19,6 +19,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("aeflax ")
 ]
+EXAMPLES = [block for language, block in BLOCKS if language == "python"]
 pytestmark = pytest.mark.slow
 
 
@@ -52,15 +53,24 @@ def test_every_command_of_the_readme_runs(tmp_path):
     assert (tmp_path / "runs" / "vanilla-digits-1" / "summary.json").exists()
 
 
-def test_the_python_example_of_the_readme_runs(tmp_path):
-    (example,) = [block for language, block in BLOCKS if language == "python"]
+def output(example, folder):
     done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", example], cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    elbo, mse, loss = map(float, done.stdout.split())
+    return map(float, done.stdout.split())
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path):
+    elbo, mse, loss = output(EXAMPLES[0], tmp_path)
     assert elbo < 0 < mse < loss
     assert (tmp_path / "runs" / "python" / "summary.json").exists()
+
+
+def test_the_scikit_learn_example_of_the_readme_runs(tmp_path):
+    clusters, odd = output(EXAMPLES[1], tmp_path)
+    assert 8 <= clusters <= 30  # of ten digits
+    assert abs(odd - 0.05) < 0.001
 
 
 def test_make_targets_of_the_readme_exist():

@@ -123,6 +123,59 @@ def test_json_is_all_of_standard_output(run, runs):
     assert "elbo" in err
 
 
+def test_parquet_has_the_columns_of_csv_in_their_own_types(run, runs):
+    from pyarrow import parquet
+
+    for suffix in ("csv", "parquet"):
+        assert run("encode", runs / "vae", "digits", f"codes.{suffix}")[0] == 0
+    table = parquet.read_table("codes.parquet")
+    assert table.column_names == Path("codes.csv").read_text().split("\n", 1)[0].split(",")
+    assert [str(field.type) for field in table.schema][-2:] == ["float", "int64"]
+    values, known = files.csv(Path("codes.csv"))
+    found = np.stack(table.columns[:-1], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+    np.testing.assert_array_equal(table["label"], known)
+
+
+def test_parquet_without_its_library_says_how_to_get_it(run, runs, monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = run("encode", runs / "vae", "digits", "codes.parquet")
+    assert code == 2
+    assert "pip install 'aeflax[parquet]'" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_projector_reads_its_files(run, runs, tmp_path):
+    """By TensorBoard's own definition of the configuration."""
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    words = ("encode", runs / "vae", "digits", "codes.npz", "--split", "test", "--projector", tmp_path / "p" / "q")
+    code, _, err = run(*words)
+    assert code == 0
+    assert "tensorboard --logdir" in err
+    (entry,) = text_format.Parse((tmp_path / "p/q/projector_config.pbtxt").read_text(), ProjectorConfig()).embeddings
+    folder = tmp_path / "p" / "q"
+    with np.load("codes.npz") as found:
+        np.testing.assert_allclose(np.loadtxt(folder / entry.tensor_path), found["code"], rtol=1e-6)
+        np.testing.assert_array_equal(np.loadtxt(folder / entry.metadata_path, int), found["label"])
+    assert list(entry.sprite.single_image_dim) == [8, 8]
+    sprite = np.asarray(Image.open(folder / entry.sprite.image_path))
+    assert sprite.shape == (8 * 19, 8 * 19)  # 359 images
+    shown = aeflax.load(runs / "vae").split("test").values[20].reshape(8, 8)
+    np.testing.assert_array_equal(sprite[8:16, 8:16], np.rint(255 * (shown / np.float32(16))))
+
+
+def test_vectors_have_no_sprite(run, runs, tmp_path):
+    assert run("encode", runs / "vectors", runs / "table.npy", "codes.npy", "--projector", tmp_path / "p")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [
+        "metadata.tsv",
+        "projector_config.pbtxt",
+        "tensors.tsv",
+    ]
+    assert run("encode", runs / "vectors", runs / "table.npy", "b.npy", "--projector", "codes.npy")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "expected", "message"),
     [

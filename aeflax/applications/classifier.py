@@ -14,13 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aeflax import optimizers
 from aeflax.build import Built
+from aeflax.config import Optimizer
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Feed
 from aeflax.engine.keys import Keys, root_key
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
 from aeflax.engine.step import zero_sums
+from aeflax.schema import traced
 
 BLOCK = 512  # examples that are classified at a time
 
@@ -94,7 +97,7 @@ def classifier(encoder: Encoder, features: int, classes: int) -> Parts:
         corrupt=lambda keys, rows, hyper: rows,
         apply=apply,
         objective=objective,
-        tx=lambda hyper, step: optax.adam(hyper["learning_rate"]),
+        tx=lambda hyper, step: optimizers.transformation("adam", hyper["learning_rate"], hyper),
         update=lambda params, state, outputs, batch_mean: (params, state),
         average=None,
         terms=(),
@@ -139,7 +142,8 @@ def train(
         placement,
     )
     key = jax.jit(root_key, static_argnums=0, out_shardings=placement.sharding())(seed)
-    hyper = placement.replicate({"learning_rate": np.float32(budget.learning_rate)})
+    numbers = traced(Optimizer(learning_rate=budget.learning_rate, b1=0.9, b2=0.999, eps=1e-8))
+    hyper = placement.replicate({name: np.float32(number) for name, number in numbers.items()})
     state = jax.jit(init_state, static_argnums=0, out_shardings=placement.sharding())(parts, key, hyper)
     if weights is not None:
         state = state.replace(params={**state.params, "encoder": placement.replicate(weights)})

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from aeflax.applications.spaces import fit_pca
 MAX_ROWS = 10_000  # training examples that detectors are fitted on; more are thinned to every n-th
 MAX_VALUES = 2**25  # of their matrix, 128 MiB in float32
 NEIGHBOURS = 20
+FARTHEST = 1e12  # where values are cut off: squared distances beyond float32 are nothing that scikit-learn takes
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 
@@ -40,14 +41,19 @@ class Detector:
 def fit(inference: Inference, rows: np.ndarray) -> list[Detector]:
     """Detectors fitted on training inputs [N, F] float32; without PCA where it would not compress them.
 
-    None where there are fewer than 3 rows.
+    There are none where there are fewer than 3 rows.
     """
     if len(rows) < 3:
         return []
+    rows = np.clip(rows, -FARTHEST, FARTHEST)
     found = [_forest(rows), _outlier_factor(rows)]
     if (inference.program.built.model.latent_dim or 0) < min(rows.shape):
         found.insert(0, _pca(inference, rows))
-    return found
+    return [replace(each, score=_bounded(each.score)) for each in found]
+
+
+def _bounded(score: Scorer) -> Scorer:
+    return lambda rows: score(np.clip(rows, -FARTHEST, FARTHEST))
 
 
 def _pca(inference: Inference, rows: np.ndarray) -> Detector:

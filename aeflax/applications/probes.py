@@ -1,9 +1,9 @@
 """What codes are worth as features: a linear probe and nearest neighbours, at several numbers of labels.
 
 The probe is a multinomial logistic regression with an L2 penalty, whose strength is chosen by the log loss on a fifth
-of the labelled examples; then it is fitted to all of them. Codes and components are standardised by the whole training
-split, which needs no labels; inputs, which share a unit, are centred and divided by one number. Neighbours are the 5
-nearest by Euclidean distance, in the space as it is.
+of the labelled examples, or of 5,000 of them; then it is fitted to all. Codes and components are standardised by the
+whole training split, which needs no labels; inputs, which share a unit, are centred and divided by one number.
+Neighbours are the 5 nearest by Euclidean distance, in the space as it is.
 """
 
 import warnings
@@ -21,9 +21,9 @@ Counts = Sequence[int | Literal["all"]]
 COUNTS: Counts = (10, 100, 1000, "all")
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C
 NEIGHBOURS = 5
+MAX_CHOOSING = 5000  # labelled examples among which the strength is chosen
 ITERATIONS = 100  # of L-BFGS; what has not converged by then is taken as it is
 _HELD = 5  # one in so many labelled examples of each class chooses the strength
-_LARGE = 2**22  # values whose products are worth several threads
 
 
 def require(classes: Classes, counts: Counts | None) -> Counts:
@@ -78,11 +78,10 @@ def transfer(train: Spaces, held: Spaces, classes: Classes, counts: Counts, seed
 def probe(features: np.ndarray, classes: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Fits a linear probe to labelled features [N, K] and classes [N], in any order -> classes of `judged` [M, K]."""
     strength = 1.0
-    held = _rank(classes) % _HELD == _HELD - 1
-    if held.any():  # each class has more that are not
-        losses = {
-            c: _log_loss(_fitted(c, features[~held], classes[~held]), features[held], classes[held]) for c in STRENGTHS
-        }
+    some, known = features[:MAX_CHOOSING], classes[:MAX_CHOOSING]
+    held = _rank(known) % _HELD == _HELD - 1
+    if held.any() and len(np.unique(known)) > 1:
+        losses = {c: _log_loss(_fitted(c, some[~held], known[~held]), some[held], known[held]) for c in STRENGTHS}
         strength = min(losses, key=losses.__getitem__)
     found: np.ndarray = _fitted(strength, features, classes).predict(judged)
     return found
@@ -102,9 +101,8 @@ def _fitted(strength: float, features: np.ndarray, classes: np.ndarray) -> Any:
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    # Threads that wait for each other cost a small fit twenty times its own time where other work is going on.
-    threads = 1 if features.size < _LARGE else None
-    with warnings.catch_warnings(), threadpool_limits(threads):
+    # Threads that wait for each other cost a fit twenty times its own time where other work is going on.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=strength, max_iter=ITERATIONS).fit(features, classes)
 

@@ -55,4 +55,6 @@ def require_both(anomalous: np.ndarray, name: str) -> None:
     """Raises DataError unless some examples [N] are anomalous and some are normal."""
     if anomalous.all() or not anomalous.any():
         kind = "anomalous" if anomalous.all() else "normal"
-        raise DataError(f"all {len(anomalous):,} examples of {name} are {kind} by their labels; give some of both kinds")
+        raise DataError(
+            f"all {len(anomalous):,} examples of {name} are {kind} by their labels; give some of both kinds"
+        )

@@ -34,6 +34,7 @@ commands:
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
   sample RUN OUT             examples drawn from the prior of a vae
+  detect RUN IN OUT          how odd each example is, and which are anomalies
   codes RUN                  how good the codes are, beside PCA and raw inputs
   finetune RUN               whether classifiers gain from the encoder
   verify RUN                 whether a kept run is still what was written
@@ -63,6 +64,7 @@ COMMANDS = {
     "encode": "aeflax.cli.use:encode",
     "reconstruct": "aeflax.cli.use:reconstruct",
     "sample": "aeflax.cli.use:sample",
+    "detect": "aeflax.cli.detect:main",
     "codes": "aeflax.cli.codes:main",
     "finetune": "aeflax.cli.finetune:main",
     "verify": "aeflax.cli.verify:main",

@@ -192,12 +192,12 @@ def open_inputs(command: TransformCommand) -> tuple["Run", "Inputs"]:
     places.require_writable(command.out, command.source)
 
     from aeflax import api
-    from aeflax.data.inputs import Inputs, open_examples
+    from aeflax.data.inputs import Inputs, columns_of, open_examples
 
     run = api.load(command.run, step=command.step)
     if command.split != "all" and command.source == run.experiment.data.source:
         own = run.split(command.split)
-        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels)
+        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, columns_of(command.source))
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
     trained = run.experiment.data

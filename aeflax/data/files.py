@@ -181,9 +181,14 @@ def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
-        raise DataError(f"{path}: {_csv_fault(body, len(header)) or error}") from error
+        raise DataError(f"{path}: {_csv_fault(body, header, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
+    missing = np.argwhere(np.isnan(values) & (np.array(header) != "label"))
+    if has_header and len(missing):
+        row, column = (int(i) for i in missing[0])
+        place = f"line {body[row][0]}, column {_named(column, header)}"
+        raise DataError(f"{path}: the value in {place} is missing; fill it in or drop the line ({len(missing)} are)")
     if has_header and "label" in header:
         column = header.index("label")
         return np.delete(values, column, axis=1), _labels(values[:, column])
@@ -195,7 +200,43 @@ def _labels(column: np.ndarray) -> np.ndarray:
     return column.astype(np.int64) if whole.all() else column
 
 
-def _csv_fault(body: list[tuple[int, str]], columns: int) -> str | None:
+def csv_columns(path: Path) -> tuple[str, ...] | None:
+    """Names of a table's columns without that of its labels; None where it has no header.
+
+    Raises:
+      DataError: where the file cannot be read.
+    """
+    start = _start_of_text(path)
+    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
+    header = _cells(line)
+    if not any(cell and _number(cell) is None for cell in header):
+        return None
+    if "label" in header:
+        header.remove("label")
+    return tuple(header)
+
+
+def _start_of_text(path: Path) -> str:
+    """The first MiB of a file of text, unpacked where it is gzipped."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            start = (gzip.GzipFile(fileobj=file) if packed else file).read(2**20)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; check the path") from error
+    return start.decode("utf-8-sig", errors="replace")
+
+
+def _named(column: int, header: list[str]) -> str:
+    """A column by its place, from 1 on, and its name."""
+    return f"{column + 1} ({header[column][:40]!r})"
+
+
+def _csv_fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
+    columns = len(header)
     rows = [(row, _cells(line)) for row, line in body]
     for row, cells in rows:
         if len(cells) != columns:
@@ -203,7 +244,7 @@ def _csv_fault(body: list[tuple[int, str]], columns: int) -> str | None:
         for column, cell in enumerate(cells):
             if _number(cell) is not None:
                 continue
-            place = f"the value in line {row}, column {column + 1}"
+            place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
             if not cell:
                 return f"{place} is missing; fill it in or drop the line"
             if columns == 1 and ";" in cell:

@@ -12,7 +12,7 @@ import numpy as np
 
 from aeflax.data import files, npy
 from aeflax.data.checks import prepared, require_examples
-from aeflax.data.places import is_source, require_readable, split_array
+from aeflax.data.places import is_source, require_readable, source_file, split_array
 from aeflax.data.rows import Rows, joined
 from aeflax.data.sources import Examples, read
 from aeflax.errors import ConfigError, DataError
@@ -28,11 +28,13 @@ class Inputs:
       name: what errors call them.
       values: [N, D], [N, H, W] or [N, H, W, C] as stored, or read when they are asked for.
       labels: [N], None where there are none.
+      columns: names of the features of a table with a header, else None.
     """
 
     name: str
     values: Rows
     labels: Rows | None = None
+    columns: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -61,7 +63,18 @@ def open_examples(place: str, split: Split = "all", *, size: int | None = None, 
     require_readable(place)
     found = _of_source(place, split, size, grey) if is_source(place) else _of_file(place, split)
     require_examples(found.values, place)
-    return Inputs(place, found.values, found.labels)
+    return Inputs(place, found.values, found.labels, columns_of(place))
+
+
+def columns_of(place: str) -> tuple[str, ...] | None:
+    """Names of the features of the table that a word of the command line names; None for what is no such table.
+
+    Raises:
+      DataError: where it cannot be read.
+    """
+    path = source_file(place)
+    table = path is not None and (place.startswith("csv:") or (not is_source(place) and _kind(path) == "csv"))
+    return files.csv_columns(path) if table and path is not None else None
 
 
 def batches(inputs: Inputs, size: int) -> Iterator[Examples]:

@@ -2,7 +2,6 @@
 
 import math
 import numbers
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ from aeflax.config import Bernoulli, Conv, Experiment
 from aeflax.data.dataset import Domain, Scaling
 from aeflax.data.survey import survey
 from aeflax.defaults import resolve
-from aeflax.errors import ConfigError, DataError
+from aeflax.errors import DataError
 from aeflax.estimator import fitting, settings
 
 FLOATS = (np.float64, np.float32)
@@ -65,7 +64,7 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fits the scaling and trains from the initial weights; `y` is ignored.
 
         Args:
@@ -80,8 +79,12 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         self._train(values, None, first_pass=0, steps=self.experiment_.train.steps or 0)
         return self
 
-    def _begin(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Checks arguments and data, fits the scaling, sets what both decide; returns X [N, F]."""
+    def _begin(self, X: Any) -> np.ndarray:
+        """Checks arguments and data, fits the scaling, sets what both decide; returns X [N, F].
+
+        What was fitted before is gone then, also where the new fit fails.
+        """
+        self.__dict__.pop("state_", None)
         seed = _seed(self.random_state)
         experiment = settings.experiment(self.get_params(deep=False), seed)
         values: np.ndarray = validate_data(self, X, dtype=FLOATS)
@@ -110,7 +113,9 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         with np.errstate(over="ignore"):
             rows: np.ndarray = ((values - self.shift_) / self.divisor_).astype(np.float32)
         if not np.isfinite(rows).all():
-            raise DataError("X holds values that are beyond float32 once they are scaled; use scale='standard'")
+            raise DataError(
+                "X holds values that are beyond float32 once they are scaled; remove them, or fit again with them"
+            )
         bounded = isinstance(self.experiment_.model.likelihood, Bernoulli) and self.scale == "none"
         if bounded and (rows.min() < -SLACK or rows.max() > 1 + SLACK):
             raise DataError(
@@ -119,9 +124,9 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
             )
         return rows
 
-    def _checked(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:  # noqa: N803
+    def _checked(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
         """X [N, F] of a fitted estimator in the model's range, and the dtype that it came in."""
-        check_is_fitted(self)
+        check_is_fitted(self, "state_")
         values: np.ndarray = validate_data(self, X, dtype=FLOATS, reset=False)
         return self._scaled(values), values.dtype
 
@@ -130,7 +135,7 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         domain = Domain(np.dtype(np.float32), identity, unit_range=False)
         return fitting.inference(fitting.program(self.experiment_, self.example_shape_), self.state_, domain)
 
-    def _errors(self, X: Any) -> np.ndarray:  # noqa: N803
+    def _errors(self, X: Any) -> np.ndarray:
         """Squared error per feature of each reconstruction [N] float64, in scaled units."""
         rows, _ = self._checked(X)
         return np.concatenate(list(self._model().score([rows]))).astype(np.float64)

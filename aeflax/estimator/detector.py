@@ -72,16 +72,16 @@ class AutoencoderOutlierDetector(OutlierMixin, Autoencoder):  # type: ignore[mis
         )
         self.contamination = contamination
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Trains on X [N, F] and sets the threshold; `y` is ignored, errors as `AutoencoderTransformer.fit`."""
         share = self.contamination
         if not isinstance(share, numbers.Real) or isinstance(share, bool) or not 0 < share <= 0.5:
             raise ConfigError(f"contamination={share!r} lies outside (0, 0.5]")
         super().fit(X)
-        self.offset_ = float(np.percentile(self.score_samples(X), 100.0 * float(share)))
+        self.offset_: float = float(np.percentile(self.score_samples(X), 100.0 * float(share)))
         return self
 
-    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+    def score_samples(self, X: Any) -> np.ndarray:
         """X [N, F] -> minus the squared error per feature of each reconstruction [N] float64; lower is odder.
 
         In scaled units. scikit-learn's sign: the opposite of `Run.score`, of which higher is odder.
@@ -92,10 +92,11 @@ class AutoencoderOutlierDetector(OutlierMixin, Autoencoder):  # type: ignore[mis
         """
         return -self._errors(X)
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: Any) -> np.ndarray:
         """X [N, F] -> `score_samples` - `offset_` [N] float64; below 0 for outliers. Errors as `score_samples`."""
-        return self.score_samples(X) - self.offset_
+        found: np.ndarray = self.score_samples(X) - self.offset_
+        return found
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """X [N, F] -> -1 for outliers, else 1, [N] int64. Errors as `score_samples`."""
         return np.where(self.decision_function(X) < 0, -1, 1)

@@ -45,16 +45,21 @@ def advance(
       DivergedError: where updates were not finite too often, or the weights are not.
     """
     train, placement, batch = run.experiment.train, run.placement, run.experiment.data.batch_size
-    placed = run.initial_state() if state is None else placement.replicate(state.replace(most_skipped_in_row=np.int32(0)))
+    if state is None:
+        placed = run.initial_state()
+    else:  # whose skipped updates are past
+        placed = placement.replicate(state.replace(skipped_in_row=np.int32(0), most_skipped_in_row=np.int32(0)))
     padded = np.zeros((_rounded(len(rows)), rows.shape[1]), np.float32)
     padded[: len(rows)] = rows
     source = Source(*placement.replicate((padded, np.zeros(1, np.float32), np.ones(1, np.float32))))
     epoch, taken = run.compile(streamed=False), 0
+    before = sums = run.zero_sums()
     for example, size in _tables(train.seed, first_pass, len(rows), batch):
         real = min(int(np.count_nonzero(size)), steps - taken)
         order = Order(placement.split(example), placement.replicate(size))
-        placed, sums = epoch(placed, run.zero_sums(), *run.arguments(Chunk(source, order, 0, real)))
+        before, (placed, sums) = sums, epoch(placed, run.zero_sums(), *run.arguments(Chunk(source, order, 0, real)))
         taken += real
+        jax.block_until_ready(before)  # one chunk ahead of the device, no more: their orders take its memory
         if verbose:
             weight, loss = (float(sums[name]) for name in ("weight", "loss"))
             sys.stdout.write(f"step {taken} of {steps}: loss {loss / max(weight, 1.0):.6g} nats\n")

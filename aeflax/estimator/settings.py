@@ -69,6 +69,8 @@ def experiment(arguments: Mapping[str, Any], seed: int) -> Experiment:
             raise ConfigError(f"{name}={given[name]!r} is none of {', '.join(known)}{close}")
     if given["likelihood"] == "bernoulli" and given["scale"] == "standard":
         raise ConfigError("likelihood='bernoulli' needs data in [0, 1]; use scale='unit' or likelihood='gaussian'")
+    if given["variant"] == "conv" and given["widths"] == ():
+        raise ConfigError("widths=() leaves variant='conv' no layer; name the channels of at least one, or None")
     if not isinstance(given["verbose"], int) or given["verbose"] < 0:
         raise ConfigError(f"verbose={given['verbose']!r} is no whole number from 0 on")
     found = Experiment(
@@ -103,7 +105,7 @@ def _model(given: Mapping[str, Any]) -> Model:
     model = replace(PRESETS[given["variant"]](given["latent_dim"]).model, likelihood=_likelihood(given))
     if given["widths"] is not None:
         name = "features" if isinstance(model.backbone, Conv) else "widths"
-        model = replace(model, backbone=replace(model.backbone, **{name: given["widths"]}))  # type: ignore[arg-type]
+        model = replace(model, backbone=replace(model.backbone, **{name: given["widths"]}))  # type: ignore[type-var]
     if isinstance(model.backbone, (Conv, Dense)):
         model = replace(model, backbone=replace(model.backbone, activation=given["activation"]))
     if given["variant"] == "sparse":

@@ -26,7 +26,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
       noise: of `denoising`: standard deviation in scaled units, or the probability to hit a feature; None: .4, .5, .2.
       beta: of `vae`, weight of KL(posterior ‖ prior).
       likelihood: gaussian, or bernoulli for values in [0, 1].
-      scale: standard: mean 0, variance 1; unit: to [0, 1]; none. Fitted to each feature, to images as a whole.
+      scale: standard: mean 0, variance 1; unit: to [0, 1]; none. Fitted to each feature; where `image_shape` is given,
+        to each channel (standard) or to all values (unit).
       image_shape: (height, width) or (height, width, channels) of one example; None: a vector.
       epochs: passes over X; None: 20, but at least 4,000 steps.
       batch_size: examples a step.
@@ -55,9 +56,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
       (True, True)
     """
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """One pass over X from where training stands; the first one fits the scaling, which then stays.
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """One pass over X from where training stands.
 
+        The first one fits the scaling, which stays then, as the arguments do until `fit` is called.
         As many passes over the same X as `fit` has epochs give the same weights, to the bit.
 
         Args:
@@ -74,7 +76,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._train(values, state, first_pass=first_pass, steps=self.experiment_.data.steps_per_epoch(len(values)))
         return self
 
-    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+    def transform(self, X: Any) -> np.ndarray:
         """X [N, F] -> codes [N, latent_dim] of X's dtype, float32 or float64; the mean of a posterior.
 
         Raises:
@@ -84,14 +86,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         rows, dtype = self._checked(X)
         return np.concatenate(list(self._model().encode([rows]))).astype(dtype)
 
-    def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
+    def inverse_transform(self, X: Any) -> np.ndarray:
         """Codes [N, latent_dim] -> expected examples [N, F] in the units of X, of the codes' dtype.
 
         Raises:
           NotFittedError: before `fit`.
           ValueError: for codes of another size.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "state_")
         codes = check_array(X, dtype=FLOATS)
         if codes.shape[1] != self._n_features_out:
             raise DataError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
@@ -99,11 +101,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         found: np.ndarray = (rows * self.divisor_ + self.shift_).astype(codes.dtype)
         return found
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the mean squared error per feature of the reconstructions, in scaled units; higher is better, 0 perfect.
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error per feature of the reconstructions, in scaled units; higher is better.
 
-        With `scale="standard"` the mean of the training data would score -1, so that 1 + score is about the share of
-        variance explained. It compares all variants with each other, which their losses do not.
+        0 is perfect. With `scale="standard"` the mean of the training data would score -1, so that 1 + score is about
+        the share of variance explained. It compares all variants with each other, which their losses do not.
 
         Args:
           X: examples [N, F].

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from aeflax.applications.findings import Findings
-from aeflax.report import codes
+from aeflax.report import anomaly, codes
 from aeflax.report.sections import Section
 
 # In the order of the page.
@@ -11,4 +11,5 @@ SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
     "codes": codes.quality,
     "transfer": codes.transfer,
     "finetune": codes.finetune,
+    "anomaly": anomaly.section,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from aeflax.report.canvas import BLUE, DIVERGING, GREY, only_labels
+from aeflax.report.canvas import BLUE, DIVERGING, GREY, SEQUENTIAL, only_labels
 from aeflax.report.material import Material
 
 MAX_CLASSES = 20  # integer labels with more values than this are a quantity
@@ -83,13 +83,29 @@ def natural(material: Material) -> Painter:
 
     Data in [0, 1] keeps its range; other data is shown from the first to the last percentile of the examples.
     """
+    return ranged(material.examples, unit_range=material.unit_range)
+
+
+def ranged(examples: np.ndarray, *, unit_range: bool) -> Painter:
+    """The same for images that are like these examples."""
     low, high = 0.0, 1.0
-    if not material.unit_range and material.examples.size:
-        low, high = (float(value) for value in np.nanpercentile(material.examples, (1, 99)))
+    if not unit_range and examples.size:
+        low, high = (float(value) for value in np.nanpercentile(examples, (1, 99)))
 
     def paint(images: np.ndarray) -> np.ndarray:
         scaled = (np.nan_to_num(images, nan=low) - low) / max(high - low, 1e-12)
         return _opaque(scaled if images.shape[-1] == 3 else scaled.mean(axis=-1, keepdims=True))
+
+    return paint
+
+
+def sequential(shown: np.ndarray) -> Painter:
+    """Paints images without a sign, from none to the largest of `shown`, by the mean of their channels."""
+    limit = largest(shown.mean(axis=-1))
+
+    def paint(images: np.ndarray) -> np.ndarray:
+        painted: np.ndarray = SEQUENTIAL(np.nan_to_num(images).mean(axis=-1) / limit, bytes=True)
+        return painted
 
     return paint
 

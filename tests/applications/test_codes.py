@@ -10,6 +10,7 @@ import aeflax
 from aeflax import presets
 from aeflax.applications import labels, probes
 from aeflax.applications.codes import _neighbourhoods
+from aeflax.applications.spaces import NAMES
 from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data.dataset import load
@@ -122,9 +123,9 @@ def test_probes_find_what_is_there_and_nothing_else():
     train, held = (np.repeat(np.arange(3), count) for count in (100, 60))
     shown, noise = ({}, {})
     for target, known in ((0, train), (1, held)):
-        apart = (10 * np.eye(3)[known] + random.normal(size=(len(known), 3))).astype(np.float32)
-        shown[target] = dict.fromkeys(("codes", "pca", "inputs"), apart)
-        noise[target] = dict.fromkeys(("codes", "pca", "inputs"), random.normal(size=(len(known), 3)).astype(np.float32))
+        drawn = random.normal(size=(len(known), 3)).astype(np.float32)
+        shown[target] = dict.fromkeys(NAMES, 10 * np.eye(3, dtype=np.float32)[known] + drawn)
+        noise[target] = dict.fromkeys(NAMES, drawn)
     classes = classes_of(train, held)
     for of, low, high in ((shown, 1, 1), (noise, 0.2, 0.47)):
         found = probes.transfer(of[0], of[1], classes, [1, 20, "all"], 3)

@@ -349,6 +349,22 @@ def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
     np.testing.assert_array_equal(labels, np.array(column, float))
 
 
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("width,label,mass\n1,2,3\n", ("width", "mass")),
+        ("\ufeff\n width , 'x y'\n1,2\n", ("width", "'x y'")),
+        ("1,2\n3,4\n", None),
+        ("1,\n", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_csv_columns_are_those_of_the_header_without_the_label(store, content, names, packed):
+    data = content.encode()
+    assert files.csv_columns(store(gzip.compress(data) if packed else data)) == names
+
+
 def test_csv_does_not_take_a_byte_order_mark_for_a_header(store):
     assert files.csv(store("\ufeff1,2\n3,4\n"))[0].tolist() == [[1, 2], [3, 4]]
 
@@ -384,8 +400,9 @@ def test_csv_reads_the_dialects_that_programs_write(store, content):
         ("1,2\n3,\n", "line 2, column 2"),
         (",2\n3,4\n", "line 1, column 1"),
         ("1,,3\n4,5,6\n", "line 1, column 2"),
-        ("a,b\n1,2\n ,4\n", "line 3, column 1"),
-        ("a,b\n\n1,2\n\n3,\n", "line 5, column 2"),
+        ("a,b\n1,2\n ,4\n", r"line 3, column 1 \('a'\)"),
+        ("a,b\n\n1,2\n\n3,\n", r"line 5, column 2 \('b'\)"),
+        ("a,b\n1,nan\n", r"line 2, column 2 \('b'\)"),
         ('1,2\n"",4\n', "line 2, column 1"),
     ],
 )
@@ -397,11 +414,11 @@ def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("a,b\n1,2\n3,red\n", "line 3, column 2 is 'red', not a number"),
-        ("a,b\n1,2;3\n", "line 2, column 2 is '2;3', not a number; drop the column"),
-        ("a,b\n1,x\n2,3\n", "line 2, column 2 is 'x', not a number; drop the line"),
-        ("a;b\n1;2\n", "line 2, column 1 is '1;2'; cells are separated by commas, not semicolons"),
-        ("a,b\n1," + "x" * 200_000 + "\n", f"line 2, column 2 is '{'x' * 40}', not a number"),
+        ("a,b\n1,2\n3,red\n", r"line 3, column 2 \('b'\) is 'red', not a number"),
+        ("a,b\n1,2;3\n", r"line 2, column 2 \('b'\) is '2;3', not a number; drop the column"),
+        ("a,b\n1,x\n2,3\n", r"line 2, column 2 \('b'\) is 'x', not a number; drop the line"),
+        ("a;b\n1;2\n", r"line 2, column 1 \('a;b'\) is '1;2'; cells are separated by commas, not semicolons"),
+        ("a,b\n1," + "x" * 200_000 + "\n", rf"line 2, column 2 \('b'\) is '{'x' * 40}', not a number"),
     ],
 )
 def test_csv_names_line_and_column_of_text(store, content, fault):

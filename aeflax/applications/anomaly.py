@@ -1,0 +1,215 @@
+"""Which examples are unlike those that a model was trained on, beside detectors of scikit-learn on the same inputs.
+
+| kind | score, higher is odder |
+|---|---|
+| `reconstruction` | squared error per feature, in the model's range |
+| `elbo` | negative ELBO, nats: an upper bound of -log p(x) |
+| `likelihood` | importance-weighted bound of -log p(x), nats, tighter with more samples (Burda et al. 2016) |
+
+The last two need a posterior. They draw samples of it that depend on the run's seed and the example's place alone.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from aeflax.applications import detectors, separation, threshold
+from aeflax.applications.inference import Inference
+from aeflax.applications.spaces import inputs as rows_of
+from aeflax.applications.spaces import thinned, values
+from aeflax.applications.threshold import Flagged, Threshold
+from aeflax.config import GaussianPosterior
+from aeflax.data.dataset import Dataset
+from aeflax.data.inputs import Inputs, batches
+from aeflax.errors import ConfigError, DataError
+
+Kind = Literal["reconstruction", "elbo", "likelihood"]
+
+OWN = "aeflax"  # the model among the detectors
+MAX_TRAINING = 100_000  # training examples that a threshold is taken from; more are thinned to every n-th
+MAX_SAMPLES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How anomalies are sought.
+
+    Attributes:
+      kind: of the score.
+      contamination: share of the training examples that the threshold flags.
+      samples: of each example's posterior, for the kinds that draw some.
+      baselines: whether scikit-learn's detectors are fitted, too.
+    """
+
+    kind: Kind = "reconstruction"
+    contamination: float = 0.05
+    samples: int = 32
+    baselines: bool = True
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One detector's verdict.
+
+    Attributes:
+      scores: [N] float64, higher is odder.
+      training: scores of training examples.
+      threshold: above which it flags.
+      metrics: AUROC, AUPRC, precision, recall, F1; None where no example is known to be anomalous or normal.
+    """
+
+    scores: np.ndarray
+    training: np.ndarray
+    threshold: Threshold
+    metrics: Mapping[str, float] | None = None
+
+    @property
+    def flags(self) -> np.ndarray:
+        """Whether each example is anomalous, [N]."""
+        return self.threshold.flags(self.scores)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found.
+
+    Attributes:
+      options: how it was sought.
+      own: the model's verdict.
+      baselines: those of scikit-learn's detectors by name.
+      fitted: training examples that they were fitted on.
+      anomalous: which examples are known to be anomalous [N]; None where that is not known.
+    """
+
+    options: Options
+    own: Judged
+    baselines: Mapping[str, Judged] = field(default_factory=dict)
+    fitted: int = 0
+    anomalous: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The model's scores [N], higher is odder."""
+        return self.own.scores
+
+    @property
+    def anomalies(self) -> np.ndarray:
+        """Whether each example is anomalous by the model, [N]."""
+        return self.own.flags
+
+    @property
+    def detectors(self) -> dict[str, Judged]:
+        """The model and the baselines."""
+        return {OWN: self.own, **self.baselines}
+
+
+def detect(
+    inference: Inference,
+    dataset: Dataset,
+    inputs: Inputs,
+    anomalous: np.ndarray | None = None,
+    options: Options = Options(),
+) -> Detection:
+    """Scores examples, and flags those above a threshold that the run's training split gives.
+
+    Args:
+      inference: the model.
+      dataset: what it was trained on.
+      inputs: the examples [N, ...].
+      anomalous: which of them are known to be anomalous [N], boolean or 0 and 1; None where that is not known.
+      options: how.
+
+    Raises:
+      ConfigError: for options that cannot be, or that the model does not have.
+      DataError: for examples of another shape or range, for none, and for labels that do not fit them.
+    """
+    require(inference, options)
+    if not len(inputs):
+        raise DataError(f"{inputs.name} is empty; at least one example is needed")
+    known = None if anomalous is None else _known(anomalous, inputs)
+    scored = scores(inference, (part.values[:] for part in batches(inputs, inference.size)), options)
+    own = _judged(scored, _training(inference, dataset, options), options.contamination, known)
+    own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
+    if not options.baselines:
+        return Detection(options, own, anomalous=known)
+    most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
+    rows = rows_of(inference, thinned(dataset.train, most))
+    fitted = detectors.fit(inference, rows)
+    found: dict[str, list[np.ndarray]] = {each.name: [] for each in fitted}
+    for part in batches(inputs, inference.size):
+        images = inference.scaled(part.values[:])
+        for each in fitted:
+            found[each.name].append(each.score(images.reshape(len(images), -1)))
+    baselines = {
+        each.name: _judged(_finite(found[each.name]), _finite([each.training]), options.contamination, known)
+        for each in fitted
+    }
+    return Detection(options, own, baselines, len(rows), known)
+
+
+def scores(inference: Inference, examples: Iterable[np.ndarray], options: Options) -> np.ndarray:
+    """Batches of examples [B, ...] -> scores of all of them [N] float64, higher is odder.
+
+    What is too odd for float32 gets its largest value.
+    """
+    if options.kind == "reconstruction":
+        return _finite(inference.score(examples))
+    place = 0 if options.kind == "elbo" else 1
+    return _finite(pair[place] for pair in inference.bounds(examples, options.samples))
+
+
+def require(inference: Inference, options: Options) -> None:
+    """Raises ConfigError for options that cannot be, or that the model does not have."""
+    threshold.require_contamination(options.contamination)
+    if options.kind not in get_args(Kind):
+        raise ConfigError(f"kind {options.kind!r} is no score; choose {', '.join(get_args(Kind))}")
+    if not 1 <= options.samples <= MAX_SAMPLES:
+        raise ConfigError(f"{options.samples} samples: take 1 to {MAX_SAMPLES:,}")
+    posterior = isinstance(inference.program.built.model.bottleneck, GaussianPosterior)
+    if options.kind != "reconstruction" and not posterior:
+        raise ConfigError(
+            f"the score {options.kind} needs a posterior, as the preset vae has, and this model has none; "
+            "take reconstruction"
+        )
+
+
+def _known(anomalous: np.ndarray, inputs: Inputs) -> np.ndarray:
+    given = np.asarray(anomalous)
+    if given.shape != (len(inputs),):
+        raise DataError(f"labels have the shape {list(given.shape)}; {len(inputs)} examples need [{len(inputs)}]")
+    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+        raise DataError("labels must be 1 where an example is anomalous and 0 where it is normal; map yours to these")
+    separation.require_both(given.astype(bool), inputs.name)
+    return given.astype(bool)
+
+
+def _training(inference: Inference, dataset: Dataset, options: Options) -> np.ndarray:
+    return scores(inference, values(inference, thinned(dataset.train, MAX_TRAINING)), options)
+
+
+def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, options: Options) -> dict[str, Flagged]:
+    """What the threshold flags of the validation split, or where there is none of the test split."""
+    name = "validation" if dataset.validation is not None else "test"
+    examples = thinned(dataset.split(name), MAX_TRAINING)
+    return {name: Flagged.of(chosen.flags(scores(inference, values(inference, examples), options)))}
+
+
+def _judged(scored: np.ndarray, training: np.ndarray, contamination: float, known: np.ndarray | None) -> Judged:
+    chosen = threshold.choose(training, contamination)
+    found = None if known is None else separation.metrics(scored, chosen.flags(scored), known)
+    return Judged(scored, training, chosen, found)
+
+
+def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
+    most = float(np.finfo(np.float32).max)
+    joined = np.concatenate(list(parts)).astype(np.float64)
+    return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
+
+
+def arrays(found: Detection, labels: Any) -> dict[str, np.ndarray]:
+    """What is written of every example: `score`, `anomaly`, and its `label` where there are labels."""
+    written = {"score": found.scores, "anomaly": found.anomalies}
+    return written if labels is None else {**written, "label": np.asarray(labels[:])}

@@ -1,0 +1,107 @@
+"""What is kept of a search for anomalies: its figures, and the oddest examples with where they are odd."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aeflax.applications import separation
+from aeflax.applications.anomaly import Detection, Judged
+from aeflax.applications.inference import Inference
+from aeflax.applications.spaces import inputs as rows_of
+from aeflax.applications.spaces import thinned
+from aeflax.data.dataset import Dataset
+from aeflax.data.inputs import Inputs
+
+ODDEST = 16
+FEATURES = 12  # of a vector, those that err most
+COMPARED = 1000  # training examples that say how much a feature usually errs
+BINS = 40
+
+
+def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
+    """A detection as JSON holds it, without what belongs to single examples."""
+    anomalous = found.anomalous
+    kept: dict[str, Any] = {
+        "source": inputs.name,
+        "kind": found.options.kind,
+        "samples": found.options.samples,
+        "examples": len(found.scores),
+        "anomalies": int(found.anomalies.sum()),
+        "anomalous": None if anomalous is None else int(anomalous.sum()),
+        "fitted": found.fitted,
+        "detectors": {name: _verdict(judged) for name, judged in found.detectors.items()},
+    }
+    return kept
+
+
+def findings(
+    inference: Inference, dataset: Dataset, inputs: Inputs, found: Detection
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a report shows: values, and arrays [K, ...] of the oddest examples, in the model's range.
+
+    `index`, `score`, `example`, `reconstruction`, `error` (squared); `anomalous` where that is known.
+
+    Args:
+      inference: the model.
+      dataset: what it was trained on.
+      inputs: what was searched.
+      found: what was found there.
+    """
+    index = np.argsort(-found.scores, kind="stable")[:ODDEST]
+    examples = inference.scaled(np.asarray(inputs.values[index]))
+    reconstructions = inference.scaled_reconstruct(examples)
+    with np.errstate(over="ignore"):
+        errors = np.minimum((reconstructions - examples) ** 2, np.finfo(np.float32).max)
+    oddest = {
+        "index": index,
+        "score": found.scores[index],
+        "example": examples,
+        "reconstruction": reconstructions,
+        "error": errors,
+    }
+    kept = values(found, inputs) | {"histogram": _histogram(found), "unit_range": inference.domain.unit_range}
+    if found.anomalous is not None:
+        oddest["anomalous"] = found.anomalous[index]
+        known = found.anomalous
+        kept["roc"] = {name: separation.roc(judged.scores, known) for name, judged in found.detectors.items()}
+    if examples.ndim == 2:
+        kept["features"] = _features(inference, dataset, errors, inputs.columns)
+    return kept, oddest
+
+
+def _verdict(judged: Judged) -> dict[str, Any]:
+    return {
+        "threshold": judged.threshold.values(),
+        "flagged": float(np.mean(judged.flags)),
+        "metrics": None if judged.metrics is None else dict(judged.metrics),
+    }
+
+
+def _histogram(found: Detection) -> dict[str, Any]:
+    """Shares of each kind of examples between edges; what lies beyond the last one counts as just below it."""
+    groups = {"training": found.own.training}
+    if found.anomalous is None:
+        groups["examples"] = found.scores
+    else:
+        groups |= {"normal": found.scores[~found.anomalous], "anomalous": found.scores[found.anomalous]}
+    low = min(float(group.min()) for group in groups.values())
+    high = max(*(float(np.quantile(group, 0.98)) for group in groups.values()), found.own.threshold.value)
+    margin = 0.05 * (high - low) or max(abs(high), 1.0)
+    edges = np.linspace(low, high + margin, BINS + 1)
+    shares = {name: np.histogram(np.minimum(group, edges[-1]), edges)[0] / len(group) for name, group in groups.items()}
+    return {"edges": edges.tolist(), "shares": {name: share.tolist() for name, share in shares.items()}}
+
+
+def _features(
+    inference: Inference, dataset: Dataset, errors: np.ndarray, columns: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Of the features that err most in the oddest examples: name, their mean squared error there and in training."""
+    usual = rows_of(inference, thinned(dataset.train, COMPARED))
+    usual_error = np.mean((inference.scaled_reconstruct(usual) - usual) ** 2, axis=0)
+    mean = errors.mean(axis=0, dtype=float)
+    names = columns if columns is not None and len(columns) == len(mean) else [f"feature {i}" for i in range(len(mean))]
+    worst = np.argsort(-mean, kind="stable")[:FEATURES]
+    return [
+        {"name": names[i], "oddest": float(mean[i]), "training": float(usual_error[i])} for i in (int(j) for j in worst)
+    ]

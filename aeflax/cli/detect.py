@@ -1,0 +1,107 @@
+"""`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import TransformCommand, open_inputs, write_out
+from aeflax.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aeflax.data.inputs import Inputs
+
+CONTAMINATION = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectCommand(TransformCommand):
+    """Arguments of `aeflax detect`."""
+
+    # reconstruction: squared error per feature; of models with a posterior also elbo: negative ELBO, and likelihood:
+    # importance-weighted bound of -log p, both in nats
+    kind: Literal["reconstruction", "elbo", "likelihood"] = "reconstruction"
+    # share of the training examples that the threshold flags: where they are all normal, the false-positive rate to
+    # expect; 0.05 unless --quantile is given
+    contamination: float | None = None
+    # the same the other way round: which quantile of the training scores is the threshold
+    quantile: float | None = None
+    # labels of IN that are normal, all others being anomalous, to judge the scores by; by default the run's
+    # data.classes
+    normal: tuple[int, ...] = ()
+    # labels of IN that are anomalous, all others being normal
+    anomalous: tuple[int, ...] = ()
+    # posterior samples an example (elbo, likelihood)
+    samples: int = 32
+    # without PCA, Isolation Forest and Local Outlier Factor beside it
+    no_baselines: bool = False
+    # print one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the scores of examples, and keeps what is found for the run's report."""
+    what = "Writes the anomaly score of examples, whether it is beyond the threshold, and their labels if IN has them."
+    command: DetectCommand = parse(DetectCommand, arguments, "aeflax detect", what)
+    contamination = _contamination(command)
+    if command.out.suffix.lower() == ".png":
+        raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
+    if command.normal and command.anomalous:
+        raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
+    run, inputs = open_inputs(command)
+
+    from aeflax.applications import anomaly, oddities
+    from aeflax.cli.progress import grid
+    from aeflax.report.anomaly import sentences, table
+
+    found = run.detect(
+        inputs,
+        _known(command, inputs, run.experiment.data.classes),
+        kind=command.kind,
+        contamination=contamination,
+        samples=command.samples,
+        baselines=not command.no_baselines,
+    )
+    code = write_out(command.out, [anomaly.arrays(found, inputs.labels)], len(inputs), "scores")
+    values = oddities.values(found, inputs)
+    screen = console(stderr=command.json)
+    screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
+    for sentence in sentences(values):
+        screen.print(sentence, highlight=False)
+    if command.json:
+        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+    return code
+
+
+def _contamination(command: DetectCommand) -> float:
+    if command.quantile is None:
+        given = CONTAMINATION if command.contamination is None else command.contamination
+        name, value = "--contamination", given
+    elif command.contamination is None:
+        name, value, given = "--quantile", command.quantile, 1.0 - command.quantile
+    else:
+        raise ConfigError("--contamination and --quantile say the same in two ways; give one of them")
+    if not 0.0 < value < 1.0:
+        common = 0.05 if name == "--contamination" else 0.95
+        raise ConfigError(f"{name} {value:g} lies outside (0, 1); a common choice is {common}")
+    return given
+
+
+def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -> "np.ndarray | None":
+    """Which examples are anomalous by their labels; None where nothing says so."""
+    import numpy as np
+
+    from aeflax.applications import separation
+
+    asked = command.normal or command.anomalous
+    if inputs.labels is None:
+        if asked:
+            raise ConfigError(f"{inputs.name} has no labels that --normal or --anomalous could name; leave them out")
+        return None
+    labels = np.asarray(inputs.labels[:])
+    if asked:
+        return separation.by_label(labels, command.normal, command.anomalous, inputs.name)
+    found = ~np.isin(labels, classes)
+    return found if classes and found.any() and not found.all() else None

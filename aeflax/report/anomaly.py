@@ -1,0 +1,171 @@
+"""The section of a report on anomalies: how scores spread, how well they separate, and where the oddest are odd."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from aeflax.applications.findings import Findings
+from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, styled
+from aeflax.report.cells import ranged, sequential, tiles
+from aeflax.report.sections import Section, Table
+
+Values = Mapping[str, Any]
+
+NAMES = {
+    "aeflax": "this model",
+    "pca": "PCA, code size",
+    "isolation_forest": "Isolation Forest",
+    "local_outlier_factor": "Local Outlier Factor",
+}
+KINDS = {
+    "reconstruction": "squared error per feature of the reconstruction",
+    "elbo": "negative ELBO, nats",
+    "likelihood": "importance-weighted bound of -log p(x), nats",
+}
+_HEADS = {"auroc": "AUROC ↑", "auprc": "AUPRC ↑", "precision": "precision ↑", "recall": "recall ↑", "f1": "F1 ↑"}
+_LOOKS: dict[str, dict[str, Any]] = {
+    "aeflax": {"color": BLUE, "linestyle": "-"},
+    "pca": {"color": ORANGE, "linestyle": "--"},
+    "isolation_forest": {"color": PINK, "linestyle": ":"},
+    "local_outlier_factor": {"color": COLOURS[3], "linestyle": "-."},
+    "training": {"color": GREY, "linestyle": "--"},
+    "examples": {"color": BLUE, "linestyle": "-"},
+    "normal": {"color": BLUE, "linestyle": "-"},
+    "anomalous": {"color": ORANGE, "linestyle": "-"},
+}
+_SHOWN = 8  # of the oddest
+
+
+def section(found: Findings) -> Section:
+    """What `aeflax detect` found last."""
+    values, arrays = found.values, found.arrays
+    with styled():
+        figures = {
+            "anomaly_scores": (
+                _scores(values),
+                "Shares of examples by score. What is beyond the right end counts into the last step.",
+            )
+        }
+        if values.get("roc"):
+            caption = "True positives over false positives as the threshold falls; chance is the diagonal."
+            figures["anomaly_roc"] = (_roc(values["roc"]), caption)
+        if "features" in values:
+            caption = "Features that err most in the oddest examples, beside their mean squared error in training."
+            figures["anomaly_features"] = (_features(values["features"]), caption)
+        elif len(arrays["example"]):
+            caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
+            figures["anomaly_oddest"] = (_oddest(arrays, unit_range=values["unit_range"]), caption)
+    return Section("Anomalies", sentences(values), [table(values)], figures)
+
+
+def sentences(values: Values) -> list[str]:
+    """What was found, in words."""
+    own = values["detectors"]["aeflax"]
+    threshold = own["threshold"]
+    training = threshold["training"]
+    said = [
+        f"{values['anomalies']:,} of {values['examples']:,} examples of {values['source']} score above the threshold "
+        f"{threshold['value']:.5g} ({KINDS[values['kind']]}).",
+        f"It flags {_share(training)} of {training['examples']:,} training examples: where these are normal, the "
+        f"false-positive rate to expect on normal examples that the model scores like them.",
+    ]
+    for name, flagged in threshold["held_out"].items():
+        said.append(
+            f"Of {flagged['examples']:,} {name} examples, which the model was not trained on, it flags "
+            f"{_share(flagged)}."
+        )
+        if flagged["low"] > training["share"]:
+            said[-1] += (
+                " That is more: the model knows its training examples better than others, so expect this share of "
+                "false positives, if these are normal, and lower the contamination, or the code or the steps."
+            )
+    if values["fitted"]:
+        said.append(
+            f"The others were fitted on {values['fitted']:,} training examples, and have thresholds by the same rule."
+        )
+    return said
+
+
+def table(values: Values) -> Table:
+    """One row a detector."""
+    known = values["anomalous"] is not None
+    rows = []
+    for name, verdict in values["detectors"].items():
+        metrics = [f"{verdict['metrics'][metric]:.4f}" for metric in _HEADS] if known else []
+        rows.append([NAMES[name], f"{verdict['threshold']['value']:.4g}", f"{verdict['flagged']:.2%}", *metrics])
+    caption = (
+        f"{values['anomalous']:,} of {values['examples']:,} examples are anomalous by their labels." if known else ""
+    )
+    return Table(["detector", "threshold", "flagged", *(_HEADS.values() if known else ())], rows, caption)
+
+
+def _share(flagged: Values) -> str:
+    return f"{flagged['share']:.2%} (95 % interval {flagged['low']:.2%} to {flagged['high']:.2%})"
+
+
+def _scores(values: Values) -> Figure:
+    figure = blank("Anomaly scores", 2.9)
+    axes = figure.subplots()
+    histogram = values["histogram"]
+    for name, shares in histogram["shares"].items():
+        label = "searched" if name == "examples" else name
+        axes.stairs(shares, histogram["edges"], label=label, linewidth=1.4, **_LOOKS[name])
+    at = values["detectors"]["aeflax"]["threshold"]["value"]
+    axes.axvline(at, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="threshold")
+    axes.set(xlabel=KINDS[values["kind"]], ylabel="share of examples")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _roc(curves: Values) -> Figure:
+    figure = blank("Anomalies found, false alarms raised", 3.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    for name, curve in curves.items():
+        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=NAMES[name], **_LOOKS[name])
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01))
+    axes.set_box_aspect(0.75)
+    axes.grid(True)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _features(features: list[Values]) -> Figure:
+    figure = blank("Where the oddest examples err", 1.1 + 0.28 * len(features))
+    axes: Axes = figure.subplots()
+    place = np.arange(len(features))
+    names = [str(feature["name"]) for feature in features]
+    axes.barh(place - 0.18, [feature["oddest"] for feature in features], 0.36, color=ORANGE, label="oddest examples")
+    axes.barh(place + 0.18, [feature["training"] for feature in features], 0.36, color=BLUE, label="training examples")
+    axes.set_yticks(place, [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
+    axes.invert_yaxis()
+    if all(feature[part] > 0 for feature in features for part in ("oddest", "training")):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.set(xlabel="squared error, in the model's range")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _oddest(arrays: Mapping[str, np.ndarray], *, unit_range: bool) -> Figure:
+    examples, back, errors = (arrays[name][:_SHOWN] for name in ("example", "reconstruction", "error"))
+    count, height, width = examples.shape[:3]
+    cell = (WIDTH - 1.1) / _SHOWN * height / width
+    figure = blank("The oddest examples", 0.75 + 3 * cell + 0.2)
+    seen, wrong = figure.subplots(2, height_ratios=(2, 1))
+    tiles(seen, np.stack([examples, back]), ranged(examples, unit_range=unit_range))
+    tiles(wrong, errors[None], sequential(errors))
+    seen.set_xticks([])
+    seen.set_yticks(range(2), ["original", "reconstruction"])
+    wrong.set_yticks([0], ["error"])
+    wrong.set_xticks(range(count), [str(index) for index in arrays["index"][:_SHOWN]], rotation=45)
+    for axes in (seen, wrong):
+        axes.set_xlim(-0.5, _SHOWN - 0.5)
+    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
+    return figure

@@ -1,0 +1,146 @@
+"""`aeflax detect`: what it writes, prints and keeps, and what it answers to mistakes."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aeflax
+from aeflax import presets
+from aeflax.cli import main
+from aeflax.config import Data, GaussianLikelihood, Train
+from aeflax.data import files
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A vae of the digit 3, and a vanilla model of a table with a header, kept."""
+    place = tmp_path_factory.mktemp("runs")
+    threes = replace(presets.vae(4), data=Data(source="digits", classes=(3,)), train=Train(steps=60))
+    aeflax.train(threes, run_dir=place / "threes", report=False)
+    table = np.random.RandomState(0).normal(5, 2, size=(90, 3))
+    rows = "\n".join(",".join(map(str, row)) + ",0" for row in table)
+    (place / "table.csv").write_text(f"width,height,mass,label\n{rows}\n")
+    odd = "\n".join(",".join(map(str, row)) + ",1" for row in table[:9] + 30)
+    (place / "odd.csv").write_text(f"width,height,mass,label\n{rows}\n{odd}\n")
+    base = presets.vanilla(1)
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    data = Data(source=f"csv:{place / 'table.csv'}", scale="standard", validation=10)
+    aeflax.train(replace(base, data=data, model=model, train=Train(steps=60)), run_dir=place / "table", report=False)
+    return place
+
+
+@pytest.fixture
+def run(runs, tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder -> (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words):
+        code = main([str(word) for word in words])
+        return (code, *capsys.readouterr())
+
+    return command
+
+
+def test_scores_anomalies_and_labels_are_written(run, runs):
+    code, out, err = run("detect", runs / "threes", "digits", "out.npz")
+    assert code == 0, err
+    assert "1,797 scores in out.npz" in err
+    assert re.search(r"this model .* PCA, code size .* Isolation Forest .* Local Outlier Factor", out, re.DOTALL)
+    assert "test examples, which the model was not trained on" in out
+    with np.load("out.npz") as found:
+        assert set(found) == {"score", "anomaly", "label"}
+        np.testing.assert_allclose(found["score"], aeflax.load(runs / "threes").score(files_digits()), rtol=1e-4)
+        assert found["anomaly"].dtype == np.bool_
+        assert found["anomaly"][found["label"] != 3].mean() > found["anomaly"][found["label"] == 3].mean()
+
+
+def files_digits():
+    from aeflax.data.inputs import open_examples
+
+    return np.asarray(open_examples("digits").values[:])
+
+
+def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
+    words = ("--anomalous", "1", "--quantile", "0.9", "--json")
+    code, out, err = run("detect", runs / "table", runs / "odd.csv", "out.csv", *words)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["detectors"]["aeflax"]["metrics"]["auroc"] > 0.9
+    assert found["detectors"]["aeflax"]["threshold"]["contamination"] == pytest.approx(0.1)
+    assert list(found["detectors"]["aeflax"]["threshold"]["held_out"]) == ["validation"]
+    kept = json.loads((runs / "table" / "applications" / "anomaly.json").read_text())
+    assert kept["detectors"] == found["detectors"]
+    assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
+    values, labels = files.csv(Path("out.csv"))
+    assert values.shape == (99, 2)
+    assert labels.sum() == 9
+
+
+def test_the_report_shows_it(run, runs):
+    run("detect", runs / "table", runs / "odd.csv", "out.csv", "--normal", "0")
+    assert run("report", runs / "table")[0] == 0
+    page = (runs / "table" / "report.html").read_text()
+    assert ">Anomalies</h2>" in page
+    assert "AUROC" in page
+    assert "height" in page
+    assert (runs / "table" / "figures" / "anomaly_features.png").exists()
+
+
+def test_unlabelled_examples_have_scores_alone(run, runs):
+    values, _ = files.csv(runs / "odd.csv")
+    np.save("x.npy", values)
+    code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
+    assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
+    with np.load("out.npz") as found:
+        assert set(found) == {"score", "anomaly"}
+
+
+def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monkeypatch):
+    def fail(*_):
+        raise aeflax.errors.ConfigError("cannot write to applications: Permission denied; choose another place")
+
+    monkeypatch.setattr("aeflax.applications.findings.keep", fail)
+    with pytest.warns(aeflax.errors.AeflaxWarning, match="not kept for the report"):
+        assert aeflax.load(runs / "table").detect(files.csv(runs / "odd.csv")[0]).scores.shape == (99,)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "message"),
+    [
+        (("table", "RUNS/odd.csv", "a.csv", "--contamination", "0"), 2, "--contamination 0 lies outside (0, 1)"),
+        (("table", "RUNS/odd.csv", "a.csv", "--quantile", "1"), 2, "--quantile 1 lies outside (0, 1)"),
+        (("table", "RUNS/odd.csv", "a.csv", "--quantile", ".9", "--contamination", ".1"), 2, "give one of them"),
+        (("table", "RUNS/odd.csv", "a.csv", "--normal", "0", "--anomalous", "1"), 2, "give one of them"),
+        (
+            ("table", "RUNS/odd.csv", "a.csv", "--normal", "7"),
+            2,
+            "has the label 7 that is to be normal; there are 0, 1",
+        ),
+        (("table", "RUNS/table.csv", "a.csv", "--normal", "0"), 5, "all 90 examples of RUNS/table.csv are normal"),
+        (("table", "RUNS/odd.csv", "a.csv", "--kind", "elbo"), 2, "the score elbo needs a posterior"),
+        (("table", "RUNS/odd.csv", "a.csv", "--samples", "0"), 2, "0 samples: take 1 to"),
+        (("table", "RUNS/odd.csv", "a.png"), 2, "scores are no pictures"),
+        (("table", "digits", "a.csv"), 5, "this model was trained on [3]"),
+        (("table", "narrow.csv", "a.csv"), 5, "examples have the shape [2]; this model was trained on [3]"),
+        (("table", "missing.csv", "a.csv"), 5, "line 3, column 2 ('height') is missing"),
+        (("table", "empty.csv", "a.csv"), 5, "holds no rows of numbers"),
+        (("table", "plain.csv", "a.csv", "--normal", "0"), 2, "has no labels that --normal or --anomalous could name"),
+        (("threes", "colour.npy", "a.csv"), 5, "examples have the shape [8, 8, 3]"),
+    ],
+)
+def test_mistakes_are_answered_in_one_sentence(run, runs, tmp_path, words, expected, message):
+    (tmp_path / "narrow.csv").write_text("width,height\n1,2\n")
+    (tmp_path / "missing.csv").write_text("width,height,mass\n1,2,3\n4,,5\n")
+    (tmp_path / "empty.csv").write_text("width,height,mass\n")
+    (tmp_path / "plain.csv").write_text("width,height,mass\n1,2,3\n")
+    np.save(tmp_path / "colour.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    name, *rest = (word.replace("RUNS", str(runs)) for word in words)
+    code, out, err = run("detect", runs / name, *rest)
+    assert (code, out) == (expected, "")
+    assert message.replace("RUNS", str(runs)) in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "a.csv").exists()
