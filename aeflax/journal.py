@@ -12,7 +12,6 @@ from typing import Any
 from aeflax.durable import replacing
 from aeflax.errors import AeflaxWarning
 
-
 LINE_END = b"\n"
 
 

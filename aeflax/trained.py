@@ -13,11 +13,11 @@ import numpy as np
 
 from aeflax.applications import anomaly, codes, findings, finetune, oddities
 from aeflax.applications.classifier import Budget
-from aeflax.applications.inference import Inference
+from aeflax.applications.inference import Inference, joined
 from aeflax.applications.probes import Counts
 from aeflax.checkpoint import state_sha256
 from aeflax.config import Experiment
-from aeflax.data.checks import prepared, require_examples
+from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.inputs import Inputs
 from aeflax.data.kept import Kept
@@ -105,7 +105,7 @@ class Run:
         Raises:
           DataError: for values of another shape or range than the run was trained on.
         """
-        return _joined(self.inference.encode([_array(examples)]), (0, self.experiment.model.latent_dim or 0))
+        return joined(self.inference.encode([as_examples(examples)]), (0, self.experiment.model.latent_dim or 0))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -121,8 +121,8 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        values = _array(examples)
-        return _joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
+        values = as_examples(examples)
+        return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
@@ -138,7 +138,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        return _joined(self.inference.score([_array(examples)]), (0,))
+        return joined(self.inference.score([as_examples(examples)]), (0,))
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`.
@@ -204,7 +204,7 @@ class Run:
 
         Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
         """
-        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", _array(examples))
+        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", as_examples(examples))
         options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
         found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
         self._remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
@@ -299,17 +299,3 @@ class Run:
             return str(error)
         origin = self._manifest.get("init_from")
         return f"{words} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else words
-
-
-def _array(examples: np.ndarray) -> np.ndarray:
-    values = np.asarray(examples)
-    if not len(values.shape) or len(values):  # none at all is no mistake here
-        require_examples(values, "the array")
-        return prepared(values, "the array") if values.dtype != np.uint8 else values
-    return values
-
-
-def _joined(batches: Any, empty: tuple[int, ...]) -> np.ndarray:
-    """One array of all batches."""
-    found = list(batches)
-    return np.concatenate(found) if found else np.empty((0, *empty[1:]), np.float32)

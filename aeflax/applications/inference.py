@@ -208,6 +208,12 @@ class Inference:
             raise ConfigError(f"{what} needs a model with a prior, as the preset vae has; this one's code has none")
 
 
+def joined(batches: Iterable[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
+    """One array of all batches; of the shape `empty` but for its first axis where there are none."""
+    found = list(batches)
+    return np.concatenate(found) if found else np.empty((0, *empty[1:]), np.float32)
+
+
 def _fetched(piece: np.ndarray, outputs: list[jax.Array]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     return piece, tuple(np.asarray(part)[: len(piece)] for part in outputs)
 

@@ -39,3 +39,16 @@ def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
                 f"the first at index {[first + row, *place]}; remove or impute what is missing"
             )
     return values[..., None] if values.ndim == 3 else values
+
+
+def as_examples(values: np.ndarray, name: str = "the array") -> np.ndarray:
+    """An array from Python as examples [N, ...], as `prepared` makes them; none at all is no mistake here.
+
+    Raises:
+      DataError: for what is no array of examples, and at the first value that is not finite.
+    """
+    found = np.asarray(values)
+    if found.shape and not len(found):
+        return found
+    require_examples(found, name)
+    return found if found.dtype == np.uint8 else prepared(found, name)

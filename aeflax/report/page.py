@@ -44,7 +44,8 @@ def write(material: Material, directory: Path) -> Path:
             continue
         _put(path, canvas.png(figure))
         shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
-    sections = [_section(directory, name, material.findings[name]) for name in SECTIONS if name in material.findings]
+    found = ((name, material.findings[name]) for name in SECTIONS if name in material.findings)
+    sections = [part for name, findings in found if (part := _section(directory, name, findings)) is not None]
     columns, rows = words.final_table(material)
     text = _render(
         "page.html.jinja",
@@ -91,9 +92,12 @@ def fragment(material: Material) -> str:
     )
 
 
-def _section(directory: Path, name: str, found: Findings) -> dict[str, Any]:
-    """An application's part of the page, its figures also as files."""
-    section = SECTIONS[name](found)
+def _section(directory: Path, name: str, found: Findings) -> dict[str, Any] | None:
+    """An application's part of the page, its figures also as files; None where its findings are made up or of old."""
+    try:
+        section = SECTIONS[name](found)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None
     figures = []
     for stem, (figure, caption) in section.figures.items():
         _put(directory / FIGURE_DIRECTORY / f"{stem}.png", canvas.png(figure))
