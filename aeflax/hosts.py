@@ -183,7 +183,10 @@ def fetch(leaf: Any) -> np.ndarray:
 def lost(error: BaseException) -> bool:
     """Whether an error says that another process is gone, as far as JAX's communication tells."""
     words = ("gloo", "nccl", "connection", "heartbeat", "unavailable", "deadline_exceeded", "another task")
-    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error).lower() for word in words):
+    said = str(error).lower()
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in said for word in words):
+        return True
+    if isinstance(error, ValueError) and said.startswith("unknown: gloo"):  # what JAX makes of it in some places
         return True
     return error.__cause__ is not None and lost(error.__cause__)  # Orbax tells it in words of its own
 

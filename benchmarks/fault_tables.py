@@ -11,7 +11,8 @@ def faults() -> str:
     found: dict[str, dict[str, Any]] = {}
     for line in (RESULTS / "faults.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        found[record["row"]] = record
+        name = record["row"]
+        found[name] = _together(found[name], record) if record.get("first") else record
     lines = ["| fault | right behaviour | held | of them |", "|---|---|---|---|"]
     for name, record in found.items():
         share = f"{record['held']:,} of {record['tried']:,}"
@@ -26,3 +27,11 @@ def faults() -> str:
         "row with its commit, versions and notes in `benchmarks/results/faults.jsonl`."
     )
     return "\n".join(lines)
+
+
+def _together(first: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Two records of a row as one: further seeds of the same."""
+    phases = {name: list(counts) for name, counts in first["phases"].items()}
+    for name, counts in more["phases"].items():
+        phases[name] = [a + b for a, b in zip(phases.get(name, [0, 0]), counts, strict=True)]
+    return more | {name: first[name] + more[name] for name in ("held", "tried")} | {"phases": phases}

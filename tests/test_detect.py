@@ -37,6 +37,7 @@ def runs(tmp_path_factory):
 def run(runs, tmp_path, monkeypatch, capsys):
     """Runs a command in an empty folder -> (exit code, output, errors)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
 
     def command(*words):
         code = main([str(word) for word in words])

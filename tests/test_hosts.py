@@ -134,6 +134,11 @@ def test_an_error_of_jax_that_is_none_of_a_lost_process_is_none():
     assert hosts.lost(jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"))
     assert not hosts.lost(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"))
     assert not hosts.lost(ConnectionError("connection reset"))
+    assert hosts.lost(ValueError("UNKNOWN: Gloo AllGather failed: Read error: Connection reset by peer"))
+    assert not hosts.lost(ValueError("connection is no valid name"))
+    told_again = TimeoutError("a save did not end")
+    told_again.__cause__ = jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: barrier")
+    assert hosts.lost(told_again)
 
 
 @pytest.mark.slow

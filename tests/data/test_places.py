@@ -89,8 +89,11 @@ def test_a_file_of_a_known_suffix_in_a_folder_is_writable(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x", r"x has no suffix; end it in \.npy, \.npz, \.csv or \.png"),
-        ("x.jpg", r"x\.jpg has the suffix \.jpg, which is not written; end it in \.npy, \.npz, \.csv or \.png"),
+        ("x", r"x has no suffix; end it in \.npy, \.npz, \.csv, \.parquet or \.png"),
+        (
+            "x.jpg",
+            r"x\.jpg has the suffix \.jpg, which is not written; end it in \.npy, \.npz, \.csv, \.parquet or \.png",
+        ),
         (".npy", r"\.npy has no suffix"),
         ("", r"\. has no suffix"),
         ("folder.npy", r"folder\.npy is a folder; name a file in it, such as folder\.npy/codes\.npy"),
@@ -154,8 +157,14 @@ def test_a_picture_shows_grey_and_colour_images(shape):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((784,), r"x\.png shows images, and these are vectors of 784 values; end it in \.npy, \.npz or \.csv"),
-        ((4, 4, 2), r"x\.png shows images of 1 or 3 channels, and these have 2; end it in \.npy, \.npz or \.csv"),
+        (
+            (784,),
+            r"x\.png shows images, and these are vectors of 784 values; end it in \.npy, \.npz, \.csv or \.parquet",
+        ),
+        (
+            (4, 4, 2),
+            r"x\.png shows images of 1 or 3 channels, and these have 2; end it in \.npy, \.npz, \.csv or \.parquet",
+        ),
     ],
 )
 def test_a_picture_of_anything_else_is_refused(shape, message):

@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="names of rows; all, if none is given")
     parser.add_argument("--attempts", type=int, help="seeds of each row, in place of its own number")
+    parser.add_argument("--first", type=int, default=0, help="the first seed; beyond 0 it adds to the row's record")
     parser.add_argument("--dry", action="store_true", help="record nothing")
     options = parser.parse_args()
     for folder in (HERE.parent, ROOT, ROOT / "benchmarks"):
@@ -65,7 +66,7 @@ def main() -> None:
     if unknown := set(options.rows) - known.keys():
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for name in options.rows or known:
-        record = tried(known[name], options.attempts or known[name].long)
+        record = tried(known[name], range(options.first, options.first + (options.attempts or known[name].long)))
         print(f"{name}: {record['held']} of {record['tried']} held, {record['seconds']:.0f} s", flush=True)
         for note in record["notes"]:
             print(f"  {note}", flush=True)
@@ -76,10 +77,10 @@ def main() -> None:
                 file.write(json.dumps(record | describe()) + "\n")
 
 
-def tried(fault, attempts: int) -> dict:
+def tried(fault, seeds: range) -> dict:
     """The record of a row."""
     started, outcomes = time.monotonic(), []
-    for seed in range(attempts):
+    for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="aeflax-fault-") as folder:
             found = list(fault.attempt(seed, Path(folder)))
         outcomes += found
@@ -91,6 +92,7 @@ def tried(fault, attempts: int) -> dict:
     return {
         "workload": "faults",
         "row": fault.name,
+        "first": seeds.start,
         "fault": fault.fault,
         "right": fault.right,
         "tried": len(outcomes),

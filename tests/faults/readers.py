@@ -82,10 +82,11 @@ def of_summary(path: Path) -> None:
 def of_metrics(path: Path) -> None:
     from aeflax import run
     from aeflax.journal import Journal
-    from aeflax.trained import Run, _numbers
+    from aeflax.report.sound import numbers
+    from aeflax.trained import Run
 
     history: Any = Run.history
-    records = _numbers(run.read_metrics(path.parent))
+    records = numbers(run.read_metrics(path.parent))
     for found in history.fget(types.SimpleNamespace(_records=records)).values():
         assert all(values.dtype.kind in "if" for values in found.values()), found
     Journal(path, 2).close()

@@ -63,7 +63,8 @@ class Finder:
 
 
 if PLACE:
-    # Where the tests run in the background of a shell, SIGINT is ignored, and whoever they start inherits that.
+    # Where the tests run in the background of a shell, or under nohup, these are ignored, and that is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     tell("importing")
     sys.meta_path.insert(0, Finder())
