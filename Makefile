@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test test-faults check fast install format lock bench results tables clean
+.PHONY: help demo test test-faults lint check fast install format lock bench results tables clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its final table
 	$(BIN)/aeflax train --run-dir runs/demo --overwrite
@@ -26,12 +26,13 @@ test-faults: $(STAMP)  ## try every fault many times (about two hours), record h
 fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
 
-check: $(STAMP)  ## format, lint, types, import contracts, fast tests
+lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
+
+check: lint fast  ## both
 
 install: $(STAMP)  ## the environment alone
 

@@ -97,7 +97,7 @@ FAULTS = [
         "the compilation cache: entries damaged, its place in the way, read-only or full",
         "a warning or nothing, exit 0 and equal digests; damaged entries are made anew",
         attempt,
-        short=2,
+        short=1,
         long=24,
     )
 ]

@@ -136,7 +136,7 @@ FAULTS = [
         "/dev/shm full",
         "exit 5 within 30 s that names the file, the state saved; --resume with whole data ends with equal digests",
         attempt,
-        short=3,
+        short=2,
         long=45,
     ),
 ]

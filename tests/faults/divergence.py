@@ -118,7 +118,7 @@ FAULTS = [
         "a loss or a gradient that is NaN or infinite, in 1 to 30 batches in a row",
         "the update is left out and counted; ten in a row: exit 3, the last good state saved",
         batches,
-        short=2,
+        short=1,
         long=45,
     ),
     Fault(

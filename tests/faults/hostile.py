@@ -30,7 +30,7 @@ FAULTS = [
         "run directories and data made to attack: objects, paths, bombs, shapes, deep JSON, links, HTML",
         "nothing runs, nothing is written outside, memory stays bounded; exit 2, 4 or 5 with one sentence",
         attempt,
-        short=4,
+        short=3,
         long=140,
     ),
 ]

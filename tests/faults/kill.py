@@ -65,7 +65,7 @@ FAULTS = [
         "kill -9, ten times in one run",
         "`--resume` ends with equal digests of every batch and state; what a save left behind is removed",
         attempt,
-        short=2,
+        short=1,
         long=len(runs.CASES),
     )
 ]

@@ -115,7 +115,7 @@ FAULTS = [
         "a run directory that cannot be used, or has an unusual name",
         "exit 2 with one sentence before anything is computed, or a whole run",
         place,
-        short=3,
+        short=2,
         long=40,
     ),
 ]

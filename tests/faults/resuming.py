@@ -165,7 +165,7 @@ FAULTS = [
         "resumed with another configuration, other data, other versions",
         "exit 2 with every difference, the run untouched; what may change goes on; with other versions it warns",
         resume,
-        short=3,
+        short=2,
         long=60,
     ),
 ]

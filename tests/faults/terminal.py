@@ -140,7 +140,7 @@ FAULTS = [
         "streams closed or left by their reader, no terminal, no home, another locale",
         "trains to its end, with the same final state",
         streams,
-        short=3,
+        short=2,
         long=24,
     ),
 ]
