@@ -61,6 +61,8 @@ class Checkpoints:
         self._best: int | None = None  # step of the best checkpoint that is kept
         self._saving: tuple[int, int | None] | None = None  # step and best of a save that is not known to be on disk
         self._manager: ocp.CheckpointManager | None = None
+        if held:
+            hosts.by_one(self._prepare)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -226,8 +228,6 @@ class Checkpoints:
     def _orbax(self) -> ocp.CheckpointManager:
         """Orbax's manager, opened when something needs it. It keeps everything: what goes is our business."""
         if self._manager is None:
-            if self._held:
-                hosts.by_one(self._prepare)
             options = ocp.CheckpointManagerOptions(
                 create=False,
                 cleanup_tmp_directories=False,  # ours knows that the run's lock is held
