@@ -13,8 +13,10 @@ os.environ.setdefault("AEFLAX_COMPILATION_CACHE", str(Path(__file__).parent.pare
 import jax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Most of the tests' time is compiling small programs; a second run finds them again.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
+# Most of the tests' time is compiling small programs; a second run finds them again. A worker reads what it wrote
+# itself: what another one is writing at that moment is half an entry.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / f"jax-{_worker}"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 import optax  # noqa: E402

@@ -232,6 +232,8 @@ def test_signals_that_are_ignored_stay_ignored_and_the_others_ask_for_a_stop():
 def test_a_signal_before_training_ends_the_command_at_once_unless_others_train_along(number):
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
+        for each in before:  # also where the tests run under nohup
+            signal.signal(each, signal.SIG_DFL)
         stop = Stop()
         with pytest.raises(Stopped, match=f"stopped by {signal.Signals(number).name} before training began"):
             signal.raise_signal(number)

@@ -125,7 +125,8 @@ def test_what_cannot_be_is_refused(run, options, message):
         run.finetune(**options)
 
 
-def test_the_command_tells_keeps_and_shows(run, capsys):
+def test_the_command_tells_keeps_and_shows(run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
     words = ["--labels-per-class", "2", "5", "--steps", "30", "--seeds", "2", "--json"]
     assert main(["finetune", str(run.path), *words]) == 0
     out, err = capsys.readouterr()
