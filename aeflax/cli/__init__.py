@@ -98,6 +98,9 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         print(f"aeflax: {error}; {mend}", file=sys.stderr)  # noqa: T201
         return StoppedError.exit_code, False
     except Exception as error:
+        if isinstance(error.__cause__ or error.__context__, Stopped):  # what it interrupted made an error of it
+            print(f"aeflax: {error.__cause__ or error.__context__}; run the same command again", file=sys.stderr)  # noqa: T201
+            return StoppedError.exit_code, False
         if job.peer_is_lost(error):
             mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
             faulthandler.dump_traceback()

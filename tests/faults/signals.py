@@ -8,7 +8,7 @@ from pathlib import Path
 from faults import harness, runs
 from faults.harness import Fault, Outcome
 
-PHASES = ("hearing", "compiling", "restoring", "computing", "saving", "evaluating")
+PHASES = ("compiling", "restoring", "computing", "saving", "evaluating", "hearing")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
