@@ -80,8 +80,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints, in order; asked by all processes together."""
-        found = hosts.by_one(lambda: list(seal.folders(self._directory)))
-        return hosts.from_first(found or [])
+        return hosts.by_first(lambda: list(seal.folders(self._directory)))
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint; asked by all processes together."""
@@ -176,7 +175,7 @@ class Checkpoints:
 
     def _faults(self, step: int) -> str:
         """What differs from the step's seal, as one phrase."""
-        found = hosts.from_first(hosts.by_one(lambda: seal.faults(self._directory / str(step))) or [])
+        found = hosts.by_first(lambda: seal.faults(self._directory / str(step)))
         return "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
     def _pass_over(self, step: int, what: str) -> None:

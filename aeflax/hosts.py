@@ -147,6 +147,11 @@ def by_one(action: Callable[[], T]) -> T | None:
     return by_all(action if primary() else lambda: None)
 
 
+def by_first(action: Callable[[], T]) -> T:
+    """What process 0 alone does -> its result on every process: anything that JSON holds. Errors as `by_one`."""
+    return from_first(by_one(action))  # type: ignore[return-value]
+
+
 def from_first(value: T) -> T:
     """What process 0 has, on every process: anything that JSON holds."""
     if count() == 1:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from aeflax.build import Built, build, hyper
 from aeflax.config import Experiment
@@ -118,8 +117,7 @@ def prepare(experiment: Experiment, shape: tuple[int, ...]) -> Program:
 
 
 def _place(experiment: Experiment, built: Built, placement: Placement) -> Program:
-    # The seed is traced: every seed runs one program.
-    key = jax.jit(root_key, out_shardings=placement.sharding())(np.uint32(experiment.train.seed))
+    key = placement.key(experiment.train.seed)
     return Program(experiment, built, placement.replicate(hyper(experiment)), key, placement)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aeflax import seal
 from aeflax.cli import main
-from aeflax.cli.stopping import Stop, Stopped
+from aeflax.cli.stopping import Stop, Stopped, stopped_by
 from aeflax.config import Corruption
 from aeflax.presets import PRESETS
 
@@ -245,6 +245,23 @@ def test_a_signal_before_training_ends_the_command_at_once_unless_others_train_a
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_signal_is_known_in_what_it_interrupts_makes_of_it(monkeypatch, capsys):
+    from aeflax import cli
+
+    def interrupted(_):
+        try:
+            raise Stopped("stopped by SIGTERM before training began")
+        except Stopped as error:
+            raise ImportError("the extension could not begin") from error
+
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    assert cli.main(["train"]) == 75
+    said = capsys.readouterr().err
+    assert "stopped by SIGTERM before training began; run the same command again, with --resume" in said
+    assert "Traceback" not in said
+    assert stopped_by(ValueError("another")) is None
 
 
 def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):

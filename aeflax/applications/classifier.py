@@ -19,7 +19,7 @@ from aeflax.build import Built
 from aeflax.config import Optimizer
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Feed
-from aeflax.engine.keys import Keys, root_key
+from aeflax.engine.keys import Keys
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
 from aeflax.engine.step import zero_sums
@@ -141,7 +141,7 @@ def train(
         functools.partial(permutation, seed, examples=len(rows)),
         placement,
     )
-    key = jax.jit(root_key, static_argnums=0, out_shardings=placement.sharding())(seed)
+    key = placement.key(seed)
     numbers = traced(Optimizer(learning_rate=budget.learning_rate, b1=0.9, b2=0.999, eps=1e-8))
     hyper = placement.replicate({name: np.float32(number) for name, number in numbers.items()})
     state = jax.jit(init_state, static_argnums=0, out_shardings=placement.sharding())(parts, key, hyper)

@@ -18,10 +18,11 @@ from aeflax.applications import probes
 from aeflax.applications.inference import Inference
 from aeflax.applications.labels import Classes, accuracy, classes_of, require_seeds
 from aeflax.applications.probes import NEIGHBOURS
-from aeflax.applications.spaces import NAMES, Spaces, fit_pca, fitting, inputs, spaces, thinned, values
+from aeflax.applications.spaces import NAMES, Spaces, fitting, inputs, spaces, thinned, values
 from aeflax.data.dataset import Dataset
 from aeflax.data.sources import Examples
 from aeflax.errors import DataError
+from aeflax.evaluation.baseline import components
 
 MAX_COMPARED = 2000  # examples whose distances are compared, each with each
 
@@ -77,7 +78,7 @@ class Codes:
     def __init__(self, inference: Inference, train: Examples, held: Examples) -> None:
         self._inference, self._held = inference, held
         rows, judged = (inputs(inference, part) for part in (train, held))
-        self._pca = fit_pca(inference, rows)
+        self._pca = components(rows, inference.program.built.model.latent_dim)
         self.train = spaces(inference, train, rows, self._pca)
         self.held = spaces(inference, held, judged, self._pca)
 

@@ -7,13 +7,14 @@
 | `local_outlier_factor` | how much sparser an example lies than its 20 nearest (Breunig et al. 2000) |
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import fit_pca
+from aeflax.evaluation.baseline import components, linear_error
 
 MAX_ROWS = 10_000  # training examples that detectors are fitted on; more are thinned to every n-th
 MAX_VALUES = 2**25  # of their matrix, 128 MiB in float32
@@ -57,13 +58,8 @@ def _bounded(score: Scorer) -> Scorer:
 
 
 def _pca(inference: Inference, rows: np.ndarray) -> Detector:
-    model = fit_pca(inference, rows)
-
-    def score(rows: np.ndarray) -> np.ndarray:
-        error: np.ndarray = np.mean((model.inverse_transform(model.transform(rows)) - rows) ** 2, axis=1, dtype=float)
-        return error
-
-    return Detector("pca", score(rows), score)
+    model = components(rows, inference.program.built.model.latent_dim)
+    return Detector("pca", linear_error(model, rows), functools.partial(linear_error, model))
 
 
 def _forest(rows: np.ndarray) -> Detector:

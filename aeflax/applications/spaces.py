@@ -8,19 +8,17 @@ import numpy as np
 
 from aeflax.applications.inference import Inference
 from aeflax.data.inputs import Inputs, batches
-from aeflax.data.rows import Spaced
 from aeflax.data.sources import Examples
+from aeflax.evaluation.baseline import MAX_VALUES
 
 NAMES = ("codes", "pca", "inputs")
-MAX_VALUES = 2**26  # of one matrix of inputs, 256 MiB in float32; more examples are thinned to every n-th
 
 Spaces = Mapping[str, np.ndarray]  # by name, [N, K], [N, K] and [N, F], float32
 
 
 def thinned(examples: Examples, most: int) -> Examples:
     """Every n-th example, so that at most `most` are left."""
-    every = max(1, -(-len(examples) // most))
-    return examples if every == 1 else examples.take(Spaced(0, -(-len(examples) // every), every))
+    return examples.every(max(1, -(-len(examples) // most)))
 
 
 def fitting(inference: Inference, examples: Examples) -> Examples:
@@ -37,14 +35,6 @@ def inputs(inference: Inference, examples: Examples) -> np.ndarray:
     """Examples in the model's range, as rows [N, F] float32."""
     rows = (inference.scaled(batch) for batch in values(inference, examples))
     return np.concatenate([batch.reshape(len(batch), -1) for batch in rows])
-
-
-def fit_pca(inference: Inference, rows: np.ndarray) -> Any:
-    """Principal components of training inputs [N, F]: as many as the code has, or all that there are."""
-    from sklearn.decomposition import PCA
-
-    dim = min(inference.program.built.model.latent_dim or rows.shape[1], *rows.shape)
-    return PCA(dim, random_state=0).fit(rows)
 
 
 def spaces(inference: Inference, examples: Examples, rows: np.ndarray, pca: Any) -> Spaces:

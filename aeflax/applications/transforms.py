@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import MAX_VALUES
 from aeflax.data import projector
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.rows import Rows
 from aeflax.errors import ConfigError
+from aeflax.evaluation.baseline import MAX_VALUES
 
 Arrays = dict[str, np.ndarray]
 

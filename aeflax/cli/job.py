@@ -70,13 +70,13 @@ class Job:
         return faults
 
 
-def peer_is_lost(error: Exception) -> bool:
+def peer_is_lost(error: BaseException) -> bool:
     """Whether an error means that another process is gone."""
     hosts = sys.modules.get("aeflax.hosts")
     return hosts is not None and hosts.joined() and hosts.lost(error)
 
 
-def met_by_all(error: Exception) -> bool:
+def met_by_all(error: BaseException) -> bool:
     """Whether the others of a job end with this error, too."""
     hosts = sys.modules.get("aeflax.hosts")
     return hosts is not None and hosts.met_by_all(error)

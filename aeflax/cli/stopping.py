@@ -10,6 +10,13 @@ class Stopped(BaseException):
     """A signal before training began. No Exception, so that nobody takes it for a fault of what it interrupts."""
 
 
+def stopped_by(error: BaseException | None) -> Stopped | None:
+    """The signal that an error came of, also where what it interrupted made another error of it; None without one."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class Stop:
     """Hears SIGTERM, SIGINT and a lost terminal; asked by the trainer whether to stop.
 

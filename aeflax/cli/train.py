@@ -122,6 +122,6 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     report = run.path / runs.REPORT
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     progress.print(kept, highlight=False, soft_wrap=True)
-    if command.json:
+    if command.json:  # as the file has it, its digest included
         print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text())))  # noqa: T201
     return 0

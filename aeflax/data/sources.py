@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data import files, images, npy, tfds
-from aeflax.data.rows import Rows, Where, take
+from aeflax.data.rows import Rows, Spaced, Where, take
 from aeflax.errors import ConfigError, DataError
 from aeflax.validation import ARRAY, source_fault
 
@@ -36,6 +36,10 @@ class Examples:
     def take(self, where: Where) -> "Examples":
         """The examples and labels that `where` names."""
         return Examples(take(self.values, where), None if self.labels is None else take(self.labels, where))
+
+    def every(self, n: int) -> "Examples":
+        """Every n-th example, from the first one on."""
+        return self if n == 1 else self.take(Spaced(0, -(-len(self) // n), n))
 
     def in_memory(self) -> "Examples":
         """The same as arrays."""

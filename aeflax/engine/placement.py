@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aeflax import hosts
 from aeflax.engine.epoch import Epoch, make_epoch
+from aeflax.engine.keys import root_key
 from aeflax.engine.sharding import Override, partition, travels
 from aeflax.engine.state import Order, Parts, Source, leaf_name
 from aeflax.engine.team import ALONE, SHARDS, WHOLE, Division, Team
@@ -96,6 +97,11 @@ class Placement:
         """Puts a tree, the same on every process, on every device."""
         # Not `device_put`, by which processes would compare what they have, each time.
         return self._placed(jax.tree.map(np.asarray, tree), self.sharding())
+
+    def key(self, seed: int) -> jax.Array:
+        """The root key of a seed, on every device. The seed is traced: every seed runs one program."""
+        found: jax.Array = jax.jit(root_key, out_shardings=self.sharding())(np.uint32(seed))
+        return found
 
     def shard(self, tree: Any) -> Any:
         """Puts this process's columns of arrays [B, ...] on its devices, each its part of the first axis."""

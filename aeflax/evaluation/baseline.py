@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.dataset import Dataset
-from aeflax.data.rows import Spaced
 from aeflax.engine.keys import Keys, Split
 from aeflax.evaluation.batches import batches
 from aeflax.evaluation.scores import PSNR_FLOOR
@@ -24,31 +23,33 @@ def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
       `dim`, the number of components: min(code size, features, examples); `compresses`, False where these are
       all the features; and `test`, with `mse` per feature and, for data in [0, 1], `psnr`.
     """
-    from sklearn.decomposition import PCA
-
     features = math.prod(program.built.shape)
-    total = len(dataset.train)
-    every = -(-total * features // MAX_VALUES)
-    thinned = (
-        dataset if every == 1 else replace(dataset, train=dataset.train.take(Spaced(0, -(-total // every), every)))
-    )
-    train = np.concatenate(list(_targets(program, thinned, "train")))
-    dim = min(program.built.model.latent_dim or features, features, len(train))
-    model = PCA(dim, random_state=0).fit(train)
-
-    def error(rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.mean((model.inverse_transform(model.transform(rows)) - rows) ** 2, axis=1, dtype=float)
-        return found
-
+    every = -(-len(dataset.train) * features // MAX_VALUES)
+    thinned = replace(dataset, train=dataset.train.every(every))
+    model = components(np.concatenate(list(_targets(program, thinned, "train"))), program.built.model.latent_dim)
+    dim = int(model.n_components_)
     squared = decibels = 0.0
     for rows in _targets(program, dataset, "test"):
-        each = error(rows)
+        each = linear_error(model, rows)
         squared += float(each.sum())
         decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
     metrics = {"mse": squared / len(dataset.test)}
     if dataset.unit_range:
         metrics["psnr"] = decibels / len(dataset.test)
     return {"dim": dim, "compresses": dim < features, "test": metrics}
+
+
+def components(rows: np.ndarray, code_size: int | None) -> Any:
+    """Principal components of rows [N, F]: as many as the code has, or all that there are."""
+    from sklearn.decomposition import PCA
+
+    return PCA(min(code_size or rows.shape[1], *rows.shape), random_state=0).fit(rows)
+
+
+def linear_error(model: Any, rows: np.ndarray) -> np.ndarray:
+    """Squared error per feature [N] of rows [N, F] that are reconstructed from their principal components."""
+    found: np.ndarray = np.mean((model.inverse_transform(model.transform(rows)) - rows) ** 2, axis=1, dtype=float)
+    return found
 
 
 def _targets(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:

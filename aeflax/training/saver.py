@@ -46,7 +46,7 @@ class Saver:
         return None if self._checkpoints is None else self._checkpoints.latest()
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Begins to save a state and returns. What fails, then or later, is a warning."""
+        """Begins to save a state that is not held, and returns. What fails, then or later, is a warning."""
         if self._checkpoints is None:
             return
         try:
@@ -54,33 +54,35 @@ class Saver:
         except CheckpointError as error:  # of the save before
             _warn(f"{error}; saving step {int(snapshot.state.step)} in its place")
         try:
-            self._save(snapshot)
+            self._save(self._checkpoints, snapshot)
         except CheckpointError as error:
             _warn(f"{error}; training goes on, and the next save is tried in its turn")
 
     def finish(self, snapshot: Snapshot) -> None:
         """Returns when a state is on disk. Raises CheckpointError where it cannot be, after some attempts."""
+        if self._checkpoints is None:
+            return None
         for pause in PAUSES:
             try:
-                return self._save(snapshot, durably=True)
+                return self._ensure(self._checkpoints, snapshot)
             except CheckpointError as error:
                 _warn(f"{error}; trying again in {pause:g} s")
                 time.sleep(pause)
         try:
-            return self._save(snapshot, durably=True)
+            return self._ensure(self._checkpoints, snapshot)
         except CheckpointError as error:
             held = self.latest()
             kept = "no checkpoint is there" if held is None else f"the checkpoint of step {held} is intact"
             mend = "make room or mend the disk, and run the same command with --resume"
             raise CheckpointError(f"{error}; {kept}: {mend}") from error
 
-    def _save(self, snapshot: Snapshot, *, durably: bool = False) -> None:
-        if self._checkpoints is None:
-            return
-        if not self._checkpoints.holds(int(snapshot.state.step)):
-            self._checkpoints.save(snapshot.state, dict(snapshot.progress), best=snapshot.best)
-        if durably:
-            self._checkpoints.wait()
+    def _ensure(self, checkpoints: Checkpoints, snapshot: Snapshot) -> None:
+        if not checkpoints.holds(int(snapshot.state.step)):
+            self._save(checkpoints, snapshot)
+        checkpoints.wait()
+
+    def _save(self, checkpoints: Checkpoints, snapshot: Snapshot) -> None:
+        checkpoints.save(snapshot.state, dict(snapshot.progress), best=snapshot.best)
 
 
 def _warn(sentence: str) -> None:

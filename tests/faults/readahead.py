@@ -69,7 +69,7 @@ def shared_memory(change: str, seed: int, where: Path) -> Outcome:
         )
         reached = command.reached("computing", chance.randint(6, 30))
         if change == "filled":
-            own = Path(f"/proc/{command.process.pid}/root/dev/shm")
+            own = Path("/proc", str(command.process.pid), "root", "dev", "shm")
             free = os.statvfs(own)
             assert free.f_blocks * free.f_frsize <= 2**24, "this is not the small one"
             with (own / "hog").open("wb") as file:
