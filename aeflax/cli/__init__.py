@@ -16,7 +16,6 @@ from typing import Any
 
 from aeflax import __version__
 from aeflax.cli import cache, job, streams
-from aeflax.cli.stopping import Stopped, stopped_by
 from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, is_out_of_memory, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
@@ -93,11 +92,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         return (error.code if isinstance(error.code, int) else 2), True
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, False
-    except (Stopped, Exception) as error:
-        if stopped := stopped_by(error):
-            mend = "run the same command again, with --resume where its directory holds a run"
-            print(f"aeflax: {stopped}; {mend}", file=sys.stderr)  # noqa: T201
-            return StoppedError.exit_code, False
+    except Exception as error:
         if job.peer_is_lost(error):
             mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
             faulthandler.dump_traceback()

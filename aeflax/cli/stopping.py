@@ -1,34 +1,30 @@
-"""How a signal ends a command: at once before there is anything to save, cleanly afterwards. Standard library only."""
+"""How a signal ends a command: at once before there is anything to save, cleanly afterwards. No library of others."""
 
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
-
-class Stopped(BaseException):
-    """A signal before training began. No Exception, so that nobody takes it for a fault of what it interrupts."""
-
-
-def stopped_by(error: BaseException | None) -> Stopped | None:
-    """The signal that an error came of, also where what it interrupted made another error of it; None without one."""
-    while error is not None and not isinstance(error, Stopped):
-        error = error.__cause__ or error.__context__
-    return error
+from aeflax.errors import StoppedError
 
 
 class Stop:
     """Hears SIGTERM, SIGINT and a lost terminal; asked by the trainer whether to stop.
 
     Until it is asked for the first time, nothing has been computed that could be lost, and the first signal ends the
-    command. Then it asks for a clean stop. A SIGINT after that quits at once, and waits for nothing.
+    process where it stands: an exception would become another error, or a line on the terminal, of whatever library
+    it comes up in. Then it asks for a clean stop. A SIGINT after that quits at once, and waits for nothing.
 
     Attributes:
       together: whether other processes train with this one: they stop when all of them are asked, and not before.
+      created: a directory made for the run, which goes again if nothing came into it.
     """
 
     def __init__(self) -> None:
         self.together = self._heard = self._asked = False
+        self.created: Path | None = None
         # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
         named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._numbers = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
@@ -45,7 +41,16 @@ class Stop:
             signal.signal(signal.SIGINT, _quit)
         first, self._heard = not self._heard, True
         if first and not self._asked and not self.together:
-            raise Stopped(f"stopped by {signal.Signals(number).name} before training began")
+            self._end(f"stopped by {signal.Signals(number).name} before training began")
+
+    def _end(self, said: str) -> None:
+        mend = "run the same command again, with --resume where its directory holds a run"
+        with suppress(OSError):  # nobody has to listen
+            os.write(2, f"aeflax: {said}; {mend}\n".encode())
+        if self.created is not None:
+            with suppress(OSError):  # it holds a run
+                self.created.rmdir()
+        os._exit(StoppedError.exit_code)
 
 
 def _quit(number: int, _: FrameType | None) -> None:

@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> int:
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
+        stop.created = None if command.run_dir else path
         try:
             return _train(replace(command, run_dir=path), stem, stop)
         except StoppedError as error:
