@@ -49,6 +49,8 @@ class Data:
     scale: Literal["none", "unit", "standard"] = "none"
     # draw pixels as Bernoulli(pixel), once or anew at every visit
     binarize: Literal["none", "fixed", "dynamic"] = "none"
+    # floats: replace what is missing (NaN, an empty cell) by its feature's mean or median over the training split
+    impute: Literal["none", "mean", "median"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are

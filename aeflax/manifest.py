@@ -44,6 +44,7 @@ def describe(
             "shift": domain.scaling.shift.tolist(),
             "divisor": domain.scaling.divisor.tolist(),
             "unit_range": domain.unit_range,
+            **({} if domain.fill is None else {"fill": domain.fill.tolist()}),
         },
         "init_from": origin,
         "versions": _versions(),
@@ -94,7 +95,10 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
         known = {1, math.prod(shape)}
         if {scaling.shift.size, scaling.divisor.size} - known:
             raise ValueError("the scaling does not fit the shape")
-        return shape, Domain(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]))
+        fill = np.asarray(found["fill"], np.float32) if "fill" in found else None
+        if fill is not None and fill.shape != (math.prod(shape),):
+            raise ValueError("what fills missing values does not fit the shape")
+        return shape, Domain(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]), fill)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
 

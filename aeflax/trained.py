@@ -105,7 +105,7 @@ class Run:
         Raises:
           DataError: for values of another shape or range than the run was trained on.
         """
-        return joined(self.inference.encode([as_examples(examples)]), (0, self.experiment.model.latent_dim or 0))
+        return joined(self.inference.encode([self._examples(examples)]), (0, self.experiment.model.latent_dim or 0))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -121,7 +121,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        values = as_examples(examples)
+        values = self._examples(examples)
         return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
@@ -138,7 +138,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        return joined(self.inference.score([as_examples(examples)]), (0,))
+        return joined(self.inference.score([self._examples(examples)]), (0,))
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`.
@@ -204,7 +204,7 @@ class Run:
 
         Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
         """
-        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", as_examples(examples))
+        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", self._examples(examples))
         options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
         found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
         self._remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
@@ -253,6 +253,9 @@ class Run:
     def inference(self) -> Inference:
         """The same functions for data of any size, batch by batch."""
         return Inference(self._program, self.state, self._domain)
+
+    def _examples(self, values: np.ndarray) -> np.ndarray:
+        return as_examples(values, fill=self._domain.fill)
 
     def _remember(self, name: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
         findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values, arrays or {}))

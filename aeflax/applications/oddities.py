@@ -49,7 +49,7 @@ def findings(
       found: what was found there.
     """
     index = np.argsort(-found.scores, kind="stable")[:ODDEST]
-    examples = inference.scaled(np.asarray(inputs.values[index]))
+    examples = inference.scaled(inputs.at(index))
     reconstructions = inference.scaled_reconstruct(examples)
     with np.errstate(over="ignore"):
         errors = np.minimum((reconstructions - examples) ** 2, np.finfo(np.float32).max)

@@ -201,7 +201,9 @@ def open_inputs(command: TransformCommand) -> tuple["Run", "Inputs"]:
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
     trained = run.experiment.data
-    return run, open_examples(command.source, command.split, size=trained.size, grey=trained.grey)
+    return run, open_examples(
+        command.source, command.split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill
+    )
 
 
 def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:

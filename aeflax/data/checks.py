@@ -1,5 +1,7 @@
 """What examples must be, whether they come whole or in batches. DataError says what they are instead."""
 
+import math
+
 import numpy as np
 
 from aeflax.data.rows import Rows
@@ -16,7 +18,7 @@ def require_examples(values: Rows, name: str) -> None:
         raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")
 
 
-def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+def prepared(values: np.ndarray, name: str, first: int = 0, fill: np.ndarray | None = None) -> np.ndarray:
     """Examples [N, D], [N, H, W] or [N, H, W, C] -> [N, D] or [N, H, W, C], uint8 as stored, else finite float32.
 
     Copies nothing that is of that type already.
@@ -25,10 +27,17 @@ def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
       values: what `require_examples` lets pass, or a slice of it.
       name: what an error calls them.
       first: index of the first of them in the whole, for the error.
+      fill: what stands for NaN in each feature, [F]; None: nothing may be missing.
     """
     if values.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what overflows is found right below
             values = values.astype(np.float32, copy=False)
+        if fill is not None and (absent := np.isnan(values)).any():
+            if fill.size != math.prod(values.shape[1:]):
+                raise DataError(
+                    f"{name} has examples of the shape {values.shape[1:]}, the run has {fill.size} features"
+                )
+            values = np.where(absent, fill.reshape(values.shape[1:]), values)
         finite = np.isfinite(values)
         if not finite.all():
             row, *place = (int(i) for i in np.argwhere(~finite)[0])
@@ -36,13 +45,13 @@ def prepared(values: np.ndarray, name: str, first: int = 0) -> np.ndarray:
             kind = "1 value that is" if count == 1 else f"{count} values that are"
             raise DataError(
                 f"{name} holds {kind} NaN, infinite or beyond float32, "
-                f"the first at index {[first + row, *place]}; remove or impute what is missing"
+                f"the first at index {[first + row, *place]}; remove what is missing, or let --data.impute fill it"
             )
     return values[..., None] if values.ndim == 3 else values
 
 
-def as_examples(values: np.ndarray, name: str = "the array") -> np.ndarray:
-    """An array from Python as examples [N, ...], as `prepared` makes them; none at all is no mistake here.
+def as_examples(values: np.ndarray, name: str = "the array", fill: np.ndarray | None = None) -> np.ndarray:
+    """An array from Python as examples [N, ...], as `prepared` makes and fills them; none at all is no mistake here.
 
     Raises:
       DataError: for what is no array of examples, and at the first value that is not finite.
@@ -51,4 +60,4 @@ def as_examples(values: np.ndarray, name: str = "the array") -> np.ndarray:
     if found.shape and not len(found):
         return found
     require_examples(found, name)
-    return found if found.dtype == np.uint8 else prepared(found, name)
+    return found if found.dtype == np.uint8 else prepared(found, name, fill=fill)

@@ -11,6 +11,7 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
+from aeflax.data.missing import fill_in
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
 from aeflax.data.survey import Survey, survey
@@ -38,11 +39,19 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a run was trained on, as far as using it needs: dtype, scaling, whether its data lay in [0, 1]."""
+    """What a run was trained on, as far as using it needs.
+
+    Attributes:
+      dtype: of the stored values, uint8 or float32.
+      scaling: to the model's range.
+      unit_range: whether the values lay in [0, 1] there.
+      fill: what stands for a missing value of each feature, [F] as stored; None where none may be missing.
+    """
 
     dtype: np.dtype[Any]
     scaling: Scaling
     unit_range: bool
+    fill: np.ndarray | None = None
 
     def scaling_of(self, values: np.ndarray) -> Scaling:
         """How such values come to the model's range: floats where uint8 was trained on are in [0, 1] already."""
@@ -55,7 +64,7 @@ class Domain:
 class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
-    `surveys` holds what is known already of splits that were gone over.
+    `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places.
     """
 
     source: str
@@ -64,6 +73,7 @@ class Dataset:
     test: Examples
     scaling: Scaling
     surveys: Mapping[str, Survey] = field(default_factory=dict)
+    fill: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,7 +107,7 @@ class Dataset:
     @property
     def domain(self) -> Domain:
         """What using a model that was trained on it needs to know."""
-        return Domain(self.train.values.dtype, self.scaling, self.unit_range)
+        return Domain(self.train.values.dtype, self.scaling, self.unit_range, self.fill)
 
     @property
     def splits(self) -> dict[str, Examples]:
@@ -136,12 +146,18 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
       DataError: for data that is unreadable or unfit.
     """
     if array is None:
-        raw = _resident(read(settings.source, size=settings.size, grey=settings.grey), settings)
+        found = read(settings.source, size=settings.size, grey=settings.grey, missing=settings.impute != "none")
+        raw = _resident(found, settings)
     else:
         raw = Raw(Examples(np.asarray(array)))
     name = settings.source if array is None else "the array"
-    train = _checked(raw.train, name)
-    test = None if raw.test is None else _checked(raw.test, f"{name} (test)")
+    for split, label in ((raw.train, name), (raw.test, f"{name} (test)")):
+        if split is not None:
+            require_examples(split.values, label)
+    train, test = raw.train, raw.test
+    fill = None
+    if settings.impute == "none":
+        train, test = _prepared(train, name), None if test is None else _prepared(test, f"{name} (test)")
     if test is not None and test.values.shape[1:] != train.values.shape[1:]:
         raise DataError(
             f"{name}: training examples have the shape {train.values.shape[1:]}, test examples "
@@ -162,7 +178,12 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
                 f"data.validation={settings.validation} leaves none of {len(train)} training examples; lower it"
             )
         train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
-    whole = Dataset(name, train, validation, test, Scaling(np.zeros(1, np.float32), np.ones(1, np.float32)))
+    if settings.impute != "none":
+        fill = fill_in(settings.impute, train.values, name)
+        train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
+        validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
+    plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32))
+    whole = Dataset(name, train, validation, test, plain, fill=fill)
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)
@@ -176,11 +197,10 @@ def _resident(raw: Raw, settings: config.Data) -> Raw:
     return replace(raw, train=raw.train.in_memory(), test=None if raw.test is None else raw.test.in_memory())
 
 
-def _checked(examples: Examples, name: str) -> Examples:
-    """Refuses what is unfit; of what is not in memory as far as its type and shape tell, the values later."""
-    require_examples(examples.values, name)
+def _prepared(examples: Examples, name: str, fill: np.ndarray | None = None) -> Examples:
+    """Fills and checks the values of what is in memory; of what is not, they are checked later."""
     values = examples.values
-    return replace(examples, values=prepared(values, name)) if isinstance(values, np.ndarray) else examples
+    return replace(examples, values=prepared(values, name, fill=fill)) if isinstance(values, np.ndarray) else examples
 
 
 def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Examples:

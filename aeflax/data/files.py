@@ -22,6 +22,8 @@ import numpy as np
 from aeflax.errors import DataError, reason
 
 UNPACKED, RATIO = 2**28, 100  # what unpacks to more bytes than this, and to so many times its size, is refused
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
+MEND = "fill it in, drop the line, or let --data.impute fill it"
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -161,11 +163,12 @@ def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
         raise DataError(f"{path} is damaged ({reason(error)}); write it again") from error
 
 
-def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def csv(path: Path, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
     A first line with a cell of text is a header; a column headed `label` is taken as the labels: int64 where all of
-    them are integers, as classes are, else float64.
+    them are integers, as classes are, else float64. Where values may be `missing`, a cell that is empty or says so
+    becomes NaN; else it is an error.
     """
     try:
         text = _bytes(path).decode("utf-8-sig")
@@ -174,21 +177,23 @@ def csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     lines = [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
     header = _cells(lines[0][1]) if lines else []
     # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
-    has_header = any(cell and _number(cell) is None for cell in header)
+    has_header = any(_is_text(cell) for cell in header)
     body = lines[1:] if has_header else lines
     if not body:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
+    if missing:
+        body = [(row, ",".join(cell or "nan" for cell in map(_present, _cells(line)))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
         raise DataError(f"{path}: {_csv_fault(body, header, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    missing = np.argwhere(np.isnan(values) & (np.array(header) != "label"))
-    if has_header and len(missing):
-        row, column = (int(i) for i in missing[0])
+    absent = np.argwhere(np.isnan(values) & (np.array(header) != "label"))
+    if has_header and len(absent) and not missing:
+        row, column = (int(i) for i in absent[0])
         place = f"line {body[row][0]}, column {_named(column, header)}"
-        raise DataError(f"{path}: the value in {place} is missing; fill it in or drop the line ({len(missing)} are)")
+        raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
     if has_header and "label" in header:
         column = header.index("label")
         return np.delete(values, column, axis=1), _labels(values[:, column])
@@ -209,7 +214,7 @@ def csv_columns(path: Path) -> tuple[str, ...] | None:
     start = _start_of_text(path)
     line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
     header = _cells(line)
-    if not any(cell and _number(cell) is None for cell in header):
+    if not any(_is_text(cell) for cell in header):
         return None
     if "label" in header:
         header.remove("label")
@@ -245,8 +250,8 @@ def _csv_fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -
             if _number(cell) is not None:
                 continue
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
-            if not cell:
-                return f"{place} is missing; fill it in or drop the line"
+            if not _present(cell):
+                return f"{place} is missing; {MEND}"
             if columns == 1 and ";" in cell:
                 return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
             whole = all(len(other) > column and _number(other[column]) is None for _, other in rows)
@@ -260,6 +265,16 @@ def _cells(line: str) -> list[str]:
     except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
         cells = line.split(",")
     return [cell.strip() for cell in cells]
+
+
+def _present(cell: str) -> str:
+    """The cell, empty where it says that its value is missing."""
+    return "" if cell.lower() in MISSING else cell
+
+
+def _is_text(cell: str) -> bool:
+    """Whether a cell is neither a number nor a missing one."""
+    return bool(_present(cell)) and _number(cell) is None
 
 
 def _number(cell: str) -> float | None:

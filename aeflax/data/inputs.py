@@ -29,12 +29,14 @@ class Inputs:
       values: [N, D], [N, H, W] or [N, H, W, C] as stored, or read when they are asked for.
       labels: [N], None where there are none.
       columns: names of the features of a table with a header, else None.
+      fill: what stands for a missing value of each feature, [F]; None: none may be missing.
     """
 
     name: str
     values: Rows
     labels: Rows | None = None
     columns: tuple[str, ...] | None = None
+    fill: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,8 +47,23 @@ class Inputs:
         shape = self.values.shape[1:]
         return (*shape, 1) if len(shape) == 2 else shape
 
+    def at(self, where: slice | np.ndarray, name: str | None = None, first: int = 0) -> np.ndarray:
+        """Some of the values, [B, D] or [B, H, W, C], uint8 as stored, else float32; what is missing is filled.
 
-def open_examples(place: str, split: Split = "all", *, size: int | None = None, grey: bool = False) -> Inputs:
+        Args:
+          where: which.
+          name: what an error calls them; None: as all of them.
+          first: index of the first one, for the error.
+
+        Raises:
+          DataError: for a value that is not finite.
+        """
+        return prepared(np.asarray(self.values[where]), name or self.name, first, self.fill)
+
+
+def open_examples(
+    place: str, split: Split = "all", *, size: int | None = None, grey: bool = False, fill: np.ndarray | None = None
+) -> Inputs:
     """Opens the examples that a word of the command line names.
 
     Args:
@@ -55,15 +72,17 @@ def open_examples(place: str, split: Split = "all", *, size: int | None = None, 
       split: of a source that brings its own; `all` joins them.
       size: of `images:`, as `data.size` of the run that the examples are for.
       grey: of `images:`, as its `data.grey`.
+      fill: what stands for missing values, as in `Inputs`.
 
     Raises:
       ConfigError: for a split that the source does not bring.
       DataError: for examples that cannot be read, or that their type and shape rule out.
     """
     require_readable(place)
-    found = _of_source(place, split, size, grey) if is_source(place) else _of_file(place, split)
+    missing = fill is not None
+    found = _of_source(place, split, size, grey, missing) if is_source(place) else _of_file(place, split, missing)
     require_examples(found.values, place)
-    return Inputs(place, found.values, found.labels, columns_of(place))
+    return Inputs(place, found.values, found.labels, columns_of(place), fill)
 
 
 def columns_of(place: str) -> tuple[str, ...] | None:
@@ -89,15 +108,14 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         raise ValueError(f"size={size}: a batch holds at least one example")
     for first in range(0, len(inputs), size):
         rows = slice(first, first + size)
-        values = np.asarray(inputs.values[rows])
-        of = "" if size >= len(inputs) else f" (examples {first} to {first + len(values) - 1})"
-        yield Examples(
-            prepared(values, inputs.name + of, first), None if inputs.labels is None else inputs.labels[rows]
-        )
+        last = min(first + size, len(inputs)) - 1
+        of = "" if size >= len(inputs) else f" (examples {first} to {last})"
+        values = inputs.at(rows, inputs.name + of, first)
+        yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
 
 
-def _of_source(source: str, split: Split, size: int | None, grey: bool) -> Examples:
-    raw = read(source, size=size, grey=grey)
+def _of_source(source: str, split: Split, size: int | None, grey: bool, missing: bool) -> Examples:
+    raw = read(source, size=size, grey=grey, missing=missing)
     if raw.test is None:
         _require_all(source, split)
         return raw.train
@@ -113,7 +131,7 @@ def _of_source(source: str, split: Split, size: int | None, grey: bool) -> Examp
     return Examples(joined(train.values, test.values), labels)
 
 
-def _of_file(place: str, split: Split) -> Examples:
+def _of_file(place: str, split: Split, missing: bool) -> Examples:
     _require_all(place, split)
     path, array = split_array(place)
     match _kind(path):
@@ -122,7 +140,7 @@ def _of_file(place: str, split: Split) -> Examples:
         case "npz":
             return Examples(files.npz(path, array or None))
         case "csv":
-            return Examples(*files.csv(path))
+            return Examples(*files.csv(path, missing=missing))
         case _:
             return Examples(files.idx(path))
 

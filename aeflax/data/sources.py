@@ -55,13 +55,14 @@ class Raw:
     divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
 
 
-def read(source: str, *, size: int | None = None, grey: bool = False) -> Raw:
+def read(source: str, *, size: int | None = None, grey: bool = False, missing: bool = False) -> Raw:
     """Reads the source that a string names.
 
     Args:
       source: as `data.source` takes it.
       size: of `images:`, as `data.size`.
       grey: of `images:`, as `data.grey`.
+      missing: let cells of `csv:` be missing; they become NaN.
 
     Raises:
       ConfigError: for a string that names no source.
@@ -75,6 +76,8 @@ def read(source: str, *, size: int | None = None, grey: bool = False) -> Raw:
     if kind == "images":
         found = {split: Examples(*of) for split, of in images.read(Path(place), size, grey).items()}
         return Raw(found["train"], found.get("test"))
+    if kind == "csv":
+        return Raw(Examples(*files.csv(Path(place), missing=missing)))
     return _PLACED[kind](place) if place else _NAMED[source]()
 
 
@@ -134,10 +137,6 @@ def _npz(place: str) -> Raw:
     return Raw(Examples(files.npz(Path(path), name or None)))
 
 
-def _csv(place: str) -> Raw:
-    return Raw(Examples(*files.csv(Path(place))))
-
-
 def _tfds(name: str) -> Raw:
     splits = tfds.read(name)
     return Raw(Examples(*splits["train"]), Examples(*splits["test"]) if "test" in splits else None)
@@ -168,7 +167,6 @@ _PLACED: dict[str, Callable[[str], Raw]] = {
     "idx": _idx,
     "npy": lambda place: Raw(Examples(npy.rows(Path(place)))),
     "npz": _npz,
-    "csv": _csv,
     "tfds": _tfds,
     "synthetic": _synthetic,
 }

@@ -103,7 +103,7 @@ def changed(chance: random.Random, turn: int, where: Path) -> tuple[str, str]:
 
 def elsewhere(_: random.Random, turn: int, where: Path) -> tuple[str, str]:
     """Other examples, another file, no file, fewer steps."""
-    case = ("other content", "one value", "another name", "gone", "fewer steps", "fewer examples")[turn % 6]
+    case = ("other content", "one value", "another name", "gone", "fewer steps", "fewer examples", "imputed")[turn % 7]
     source, file, words = "npy:a.npy", where / "a.npy", []
     examples, said, code = np.load(file), "train: the data differ", 2
     if case == "other content":
@@ -116,6 +116,8 @@ def elsewhere(_: random.Random, turn: int, where: Path) -> tuple[str, str]:
     elif case == "another name":
         file.rename(where / "b.npy")
         source, said = "npy:b.npy", "data.source: 'npy:a.npy' -> 'npy:b.npy'"
+    elif case == "imputed":
+        words, said = ["--data.impute", "mean"], "data.impute: 'none' -> 'mean'"
     elif case == "gone":
         file.unlink()
         said, code = "cannot read a.npy", 5

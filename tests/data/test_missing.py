@@ -1,0 +1,142 @@
+"""Missing values: read from tables, filled from the training split, wherever a run is used."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import aeflax
+from aeflax import presets
+from aeflax.config import Data, GaussianLikelihood, Train
+from aeflax.data import files
+from aeflax.data.dataset import load
+from aeflax.data.inputs import open_examples
+from aeflax.errors import ConfigError, DataError
+
+SETTINGS = Data(source="array", holdout=0.25, impute="mean")
+
+
+@pytest.fixture
+def rows():
+    values = np.arange(40.0).reshape(10, 4) ** 1.5
+    values[[0, 3, 8], 1] = np.nan
+    values[4, 2] = np.nan
+    return values
+
+
+@pytest.mark.parametrize("impute", ["mean", "median"])
+def test_what_is_missing_becomes_the_middle_of_the_training_split_alone(rows, impute):
+    held = [3, 7]
+    train = np.delete(rows, held, axis=0)
+    middle = {"mean": np.nanmean, "median": np.nanmedian}[impute](train, axis=0).astype(np.float32)
+    found = load(replace(SETTINGS, impute=impute), rows)
+    assert np.array_equal(found.fill, middle)
+    for split, whole in ((found.train, train), (found.test, rows[held])):
+        expected = np.where(np.isnan(whole), middle, whole.astype(np.float32))
+        assert np.array_equal(split.values, expected)
+        assert split.values.dtype == np.float32
+
+
+def test_a_withheld_validation_split_is_filled_and_teaches_nothing(rows):
+    found = load(replace(SETTINGS, validation=2), rows)
+    train = np.delete(rows, [3, 7], axis=0)[:6]
+    assert np.array_equal(found.fill, np.nanmean(train, axis=0).astype(np.float32))
+    assert found.validation.values[0, 1] == found.fill[1]
+
+
+def test_the_scaling_is_fitted_to_what_was_filled(rows):
+    found = load(replace(SETTINGS, scale="standard"), rows)
+    scaled = found.scaling.apply(found.train.values)
+    assert np.allclose(scaled.mean(axis=0), 0, atol=1e-6)  # float32 of eight rows
+    assert np.allclose(scaled.std(axis=0), 1, atol=1e-6)
+
+
+def test_cells_of_a_table_may_be_missing_in_any_of_the_usual_ways(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('a,b,label\n1,,0\nNA,2,1\n?,nan,0\n"N/A",3,1\n')
+    values, labels = files.csv(path, missing=True)
+    nan = np.nan
+    assert np.array_equal(values, [[1, nan], [nan, 2], [nan, nan], [nan, 3]], equal_nan=True)
+    assert labels.tolist() == [0, 1, 0, 1]
+    with pytest.raises(DataError, match=r"line 2, column 2 \('b'\) is missing.*--data.impute"):
+        files.csv(path)
+
+
+def test_a_first_line_with_a_missing_value_is_no_header(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("1,NA\n2,3\n")
+    assert files.csv(path, missing=True)[0].shape == (2, 2)
+    assert files.csv_columns(path) is None
+
+
+def test_what_says_something_else_is_no_missing_value(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,unknown\n")
+    with pytest.raises(DataError, match="'unknown', not a number"):
+        files.csv(path, missing=True)
+
+
+@pytest.fixture
+def run(rows, tmp_path):
+    base = presets.vanilla(2)
+    experiment = replace(
+        base,
+        data=replace(SETTINGS, scale="standard"),
+        model=replace(base.model, likelihood=GaussianLikelihood()),
+        train=Train(steps=3),
+    )
+    return aeflax.train(experiment, rows, run_dir=tmp_path / "run", report=False)
+
+
+def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
+    again = aeflax.load(run.path, data=rows)
+    new = rows + 1
+    whole = np.where(np.isnan(new), run._domain.fill, new)
+    for one in (run, again):
+        assert np.array_equal(one.encode(new), run.encode(whole))
+        assert np.array_equal(one.score(new), run.score(whole))
+        assert np.array_equal(one.detect(new, baselines=False).scores, run.detect(whole, baselines=False).scores)
+    path = tmp_path / "new.csv"
+    np.savetxt(path, new, delimiter=",", header="a,b,c,d", comments="", fmt="%.17g")
+    path.write_text(path.read_text().replace("nan", ""))
+    inputs = open_examples(str(path), fill=again._domain.fill)
+    assert np.array_equal(inputs.at(slice(None)), whole.astype(np.float32))
+
+
+def test_a_run_that_imputed_still_refuses_what_is_not_finite_and_what_does_not_fit(run, rows):
+    rows[0, 0] = np.inf
+    with pytest.raises(DataError, match="infinite"):
+        run.encode(rows)
+    with pytest.raises(DataError, match=r"the shape \(3,\), the run has 4 features"):
+        run.encode(np.full((2, 3), np.nan))
+
+
+def test_a_manifest_whose_fill_does_not_fit_is_damaged(run, rows):
+    path = run.path / "experiment.json"
+    found = json.loads(path.read_text())
+    found["inputs"]["fill"] = [1.0]
+    found.pop("sha256")
+    from aeflax.document import write_json
+
+    write_json(path, found)
+    with pytest.raises(ConfigError, match="what fills missing values does not fit the shape"):
+        aeflax.load(run.path, data=rows)
+
+
+def test_what_cannot_be_filled_is_refused_in_one_sentence(rows, tmp_path):
+    with pytest.raises(ConfigError, match=r"the bytes of the array have none; leave it out"):
+        load(SETTINGS, np.zeros((10, 4), np.uint8))
+    rows[:, 2] = np.nan
+    with pytest.raises(DataError, match="feature 2 has no value in the training split; drop it"):
+        load(SETTINGS, rows)
+    np.save(tmp_path / "rows.npy", rows.astype(np.float32))
+    lazy = replace(SETTINGS, source=f"npy:{tmp_path / 'rows.npy'}", resident=False)
+    with pytest.raises(ConfigError, match="needs the examples in memory"):
+        load(lazy)
+
+
+def test_infinite_values_are_no_missing_ones(rows):
+    rows[5, 0] = np.inf
+    with pytest.raises(DataError, match="infinite"):
+        load(SETTINGS, rows)
