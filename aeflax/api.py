@@ -22,6 +22,7 @@ from aeflax.document import write_json
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, leaf_name
 from aeflax.errors import ConfigError, DataError, StoppedError
+from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
 from aeflax.trained import Run
@@ -217,7 +218,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
     for name in trainer.dataset.splits:
         if hosts.agree(stop()).any():
             raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
-        found[name] = trainer.evaluate(name)
+        found[name] = with_floor(trainer.program, trainer.dataset, name, trainer.evaluate(name))
         if broken := [metric for metric, value in found[name].items() if not math.isfinite(value)]:
             raise divergence.unusable(run.experiment, run.step, f"the {name} split's {', '.join(broken)}")
     examples = len(trainer.dataset.train.values)

@@ -3,20 +3,19 @@
 import functools
 import math
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from aeflax.applications import anomaly, codes, findings, finetune, oddities
+from aeflax.applications import anomaly, codes, findings, finetune, oddities, trust
 from aeflax.applications.classifier import Budget
 from aeflax.applications.inference import Inference, joined
 from aeflax.applications.probes import Counts
 from aeflax.checkpoint import state_sha256
-from aeflax.config import Experiment
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.inputs import Inputs
@@ -25,13 +24,13 @@ from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.baseline import pca
+from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
-from aeflax.report.sound import numbers, sound
-from aeflax.schema import from_dict
-from aeflax.words import command
+from aeflax.report.sound import numbers, series, sound
+from aeflax.words import again
 
 _NO_METRICS = ("step", "epoch", "split")  # of a record
 
@@ -92,12 +91,7 @@ class Run:
 
         A metric that some record of the split lacks is NaN there.
         """
-        history: dict[str, dict[str, np.ndarray]] = {}
-        for split in dict.fromkeys(record["split"] for record in self._records):
-            rows = [record for record in self._records if record["split"] == split]
-            names = dict.fromkeys(name for row in rows for name in row if name != "split")
-            history[split] = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
-        return history
+        return series(self._records)
 
     def encode(self, examples: np.ndarray) -> np.ndarray:
         """Examples [N, ...] -> codes [N, K] float32; the mean of a posterior.
@@ -147,7 +141,8 @@ class Run:
           ConfigError: if there is no such split.
           DataError: if the run's data cannot be read or has changed.
         """
-        return evaluate(self._program, self.state, self._dataset(), split)
+        program, dataset = self._program, self._dataset()
+        return with_floor(program, dataset, split, evaluate(program, self.state, dataset, split))
 
     def split(self, name: str) -> Examples:
         """The examples and labels of a split of the run's data, as stored.
@@ -165,6 +160,19 @@ class Run:
           DataError: if the run's data cannot be read or has changed.
         """
         return pca(self._program, self._dataset())
+
+    def judge_trust(self) -> dict[str, Any]:
+        """Whether the model copies its input, and whether it overfits as far as its summary tells; kept as below.
+
+        Result: `aeflax.applications.trust.judge`.
+        """
+        found = trust.judge(self.inference, self._kept().values, sound(self.summary or self._logged()))
+        self._remember("trust", found)
+        return found
+
+    def unfamiliar(self, examples: np.ndarray | Inputs) -> str | None:
+        """A sentence where examples [N, ...] are unlike the run's data; else None: `aeflax.applications.trust`."""
+        return trust.unfamiliar(self.inference, self._kept().values, self._inputs(examples))
 
     def judge_codes(
         self, split: str = "test", *, label_counts: Counts | None = None, seeds: int = 5
@@ -204,7 +212,7 @@ class Run:
 
         Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
         """
-        inputs = examples if isinstance(examples, Inputs) else Inputs("the array", self._examples(examples))
+        inputs = self._inputs(examples)
         options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
         found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
         self._remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
@@ -232,6 +240,9 @@ class Run:
         if place is None:
             raise ConfigError("this run was not kept in a directory; say where the report goes: run.report(DIRECTORY)")
         material = self._material(self.summary or self._logged() | self._evaluated())
+        if self.path is not None and "trust" not in material.findings:
+            self.judge_trust()
+            material = replace(material, findings=self._findings())
         try:
             place.mkdir(parents=True, exist_ok=True)
             return page.write(material, place)
@@ -256,6 +267,12 @@ class Run:
 
     def _examples(self, values: np.ndarray) -> np.ndarray:
         return as_examples(values, fill=self._domain.fill)
+
+    def _inputs(self, examples: np.ndarray | Inputs) -> Inputs:
+        return examples if isinstance(examples, Inputs) else Inputs("the array", self._examples(examples))
+
+    def _findings(self) -> dict[str, findings.Findings]:
+        return findings.kept(self.path, state_sha256(self.state))
 
     def _remember(self, name: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
         findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values, arrays or {}))
@@ -290,15 +307,6 @@ class Run:
             summary=sound(summary),
             history=self._records,
             manifest=manifest,
-            command=self._command(),
-            findings=findings.kept(self.path, state_sha256(self.state)),
+            command=again(manifest),
+            findings=self._findings(),
         )
-
-    def _command(self) -> str:
-        """What trains the run again, or why no command can."""
-        try:
-            words = command(from_dict(Experiment, self._manifest["experiment"]), self._manifest["preset"])
-        except ConfigError as error:
-            return str(error)
-        origin = self._manifest.get("init_from")
-        return f"{words} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else words

@@ -4,14 +4,14 @@ Needs the standard library alone.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
 from aeflax import config
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Part, hints
+from aeflax.schema import Part, from_dict, hints
 from aeflax.validation import ARRAY
 
 
@@ -38,6 +38,16 @@ def arguments(experiment: config.Experiment, preset: str) -> list[str]:
 def command(experiment: config.Experiment, preset: str) -> str:
     """The whole line for a POSIX shell, `aeflax train ...`; arguments and errors as `arguments` has them."""
     return shlex.join(["aeflax", "train", *arguments(experiment, preset)])
+
+
+def again(manifest: Mapping[str, Any]) -> str:
+    """The line that trains the run of a manifest again, or a sentence why none can."""
+    try:
+        line = command(from_dict(config.Experiment, manifest["experiment"]), manifest["preset"])
+    except ConfigError as error:
+        return str(error)
+    origin = manifest.get("init_from")
+    return f"{line} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else line
 
 
 def _changes(prefix: str, old: Any, new: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ from experiments.runs import measured
 from experiments.tables import write_tables
 
 HERE = Path(__file__).parent
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "runs", "tables"))
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "runs"))
 
 
 def main() -> None:

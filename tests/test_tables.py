@@ -1,17 +1,25 @@
-"""README's tables are what the recorded results give, to the letter."""
+"""The pages' tables are what the recorded results give, to the letter."""
 
 import json
+import re
 from pathlib import Path
 
-from experiments.tables import TABLES, filled, recorded
+import pytest
+
+from experiments.tables import PAGES, TABLES, filled, presets, recorded
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_readme_shows_what_is_recorded():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"<!-- table {name} -->" in text for name in TABLES)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_is_recorded(page):
+    text = page.read_text(encoding="utf-8")
     assert filled(text) == text
+
+
+def test_every_table_is_on_a_page():
+    shown = {name for page in PAGES for name in re.findall(r"<!-- table (\w+) -->", page.read_text(encoding="utf-8"))}
+    assert shown == set(TABLES)
 
 
 def test_every_record_says_where_it_comes_from():
@@ -28,7 +36,7 @@ def test_a_table_is_written_from_its_record():
     split = {"mse": 0.004, "bce": 0.0736}
     row = {"preset": "vanilla", "source": "mnist", "code": 64, "seconds": 3.7, "test": split}
     row["pca"] = {"compresses": True, "test": {"mse": 0.00905}}
-    text = TABLES["five_presets"]({"figures": [row], "machine": {"cores": 2, "processor": "Some CPU"}})
+    text = presets.five_presets({"figures": [row], "machine": {"cores": 2, "processor": "Some CPU"}})
     assert "| MNIST | `vanilla` | 64 | 0.00400 | 0.00905 | 0.0736 |  | 4 s |" in text
     assert "on 2 CPU cores (Some CPU)" in text
 

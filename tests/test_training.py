@@ -367,7 +367,7 @@ def test_a_run_directory_holds_what_the_contract_names(tmp_path):
     assert contract <= set(summary)
     assert set(summary["pca"]) >= {"dim", "test"}
     assert summary["status"] == "done"
-    assert set(summary["test"]) == {"bce", "mse", "psnr", "reconstruction_nats", "kl", "elbo"}
+    assert set(summary["test"]) == {"bce", "bce_floor", "mse", "psnr", "reconstruction_nats", "kl", "elbo"}
 
 
 def test_load_gives_the_same_run(tmp_path):

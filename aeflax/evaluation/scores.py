@@ -6,6 +6,7 @@ depend on the batch size beyond the rounding of one example's float32 forward pa
 | name | meaning |
 |---|---|
 | `bce` | binary cross-entropy per feature, nats (Bernoulli likelihood) |
+| `bce_floor` | what `bce` would be if every output were its input (`evaluation.floor`); of a final evaluation |
 | `mse` | squared error per feature |
 | `psnr` | peak signal-to-noise ratio, dB, peak 1, mean over examples (data in [0, 1]) |
 | `reconstruction_nats` | -log p(x given code), summed over features |

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from aeflax.applications.findings import Findings
-from aeflax.report import anomaly, codes
+from aeflax.report import anomaly, codes, trust
 from aeflax.report.sections import Section
 
 # In the order of the page.
 SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
+    "trust": trust.section,
     "codes": codes.quality,
     "transfer": codes.transfer,
     "finetune": codes.finetune,

@@ -8,6 +8,7 @@ from aeflax.config import HIGHER_IS_BETTER, Metric
 UNITS = {
     "loss": "nats",
     "bce": "nats/feature",
+    "bce_floor": "nats/feature",
     "mse": "per feature",
     "psnr": "dB",
     "restored_bce": "nats/feature",

@@ -1,7 +1,10 @@
 """Of a run's log and summary what is of the kind that training writes: they may be damaged, or of another hand."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 
 def numbers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -28,6 +31,16 @@ def sound(summary: Mapping[str, Any]) -> dict[str, Any]:
     if not (_is_number(best.get("step")) and _is_number(best.get("value"))):
         found.pop("best", None)
     return {name: found[name] for name in summary if name in found}
+
+
+def series(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """Records as arrays: split -> name -> values [records], NaN where a record lacks the name."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for split in dict.fromkeys(record["split"] for record in records):
+        rows = [record for record in records if record["split"] == split]
+        names = dict.fromkeys(name for row in rows for name in row if name != "split")
+        found[split] = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+    return found
 
 
 def _is_number(value: Any) -> bool:

@@ -1,0 +1,41 @@
+"""`aeflax trust`: whether a small reconstruction error of a kept run means anything."""
+
+import json
+from dataclasses import dataclass
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import RunPath, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustCommand:
+    """Arguments of `aeflax trust`."""
+
+    # a run directory
+    run: RunPath
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # print one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Judges whether a run copies its input and whether it overfits, and keeps that for its report."""
+    what = "Does the model reconstruct noise as well as data? Does it overfit?"
+    command: TrustCommand = parse(TrustCommand, arguments, "aeflax trust", what)
+    runs.read_manifest(command.run)
+
+    from aeflax import api
+    from aeflax.cli.progress import grid
+    from aeflax.report.trust import sentences, table
+
+    run = api.load(command.run, step=command.step)
+    values = run.judge_trust()
+    screen = console(stderr=command.json)
+    screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
+    for sentence in sentences(values):
+        screen.print(sentence, highlight=False)
+    if command.json:
+        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+    return 0

@@ -1,0 +1,47 @@
+"""Tables of recorded results, written between their marks in the pages: `<!-- table NAME -->` and `<!-- end -->`."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.tables import applications, presets
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md")
+RESULTS = ROOT / "experiments" / "results"
+
+Record = dict[str, Any]
+
+# Name of a table -> the records that it is made of, and how.
+TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "five_presets": (("five_presets",), presets.five_presets),
+    "codes": (("few_labels",), applications.codes),
+    "features": (("few_labels",), applications.features),
+    "finetuning": (("few_labels",), applications.finetuning),
+    "stacked": (("stacked_pretraining",), applications.stacked),
+    "one_class_tables": (("one_class_tables",), applications.one_class_tables),
+}
+
+
+def write_tables() -> None:
+    """Writes every table of every page anew."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """The text with its tables as the records have them."""
+
+    def fill(match: re.Match[str]) -> str:
+        records, table = TABLES[match[1]]
+        return f"<!-- table {match[1]} -->\n{table(*map(recorded, records))}\n<!-- end -->"
+
+    return re.sub(r"<!-- table (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def recorded(name: str) -> Record:
+    """The record of an experiment."""
+    found: Record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
