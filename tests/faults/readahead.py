@@ -72,8 +72,10 @@ def shared_memory(change: str, seed: int, where: Path) -> Outcome:
             own = Path("/proc", str(command.process.pid), "root", "dev", "shm")
             free = os.statvfs(own)
             assert free.f_blocks * free.f_frsize <= 2**24, "this is not the small one"
-            with (own / "hog").open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+            # Page after page: the readers take and give back some of it meanwhile.
+            with contextlib.suppress(OSError), (own / "hog").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
         trouble = streamed.wrong_end(command, where, kind, "a process that reads examples ahead", may_end=True)
     if not reached:
         trouble = trouble or "the run had ended before"
