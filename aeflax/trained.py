@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications import anomaly, codes, findings, finetune, oddities, trust
+from aeflax.applications import anomaly, codes, findings, finetune, generation, oddities, trust
 from aeflax.applications.classifier import Budget
 from aeflax.applications.inference import Inference, joined
 from aeflax.applications.probes import Counts
@@ -118,13 +118,14 @@ class Run:
         values = self._examples(examples)
         return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
 
-    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+    def sample(self, count: int, *, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
 
         Raises:
-          ConfigError: where the code has no prior: it needs a posterior, as the preset `vae` has.
+          ConfigError: where the code has no prior (it needs a posterior, as the preset `vae` has), or for a temperature,
+            which multiplies the codes, outside [0, 1e6].
         """
-        return self.inference.sample(count, seed=seed)
+        return self.inference.sample(count, seed=seed, temperature=temperature)
 
     def score(self, examples: np.ndarray) -> np.ndarray:
         """Examples [N, ...] -> anomaly scores [N] float32, higher is odder: the squared error per feature.
@@ -186,6 +187,15 @@ class Run:
         for name, values in found.items():
             self._remember(name, values)
         return found
+
+    def judge_generation(self, *, seed: int = 0, temperature: float = 1.0) -> dict[str, Any]:
+        """Samples, whether they are copies of training examples, and ways through the code; kept as above.
+
+        Without a prior only the ways. Arguments, result and errors: `aeflax.applications.generation.judge`.
+        """
+        values, arrays = generation.judge(self.inference, self._dataset(), seed=seed, temperature=temperature)
+        self._remember("generation", values, arrays)
+        return values
 
     def finetune(
         self, labels_per_class: Sequence[int], *, budget: Budget | None = None, seeds: int = 5

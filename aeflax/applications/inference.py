@@ -28,6 +28,8 @@ from aeflax.program import Program
 
 Compiled = Callable[..., Any]
 
+MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
+
 
 class Inference:
     """One state of a model, ready to be used.
@@ -51,6 +53,11 @@ class Inference:
     def size(self) -> int:
         """Examples in a batch, the one size that is compiled."""
         return batch_examples(self.program)
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether the code has a posterior, and with it a prior to draw from."""
+        return isinstance(self.program.built.model.bottleneck, GaussianPosterior)
 
     def encode(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Examples [B, ...] -> codes [B, K] float32, batch by batch."""
@@ -85,27 +92,33 @@ class Inference:
         Raises:
           DataError: where the codes have another size.
         """
-        images = self.scaled_decode(codes)
-        rows = images.reshape(len(images), math.prod(self.program.built.shape))
-        return self.domain.scaling.invert(rows).reshape(images.shape)
+        return self.unscaled(self.scaled_decode(codes))
 
-    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+    def sample(self, count: int, *, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Expected examples [count, ...] at codes drawn from the prior, in the units of the run's data.
 
-        Raises:
-          ConfigError: where the code has no prior.
+        Arguments and errors: as `prior`.
         """
-        return self.decode(self.prior(0, count, seed=seed))
+        return self.decode(self.prior(0, count, seed=seed, temperature=temperature))
 
-    def prior(self, first: int, stop: int, *, seed: int = 0) -> np.ndarray:
+    def prior(self, first: int, stop: int, *, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Codes `first` .. `stop - 1` of those that a seed draws from the prior, [stop - first, K].
 
+        Args:
+          first: index of the first one.
+          stop: index behind the last one.
+          seed: the same one draws the same codes.
+          temperature: what the draws are multiplied by: below 1 they stay nearer to the prior's mean, at 0 all are it.
+
         Raises:
-          ConfigError: where the code has no prior.
+          ConfigError: where the code has no prior, or for a temperature that is negative or not finite.
         """
         self._require_posterior("sample")
+        if not 0.0 <= temperature <= MAX_TEMPERATURE:
+            raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior")
         keys = Keys(root_key(seed), 0, jnp.arange(first, stop)).of(Stream.PRIOR)
-        return np.asarray(jax.vmap(functools.partial(jax.random.normal, shape=(self._code_size,)))(keys))
+        drawn = np.asarray(jax.vmap(functools.partial(jax.random.normal, shape=(self._code_size,)))(keys))
+        return drawn * np.float32(temperature)
 
     def scaled_encode(self, images: np.ndarray) -> np.ndarray:
         """Images [N, ...] -> codes [N, K]."""
@@ -157,6 +170,11 @@ class Inference:
         self._require_range(rows)
         return rows.reshape(-1, *shape)
 
+    def unscaled(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, ...] of the model's range in the units of the run's data, float32."""
+        rows = images.reshape(len(images), math.prod(self.program.built.shape))
+        return self.domain.scaling.invert(rows).reshape(images.shape)
+
     def _require_range(self, rows: np.ndarray) -> None:
         domain, bernoulli = self.domain, isinstance(self.program.built.model.likelihood, Bernoulli)
         bounded = domain.unit_range and not domain.scaling.fitted and (domain.dtype == np.uint8 or bernoulli)
@@ -204,7 +222,7 @@ class Inference:
             yield _fetched(*result)
 
     def _require_posterior(self, what: str) -> None:
-        if not isinstance(self.program.built.model.bottleneck, GaussianPosterior):
+        if not self.has_prior:
             raise ConfigError(f"{what} needs a model with a prior, as the preset vae has; this one's code has none")
 
 

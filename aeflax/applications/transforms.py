@@ -32,13 +32,26 @@ def pictures(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
     return ({"reconstruction": np.clip(inference.scaled_reconstruct(images), 0.0, 1.0)} for images in scaled)
 
 
-def samples(inference: Inference, count: int, *, seed: int, picture: bool) -> Iterator[Arrays]:
+def samples(
+    inference: Inference, count: int, *, seed: int, picture: bool, temperature: float = 1.0
+) -> Iterator[Arrays]:
     """`sample` [B, ...] from the prior: in the units of the run's data, or in [0, 1] to be seen."""
     if picture:
         require_pictures(inference)
+    for images in drawn(inference, count, seed=seed, temperature=temperature):
+        yield {"sample": shown(inference, images, picture=picture)}
+
+
+def drawn(inference: Inference, count: int, *, seed: int, temperature: float) -> Iterator[np.ndarray]:
+    """Samples [B, ...] from the prior in the model's range, `count` in all."""
     for first in range(0, count, inference.size):
-        drawn = inference.prior(first, min(first + inference.size, count), seed=seed)
-        yield {"sample": np.clip(inference.scaled_decode(drawn), 0.0, 1.0) if picture else inference.decode(drawn)}
+        stop = min(first + inference.size, count)
+        yield inference.scaled_decode(inference.prior(first, stop, seed=seed, temperature=temperature))
+
+
+def shown(inference: Inference, images: np.ndarray, *, picture: bool) -> np.ndarray:
+    """Images [B, ...] of the model's range in the units of the run's data, or in [0, 1] to be seen."""
+    return np.clip(images, 0.0, 1.0) if picture else inference.unscaled(images)
 
 
 def projected(inference: Inference, inputs: Inputs) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

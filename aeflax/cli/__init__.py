@@ -33,9 +33,12 @@ commands:
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
   sample RUN OUT             examples drawn from the prior of a vae
+  interpolate RUN IN OUT     what lies between two examples
+  traverse RUN OUT           what each dimension of the code does
   detect RUN IN OUT          how odd each example is, and which are anomalies
   codes RUN                  how good the codes are, beside PCA and raw inputs
   finetune RUN               whether classifiers gain from the encoder
+  trust RUN                  whether a small error means anything
   verify RUN                 whether a kept run is still what was written
   bench [PRESET | FILE.py]   how fast it trains on this machine
 
@@ -62,10 +65,13 @@ COMMANDS = {
     "report": "aeflax.cli.use:report",
     "encode": "aeflax.cli.use:encode",
     "reconstruct": "aeflax.cli.use:reconstruct",
-    "sample": "aeflax.cli.use:sample",
+    "sample": "aeflax.cli.sample:main",
+    "interpolate": "aeflax.cli.interpolate:main",
+    "traverse": "aeflax.cli.traverse:main",
     "detect": "aeflax.cli.detect:main",
     "codes": "aeflax.cli.codes:main",
     "finetune": "aeflax.cli.finetune:main",
+    "trust": "aeflax.cli.trust:main",
     "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
 }

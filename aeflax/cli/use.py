@@ -1,8 +1,10 @@
-"""The commands that use a kept run: evaluate, report, encode, reconstruct, sample."""
+"""The commands that use a kept run: evaluate, report, encode, reconstruct."""
 
 import json
 import shlex
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +14,7 @@ import tyro
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
 from aeflax.data import places
-from aeflax.errors import ConfigError
+from aeflax.errors import AeflaxWarning, ConfigError, DataError
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
@@ -80,22 +82,6 @@ class ReconstructCommand(TransformCommand):
     out: OutPath
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleCommand:
-    """Arguments of `aeflax sample`."""
-
-    # a run directory
-    run: RunPath
-    # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
-    out: OutPath
-    # how many
-    count: int = 64
-    # the same seed draws the same codes, and more of them begin alike
-    seed: int = 0
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
-
-
 def evaluate(arguments: list[str]) -> int:
     """Prints the metrics of a run."""
     what = "Metrics of a kept run over a whole split."
@@ -135,6 +121,7 @@ def encode(arguments: list[str]) -> int:
     if command.projector is not None:
         places.require_folder(command.projector)
     run, inputs = open_inputs(command)
+    warn_of_unfamiliar(run, inputs)
 
     from aeflax.applications import transforms
 
@@ -153,6 +140,7 @@ def reconstruct(arguments: list[str]) -> int:
     what = "Writes the reconstructions of examples, in the shape and the units of IN."
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = open_inputs(command)
+    warn_of_unfamiliar(run, inputs)
 
     from aeflax.applications import transforms
 
@@ -163,26 +151,11 @@ def reconstruct(arguments: list[str]) -> int:
     return write_out(command.out, made, len(inputs), "reconstructions")
 
 
-def sample(arguments: list[str]) -> int:
-    """Writes samples from the prior."""
-    what = "Writes examples decoded from the prior of a model with a posterior, in the units of the run's data."
-    command: SampleCommand = parse(SampleCommand, arguments, "aeflax sample", what)
-    if command.count < 1:
-        raise ConfigError(f"--count {command.count} is too few; draw at least one")
-    if not 0 <= command.seed < 2**32:
-        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
-    runs.read_manifest(command.run)
-    places.require_writable(command.out)
-
-    from aeflax import api
-    from aeflax.applications import transforms
-
-    run = api.load(command.run, step=command.step)
-    picture = command.out.suffix.lower() == ".png"
-    if picture:
-        places.require_suited(command.out, run.inference.program.built.shape)
-    made = transforms.samples(run.inference, command.count, seed=command.seed, picture=picture)
-    return write_out(command.out, made, command.count, "samples")
+def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
+    """Warns where the examples of IN are unlike what the run was trained on, as far as that can be told."""
+    with suppress(ConfigError, DataError):
+        if said := run.unfamiliar(inputs):
+            warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
 def open_inputs(command: TransformCommand) -> tuple["Run", "Inputs"]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from aeflax.applications.findings import Findings
-from aeflax.report import anomaly, codes, trust
+from aeflax.report import anomaly, codes, generation, trust
 from aeflax.report.sections import Section
 
 # In the order of the page.
@@ -13,4 +13,5 @@ SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
     "transfer": codes.transfer,
     "finetune": codes.finetune,
     "anomaly": anomaly.section,
+    "generation": generation.section,
 }

@@ -1,0 +1,73 @@
+"""`aeflax sample`: examples decoded from the prior, and whether they are copies of training examples."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import OutPath, RunPath, Step, write_out
+from aeflax.data import places
+from aeflax.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCommand:
+    """Arguments of `aeflax sample`."""
+
+    # a run directory
+    run: RunPath
+    # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
+    out: OutPath
+    # how many
+    count: int = 64
+    # the same seed draws the same codes, and more of them begin alike
+    seed: int = 0
+    # what the drawn codes are multiplied by: below 1 samples are more alike, above 1 less likely
+    temperature: float = 1.0
+    # write each one's nearest training example beside it, say whether the model memorises, and keep what is found for
+    # the run's report
+    nearest: bool = False
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # print one JSON object; sentences go to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Writes samples from the prior."""
+    what = "Writes examples decoded from the prior of a model with a posterior, in the units of the run's data."
+    command: SampleCommand = parse(SampleCommand, arguments, "aeflax sample", what)
+    if command.count < 1:
+        raise ConfigError(f"--count {command.count} is too few; draw at least one")
+    if not 0 <= command.seed < 2**32:
+        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
+    if not (math.isfinite(command.temperature) and command.temperature >= 0):
+        raise ConfigError(f"--temperature {command.temperature:g} must be finite and at least 0; 1 is the prior itself")
+    runs.read_manifest(command.run)
+    places.require_writable(command.out)
+
+    from aeflax import api
+    from aeflax.applications import generation, transforms
+    from aeflax.report.generation import sentences
+
+    run = api.load(command.run, step=command.step)
+    picture = command.out.suffix.lower() == ".png"
+    if picture:
+        places.require_suited(command.out, run.inference.program.built.shape)
+    count, seed, temperature = command.count, command.seed, command.temperature
+    made = transforms.samples(run.inference, count, seed=seed, temperature=temperature, picture=picture)
+    if command.nearest:
+        train = run.split("train")
+        made = generation.beside(run.inference, train, count, seed=seed, temperature=temperature, picture=picture)
+    code = write_out(command.out, made, count, "samples")
+    found: dict[str, Any] = {"seed": seed, "temperature": temperature}
+    if command.nearest:
+        found = run.judge_generation(seed=seed, temperature=temperature)
+    screen = console(stderr=command.json)
+    for sentence in sentences(found) if command.nearest else ():
+        screen.print(sentence, highlight=False)
+    if command.json:
+        print(json.dumps({"step": run.step, "count": count, **found}))  # noqa: T201
+    return code

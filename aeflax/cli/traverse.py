@@ -1,0 +1,106 @@
+"""`aeflax traverse`: what each dimension of a code stands for, decoded."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aeflax import run as runs
+from aeflax.cli.interpolate import require_count
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, write_out
+from aeflax.data import places
+from aeflax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aeflax.data.inputs import Inputs
+    from aeflax.trained import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraverseCommand:
+    """Arguments of `aeflax traverse`."""
+
+    # a run directory
+    run: RunPath
+    # a .npy, .npz, .csv or .parquet file; .png for a picture of one row a dimension
+    out: OutPath
+    # how many dimensions: those with the largest KL, without a prior those whose codes vary most, over the test split
+    dimensions: int = 10
+    # steps along each
+    count: int = 9
+    # standard deviations of the prior on each side of its mean, 3 unless given; without a prior a dimension goes from
+    # the 1 % to the 99 % quantile of the test split's codes
+    span: float | None = None
+    # a file or a source, as IN of `aeflax encode`: the other dimensions keep the code of one of its examples; by
+    # default the prior's mean, or the mean code of the test split
+    of: str | None = None
+    # which example of it, from 0
+    index: int | None = None
+    # which checkpoint: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+    # print one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Writes traversals of the most used dimensions of the code."""
+    what = "Writes examples decoded along each of the most used dimensions of the code, in the units of the run's data."
+    command: TraverseCommand = parse(TraverseCommand, arguments, "aeflax traverse", what)
+    _require(command)
+    run, inputs = _open(command)
+
+    from aeflax.applications import generation, latents
+    from aeflax.cli.progress import grid
+    from aeflax.report.generation import traversal_table
+
+    inference, picture = run.inference, command.out.suffix.lower() == ".png"
+    if command.span is not None and not inference.has_prior:
+        raise ConfigError("--span needs a code with a prior, as the preset vae has; leave it out")
+    if picture:
+        places.require_suited(command.out, inference.program.built.shape)
+    origin = None
+    if inputs is not None:
+        index = command.index or 0
+        if index >= len(inputs):
+            raise ConfigError(f"--index {index}: {inputs.name} has {len(inputs):,} examples, counted from 0")
+        origin = inference.scaled_encode(inference.scaled(inputs.at(slice(index, index + 1))))[0]
+    span = latents.SPAN if command.span is None else command.span
+    found = latents.dimensions(inference, run.split("test"), span)
+    made = generation.traversals(inference, found, command.dimensions, command.count, origin, picture=picture)
+    values = {"measure": found.measure, "traversal": generation.described(found, command.dimensions)}
+    total = len(values["traversal"]) * command.count
+    written = (1, "picture of traversals") if picture else (total, "examples of traversals")
+    code = write_out(command.out, made, *written)
+    title = f"{command.run}, step {run.step:,}"
+    console(stderr=command.json).print(grid(traversal_table(values), title))
+    if command.json:
+        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+    return code
+
+
+def _require(command: TraverseCommand) -> None:
+    """Refuses what is wrong by itself."""
+    if command.dimensions < 1:
+        raise ConfigError(f"--dimensions {command.dimensions} is too few; traverse at least one")
+    require_count(command.count)
+    if command.span is not None and not (math.isfinite(command.span) and command.span > 0):
+        raise ConfigError(f"--span {command.span:g} must be finite and above 0; a common choice is 3")
+    if command.index is not None and command.of is None:
+        raise ConfigError("--index is of an example of --of IN; give both")
+    if command.index is not None and command.index < 0:
+        raise ConfigError(f"--index {command.index} is no index; they count from 0")
+
+
+def _open(command: TraverseCommand) -> tuple["Run", "Inputs | None"]:
+    """The run, and the examples of which one is the origin, if any."""
+    if command.of is not None:
+        return open_inputs(
+            TransformCommand(run=command.run, source=command.of, out=command.out, split="all", step=command.step)
+        )
+    runs.read_manifest(command.run)
+    places.require_writable(command.out)
+
+    from aeflax import api
+
+    return api.load(command.run, step=command.step), None
