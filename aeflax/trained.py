@@ -11,10 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications import anomaly, codes, findings, finetune, generation, oddities, trust
-from aeflax.applications.classifier import Budget
+from aeflax.applications import anomaly, oddities, trust
 from aeflax.applications.inference import Inference, joined
-from aeflax.applications.probes import Counts
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
@@ -26,6 +24,7 @@ from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
+from aeflax.judge import Judge
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
@@ -122,7 +121,7 @@ class Run:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
 
         Raises:
-          ConfigError: where the code has no prior (it needs a posterior, as the preset `vae` has), or for a temperature,
+          ConfigError: where the code has no prior: it needs a posterior, as the preset `vae` has; for a temperature,
             which multiplies the codes, outside [0, 1e6].
         """
         return self.inference.sample(count, seed=seed, temperature=temperature)
@@ -162,51 +161,15 @@ class Run:
         """
         return pca(self._program, self._dataset())
 
-    def judge_trust(self) -> dict[str, Any]:
-        """Whether the model copies its input, and whether it overfits as far as its summary tells; kept as below.
-
-        Result: `aeflax.applications.trust.judge`.
-        """
-        found = trust.judge(self.inference, self._kept().values, sound(self.summary or self._logged()))
-        self._remember("trust", found)
-        return found
+    @functools.cached_property
+    def judge(self) -> Judge:
+        """What the run is worth at each application: `run.judge.codes()`, `run.judge.trust()`, ..."""
+        metrics = sound(self.summary or self._logged())
+        return Judge(self.inference, self._dataset, self._kept, metrics, self.path, state_sha256(self.state))
 
     def unfamiliar(self, examples: np.ndarray | Inputs) -> str | None:
         """A sentence where examples [N, ...] are unlike the run's data; else None: `aeflax.applications.trust`."""
         return trust.unfamiliar(self.inference, self._kept().values, self._inputs(examples))
-
-    def judge_codes(
-        self, split: str = "test", *, label_counts: Counts | None = None, seeds: int = 5
-    ) -> dict[str, dict[str, Any]]:
-        """The codes as a reduction of dimension (`codes`) and as features (`transfer`), beside PCA and raw inputs.
-
-        Both are kept in the run directory and shown by its report. Arguments, result and errors:
-        `aeflax.applications.codes.judge`.
-        """
-        found = codes.judge(self.inference, self._dataset(), split, counts=label_counts, seeds=seeds)
-        for name, values in found.items():
-            self._remember(name, values)
-        return found
-
-    def judge_generation(self, *, seed: int = 0, temperature: float = 1.0) -> dict[str, Any]:
-        """Samples, whether they are copies of training examples, and ways through the code; kept as above.
-
-        Without a prior only the ways. Arguments, result and errors: `aeflax.applications.generation.judge`.
-        """
-        values, arrays = generation.judge(self.inference, self._dataset(), seed=seed, temperature=temperature)
-        self._remember("generation", values, arrays)
-        return values
-
-    def finetune(
-        self, labels_per_class: Sequence[int], *, budget: Budget | None = None, seeds: int = 5
-    ) -> dict[str, Any]:
-        """Test accuracy of classifiers that begin with this encoder, and of the same from scratch; kept as above.
-
-        Arguments, result and errors: `aeflax.applications.finetune.finetune`.
-        """
-        found = finetune.finetune(self.inference, self._dataset(), labels_per_class, budget=budget, seeds=seeds)
-        self._remember("finetune", found)
-        return found
 
     def detect(
         self,
@@ -218,14 +181,14 @@ class Run:
         samples: int = 32,
         baselines: bool = True,
     ) -> anomaly.Detection:
-        """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as above.
+        """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as `judge` does.
 
         Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
         """
         inputs = self._inputs(examples)
         options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
         found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
-        self._remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
+        self.judge.remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
         return found
 
     def report(self, directory: str | Path | None = None) -> Path:
@@ -251,8 +214,8 @@ class Run:
             raise ConfigError("this run was not kept in a directory; say where the report goes: run.report(DIRECTORY)")
         material = self._material(self.summary or self._logged() | self._evaluated())
         if self.path is not None and "trust" not in material.findings:
-            self.judge_trust()
-            material = replace(material, findings=self._findings())
+            self.judge.trust()
+            material = replace(material, findings=self.judge.findings())
         try:
             place.mkdir(parents=True, exist_ok=True)
             return page.write(material, place)
@@ -280,12 +243,6 @@ class Run:
 
     def _inputs(self, examples: np.ndarray | Inputs) -> Inputs:
         return examples if isinstance(examples, Inputs) else Inputs("the array", self._examples(examples))
-
-    def _findings(self) -> dict[str, findings.Findings]:
-        return findings.kept(self.path, state_sha256(self.state))
-
-    def _remember(self, name: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
-        findings.remember(self.path, name, findings.Findings(state_sha256(self.state), values, arrays or {}))
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""
@@ -318,5 +275,5 @@ class Run:
             history=self._records,
             manifest=manifest,
             command=again(manifest),
-            findings=self._findings(),
+            findings=self.judge.findings(),
         )

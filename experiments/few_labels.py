@@ -28,6 +28,6 @@ def measure(out: Path) -> list[dict[str, Any]]:
     for source in ("mnist", "fashion_mnist"):
         experiment = replace(CONFIG, data=replace(CONFIG.data, source=source))
         run, figures = measured(experiment, out / source, "vanilla")
-        found = run.judge_codes() | {"finetune": run.finetune(LABELS)}
+        found = run.judge.codes() | {"finetune": run.judge.finetuning(LABELS)}
         rows.append({"source": source, "test": figures["test"], "state_sha256": figures["state_sha256"], **found})
     return rows

@@ -42,7 +42,7 @@ def measure(out: Path, sources: tuple[str, ...] = SOURCES) -> list[dict[str, Any
         for name, base in (("all", CONFIG), ("control", CONTROL)):
             experiment = replace(base, data=replace(base.data, source=source))
             run, figures = measured(experiment, out / f"{source}-{name}", "vae")
-            found = run.judge_generation()
+            found = run.judge.generation()
             samples = {key: value for key, value in found["samples"].items() if key != "histogram"}
             rows.append(
                 {

@@ -84,7 +84,7 @@ def test_the_report_shows_what_was_found(run, runs):
 
 
 def test_a_model_without_a_prior_has_ways_through_its_code_in_the_report(run, runs):
-    found = aeflax.load(runs / "vectors").judge_generation()
+    found = aeflax.load(runs / "vectors").judge.generation()
     assert not found["prior"]
     assert run("report", runs / "vectors")[0] == 0
     page = (runs / "vectors" / "report.html").read_text()

@@ -100,7 +100,8 @@ def _errors(inference: Inference, values: np.ndarray) -> np.ndarray:
 
 
 def _some(values: np.ndarray) -> np.ndarray:
-    return values[_spaced(len(values))]
+    some: np.ndarray = values[_spaced(len(values))]
+    return some
 
 
 def _spaced(count: int) -> np.ndarray:

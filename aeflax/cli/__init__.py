@@ -32,6 +32,9 @@ commands:
   report RUN                 draw a run's figures and report.html anew
   encode RUN IN OUT          codes of the examples in a file
   reconstruct RUN IN OUT     their reconstructions
+  denoise RUN IN OUT         noisy examples restored
+  compress RUN IN OUT        quantised codes of the examples, as one small file
+  decompress RUN IN OUT      their reconstructions from it
   sample RUN OUT             examples drawn from the prior of a vae
   interpolate RUN IN OUT     what lies between two examples
   traverse RUN OUT           what each dimension of the code does
@@ -68,6 +71,9 @@ COMMANDS = {
     "sample": "aeflax.cli.sample:main",
     "interpolate": "aeflax.cli.interpolate:main",
     "traverse": "aeflax.cli.traverse:main",
+    "denoise": "aeflax.cli.denoise:main",
+    "compress": "aeflax.cli.compress:compress",
+    "decompress": "aeflax.cli.compress:decompress",
     "detect": "aeflax.cli.detect:main",
     "codes": "aeflax.cli.codes:main",
     "finetune": "aeflax.cli.finetune:main",

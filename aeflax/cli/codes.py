@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     from aeflax.report import codes
 
     run = api.load(command.run, step=command.step)
-    found = run.judge_codes(command.split, label_counts=command.label_counts, seeds=command.seeds)
+    found = run.judge.codes(command.split, label_counts=command.label_counts, seeds=command.seeds)
     screen = console(stderr=command.json)
     screen.print(grid(codes.quality_table(found["codes"]), f"{command.run}, step {run.step:,}"))
     if "transfer" in found:

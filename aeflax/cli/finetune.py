@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
     run = api.load(command.run, step=command.step)
     budget = Budget(steps=command.steps, batch_size=command.batch_size, learning_rate=command.learning_rate)
-    found = run.finetune(command.labels_per_class, budget=budget, seeds=command.seeds)
+    found = run.judge.finetuning(command.labels_per_class, budget=budget, seeds=command.seeds)
     table = grid(codes.finetune_table(found), f"{command.run}, step {run.step:,}")
     console(stderr=command.json).print(table)
     if command.json:

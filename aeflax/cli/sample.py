@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     code = write_out(command.out, made, count, "samples")
     found: dict[str, Any] = {"seed": seed, "temperature": temperature}
     if command.nearest:
-        found = run.judge_generation(seed=seed, temperature=temperature)
+        found = run.judge.generation(seed=seed, temperature=temperature)
     screen = console(stderr=command.json)
     for sentence in sentences(found) if command.nearest else ():
         screen.print(sentence, highlight=False)

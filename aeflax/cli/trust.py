@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     from aeflax.report.trust import sentences, table
 
     run = api.load(command.run, step=command.step)
-    values = run.judge_trust()
+    values = run.judge.trust()
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
     for sentence in sentences(values):

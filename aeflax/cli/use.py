@@ -158,11 +158,14 @@ def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
             warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
-def open_inputs(command: TransformCommand) -> tuple["Run", "Inputs"]:
-    """The run and the examples of IN; what is wrong with either is said before anything heavy is imported."""
+def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SUFFIXES) -> tuple["Run", "Inputs"]:
+    """The run and the examples of IN; what is wrong with either is said before anything heavy is imported.
+
+    OUT must end in one of the suffixes.
+    """
     runs.read_manifest(command.run)
     places.require_readable(command.source)
-    places.require_writable(command.out, command.source)
+    places.require_writable(command.out, command.source, suffixes)
 
     from aeflax import api
     from aeflax.data.inputs import Inputs, columns_of, open_examples

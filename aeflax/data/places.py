@@ -63,25 +63,26 @@ def require_readable(place: str) -> None:
         raise DataError(f"{path} is no ordinary file; store the examples in one")
 
 
-def require_writable(path: Path, place: str | None = None) -> None:
+def require_writable(path: Path, place: str | None = None, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """Refuses an OUT that cannot be written, or that is the file IN names; touches nothing.
 
     Args:
       path: OUT.
       place: IN, where there is one.
+      suffixes: of which it must have one.
 
     Raises:
       ConfigError: for an unknown suffix, one whose library is not installed, a missing folder, no permission, no
         ordinary file, or the file of IN.
     """
-    ending = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
-    if path.suffix.lower() not in SUFFIXES:
+    ending = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+    if path.suffix.lower() not in suffixes:
         known = f"the suffix {path.suffix}, which is not written" if path.suffix else "no suffix"
         raise ConfigError(f"{path} has {known}; end it in {ending}")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(f"cannot write {path}: Parquet needs pyarrow; install it: pip install 'aeflax[parquet]'")
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file in it, such as {path / 'codes.npy'}")
+        raise ConfigError(f"{path} is a folder; name a file in it, such as {path / ('codes' + suffixes[0])}")
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path} is no ordinary file; choose another name")
     folder = path.parent

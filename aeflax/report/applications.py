@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from aeflax.applications.findings import Findings
-from aeflax.report import anomaly, codes, generation, trust
+from aeflax.report import anomaly, codes, compression, denoising, generation, trust
 from aeflax.report.sections import Section
 
 # In the order of the page.
@@ -13,5 +13,7 @@ SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
     "transfer": codes.transfer,
     "finetune": codes.finetune,
     "anomaly": anomaly.section,
+    "denoising": denoising.section,
+    "compression": compression.section,
     "generation": generation.section,
 }

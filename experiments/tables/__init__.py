@@ -21,6 +21,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "features": (("few_labels",), applications.features),
     "finetuning": (("few_labels",), applications.finetuning),
     "stacked": (("stacked_pretraining",), applications.stacked),
+    "one_class_mnist": (("one_class_mnist",), applications.one_class_mnist),
     "one_class_tables": (("one_class_tables",), applications.one_class_tables),
 }
 

@@ -48,7 +48,7 @@ def test_components_without_compression_are_perfect():
     table = random.normal(size=(120, 5)).astype(np.float32)
     settings = replace(presets.vanilla(8), train=Train(steps=5))
     settings = replace(settings, model=replace(settings.model, likelihood=GaussianLikelihood()))
-    found = aeflax.train(settings, table).judge_codes()
+    found = aeflax.train(settings, table).judge.codes()
     assert set(found) == {"codes"}  # there are no labels
     pca = found["codes"]["spaces"]["pca"]
     assert found["codes"]["components"] == 5
@@ -68,7 +68,7 @@ def test_neighbourhoods_are_those_of_the_paper():
 
 
 def test_errors_are_those_of_evaluation(run):
-    found = run.judge_codes(label_counts=())["codes"]["spaces"]
+    found = run.judge.codes(label_counts=())["codes"]["spaces"]
     np.testing.assert_allclose(found["codes"]["mse"], run.evaluate()["mse"], rtol=1e-5)
     np.testing.assert_allclose(found["pca"]["mse"], run.pca()["test"]["mse"], rtol=1e-4)
     variance = (run.split("test").values[:].reshape(359, -1) / 16).var(axis=0).mean()
@@ -77,12 +77,12 @@ def test_errors_are_those_of_evaluation(run):
 
 def test_without_labels_nothing_is_said_of_classes():
     bare = aeflax.train(replace(presets.vanilla(4), train=Train(steps=5)), run_images())
-    assert set(bare.judge_codes()) == {"codes"}
-    assert "silhouette" not in bare.judge_codes()["codes"]["spaces"]["codes"]
+    assert set(bare.judge.codes()) == {"codes"}
+    assert "silhouette" not in bare.judge.codes()["codes"]["spaces"]["codes"]
     with pytest.raises(DataError, match="has no labels"):
-        bare.judge_codes(label_counts=(2,))
+        bare.judge.codes(label_counts=(2,))
     with pytest.raises(DataError, match="has no labels"):
-        bare.finetune((2,))
+        bare.judge.finetuning((2,))
 
 
 def run_images():
@@ -137,11 +137,11 @@ def test_probes_find_what_is_there_and_nothing_else():
 
 
 def test_equal_seeds_give_equal_figures(run):
-    assert run.judge_codes(label_counts=(5,), seeds=2) == run.judge_codes(label_counts=(5,), seeds=2)
+    assert run.judge.codes(label_counts=(5,), seeds=2) == run.judge.codes(label_counts=(5,), seeds=2)
 
 
 def test_by_default_as_many_labels_as_there_are(run):
-    found = run.judge_codes(seeds=2)["transfer"]
+    found = run.judge.codes(seeds=2)["transfer"]
     assert [entry["per_class"] for entry in found["counts"]] == [10, "all"]
     assert found["counts"][1]["labels"] == 260
 
@@ -157,7 +157,7 @@ def test_by_default_as_many_labels_as_there_are(run):
 )
 def test_what_cannot_be_is_refused(run, options, message):
     with pytest.raises(ConfigError, match=message):
-        run.judge_codes(**options)
+        run.judge.codes(**options)
 
 
 def test_the_command_tells_keeps_and_shows(run, capsys):
@@ -190,4 +190,4 @@ def test_a_run_that_cannot_be_written_to_is_judged_all_the_same(run, monkeypatch
 
     monkeypatch.setattr("aeflax.applications.findings.keep", refuse)
     with pytest.warns(AeflaxWarning, match="not kept for the report: cannot write there"):
-        assert "codes" in run.judge_codes(label_counts=())
+        assert "codes" in run.judge.codes(label_counts=())

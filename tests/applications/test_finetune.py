@@ -90,7 +90,7 @@ def test_what_a_line_parts_is_learned():
 
 
 def test_three_arms_with_intervals_and_a_gain(run):
-    found = run.finetune((2, 10), budget=SHORT, seeds=2)
+    found = run.judge.finetuning((2, 10), budget=SHORT, seeds=2)
     assert [(entry["per_class"], entry["labels"]) for entry in found["counts"]] == [(2, 20), (10, 100)]
     for entry in found["counts"]:
         assert tuple(entry["arms"]) == finetune.ARMS
@@ -99,12 +99,12 @@ def test_three_arms_with_intervals_and_a_gain(run):
             assert 0 <= arm["low"] <= arm["mean"] <= arm["high"] <= 1
         gain = entry["arms"]["finetuned"]["mean"] - entry["arms"]["scratch"]["mean"]
         np.testing.assert_allclose(entry["gain"]["mean"], gain, atol=1e-12)
-    assert found == run.finetune((2, 10), budget=SHORT, seeds=2)
+    assert found == run.judge.finetuning((2, 10), budget=SHORT, seeds=2)
 
 
 def test_fine_tuning_leaves_the_run_as_it_was(run):
     before = jax.device_get(run.state.params)
-    run.finetune((2,), budget=SHORT, seeds=1)
+    run.judge.finetuning((2,), budget=SHORT, seeds=1)
     jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(run.state.params))
 
 
@@ -122,7 +122,7 @@ def test_fine_tuning_leaves_the_run_as_it_was(run):
 )
 def test_what_cannot_be_is_refused(run, options, message):
     with pytest.raises(ConfigError, match=message):
-        run.finetune(**options)
+        run.judge.finetuning(**options)
 
 
 def test_the_command_tells_keeps_and_shows(run, capsys, monkeypatch):

@@ -1,0 +1,53 @@
+"""Codes as multiples of one step: a uniform quantiser with a reconstruction point at zero, so that zeros stay zeros."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from aeflax.errors import ConfigError
+
+LIMIT = 2**30  # of the integers' absolute value
+PER_OCTAVE = 8  # steps that are tried between one and its double
+OCTAVES = 20  # below twice the largest code
+
+
+def quantise(codes: np.ndarray, step_size: float) -> np.ndarray:
+    """Codes [N, K] -> the nearest multiples of the step as integers [N, K] int32; ties to even.
+
+    Raises:
+      ConfigError: for a step too small for codes so large.
+    """
+    with np.errstate(over="ignore"):
+        levels = np.rint(codes.astype(np.float64) / step_size)
+    if levels.size and not np.abs(levels).max() <= LIMIT:
+        least = float(np.abs(codes).max()) / LIMIT
+        raise ConfigError(f"a step size of {step_size:g} is too small for these codes; take at least {2 * least:.2g}")
+    return levels.astype(np.int32)
+
+
+def restore(symbols: np.ndarray, step_size: float) -> np.ndarray:
+    """Integers [N, K] -> codes [N, K] float32, the same on every machine."""
+    return (symbols * np.float64(step_size)).astype(np.float32)
+
+
+def steps(codes: np.ndarray) -> list[float]:
+    """Steps to choose from for codes [N, K], from twice the largest code, which makes all of them 0, downwards."""
+    largest = float(np.abs(codes).max()) or 1.0
+    return [largest * 2.0 ** (1 - place / PER_OCTAVE) for place in range(PER_OCTAVE * OCTAVES + 1)]
+
+
+def coarsest(suffices: Callable[[float], bool], choices: list[float]) -> int | None:
+    """Place of the first step that suffices; None where the finest does not.
+
+    Args:
+      suffices: whether a step does; where one does, finer ones are taken to, too.
+      choices: from the coarsest to the finest.
+    """
+    low, high = 0, len(choices)
+    while low < high:
+        middle = (low + high) // 2
+        if suffices(choices[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low if low < len(choices) else None

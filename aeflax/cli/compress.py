@@ -1,0 +1,133 @@
+"""`aeflax compress` and `aeflax decompress`: examples as a container of quantised, entropy-coded codes, and back."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from aeflax import run as runs
+from aeflax.applications.compression import container
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, write_out
+from aeflax.data import places
+from aeflax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aeflax.trained import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressCommand(TransformCommand):
+    """Arguments of `aeflax compress`."""
+
+    # a .aez file
+    out: OutPath
+    # between two quantised values of a code; by default the coarsest that costs 0.1 dB
+    step_size: float | None = None
+    # PSNR that the reconstructions are to reach, dB, mean over the examples, in place of a step size
+    psnr: float | None = None
+    # sweep step sizes over the run's test images, beside JPEG, WebP and PNG, and keep that for the run's report
+    judge: bool = False
+    # print one JSON object; all else goes to standard error
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecompressCommand:
+    """Arguments of `aeflax decompress`."""
+
+    # the run directory that compressed it
+    run: RunPath
+    # a .aez file
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN")]
+    # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
+    out: OutPath
+    # the checkpoint that compressed it: the newest, the best on validation, or one that is kept
+    step: Step = "latest"
+
+
+def compress(arguments: list[str]) -> int:
+    """Writes a container of examples, and prints what it takes and gives."""
+    what = "Compresses examples into one container; aeflax decompress reads it back. Labels of IN are not kept."
+    command: CompressCommand = parse(CompressCommand, arguments, "aeflax compress", what)
+    _require(command)
+    run, inputs = open_inputs(command, (container.SUFFIX,))
+
+    from aeflax.applications.compression import packing, rates
+    from aeflax.checkpoint import state_sha256
+
+    if command.judge:
+        rates.require(run.inference)
+    found = packing.compress(
+        run.inference, inputs, state_sha256(run.state), step_size=command.step_size, psnr=command.psnr
+    )
+    container.write(command.out, found.data)
+    screen = console(stderr=command.json)
+    _say(screen, found, command.out, labelled=inputs.labels is not None)
+    judged = {"judged": _judge(run, screen)} if command.judge else {}
+    if command.json:
+        print(json.dumps({"step": run.step, **found.values(), **judged}))  # noqa: T201
+    return 0
+
+
+def decompress(arguments: list[str]) -> int:
+    """Writes the reconstructions of the examples in a container."""
+    what = "Writes the reconstructions of compressed examples, in the shape and the units of what was compressed."
+    command: DecompressCommand = parse(DecompressCommand, arguments, "aeflax decompress", what)
+    runs.read_manifest(command.run)
+    places.require_writable(command.out)
+    found = container.read(command.source)
+    picture = command.out.suffix.lower() == ".png"
+    if picture:
+        places.require_suited(command.out, found.header.shape)
+
+    from aeflax import api
+    from aeflax.applications.compression import packing
+    from aeflax.checkpoint import state_sha256
+
+    run = api.load(command.run, step=command.step)
+    built = run.inference.program.built
+    found.require(state_sha256(run.state), math.prod(built.shape), built.model.latent_dim or 0)
+    made: Iterator[dict[str, Any]] = packing.decompress(run.inference, found, picture=picture)
+    return write_out(command.out, made, found.header.count, "reconstructions")
+
+
+def _require(command: CompressCommand) -> None:
+    """Refuses numbers that cannot be, before anything heavy is loaded."""
+    if command.step_size is not None and command.psnr is not None:
+        raise ConfigError("--step-size and --psnr, which decides it, exclude each other; give one of them")
+    for flag, value in (("--step-size", command.step_size), ("--psnr", command.psnr)):
+        if value is not None and not 0.0 < value < math.inf:
+            raise ConfigError(f"{flag} {value:g} cannot be; give a finite number above 0")
+
+
+def _say(screen: "Console", found: Any, out: Path, *, labelled: bool) -> None:
+    """Prints what a container takes and gives."""
+    said = [
+        f"{found.examples:,} examples in {out}: {len(found.data):,} bytes, {found.bits_per_pixel:.4g} bits per pixel "
+        f"({found.payload_bits_per_pixel:.4g} without header and tables), step size {found.step_size:.4g}",
+        f"quantisation costs {found.loss:.3f} dB",
+    ]
+    if found.psnr is not None:
+        said[1] += f": PSNR {found.psnr:.2f} dB, and {found.unquantised_psnr:.2f} without it"
+    if labelled:
+        said.append("labels are not kept in a container")
+    for sentence in said:
+        screen.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _judge(run: "Run", screen: "Console") -> dict[str, Any]:
+    from aeflax.cli.progress import grid
+    from aeflax.report import compression
+
+    found = run.judge.compression()
+    screen.print(grid(compression.table(found), f"{run.path}, step {run.step:,}"))
+    for sentence in compression.sentences(found):
+        screen.print(sentence, highlight=False)
+    return found

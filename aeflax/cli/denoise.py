@@ -1,0 +1,105 @@
+"""`aeflax denoise`: takes the noise out of examples, and tells how well, beside filters."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import ReconstructCommand, open_inputs, write_out
+from aeflax.data import places
+from aeflax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aeflax.data.inputs import Inputs
+    from aeflax.trained import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiseCommand(ReconstructCommand):
+    """Arguments of `aeflax denoise`."""
+
+    # the examples of IN without noise, all of this file or source in the same order: tells PSNR and SSIM before and
+    # after
+    clean: str | None = None
+    # put noise of every kind on images of the run's own test split, and restore them with the model and with filters
+    judge: bool = False
+    # images that --judge takes, evenly spaced
+    examples: int = 500
+    # of the noise that --judge puts on them
+    seed: int = 0
+    # print one JSON object; tables go to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Writes denoised examples, and keeps for the run's report how well it denoises."""
+    what = "Writes examples without their noise, in the shape and the units of IN: the reconstructions of a model."
+    command: DenoiseCommand = parse(DenoiseCommand, arguments, "aeflax denoise", what)
+    _require(command)
+    run, inputs = open_inputs(command)
+    clean = None if command.clean is None else _clean(command.clean, run)
+
+    from aeflax.applications import denoising, transforms
+    from aeflax.cli.progress import grid
+    from aeflax.report import denoising as report
+
+    if clean is not None:
+        denoising.require_pairs(inputs, clean)
+    picture = command.out.suffix.lower() == ".png"
+    if picture:
+        places.require_suited(command.out, inputs.shape)
+    made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
+    code = write_out(command.out, made, len(inputs), "denoised examples")
+    screen = console(stderr=command.json)
+    found: dict[str, Any] = {"step": run.step, "examples": len(inputs)}
+    if clean is not None:
+        found["clean"] = denoising.compare(run.inference, inputs, clean)
+        screen.print(grid(report.compared(found["clean"]), f"{command.run}, step {run.step:,}"))
+    if command.judge:
+        found["denoising"] = _judged(command, run)
+        for table in report.tables(found["denoising"]):
+            screen.print(grid(table, table.caption))
+        for sentence in report.sentences(found["denoising"]):
+            screen.print(sentence, highlight=False)
+    if command.json:
+        print(json.dumps(found))  # noqa: T201
+    return code
+
+
+def _require(command: DenoiseCommand) -> None:
+    """Refuses what cannot be done with the run, before anything heavy is imported."""
+    manifest = runs.read_manifest(command.run)
+    if command.examples < 1:
+        raise ConfigError(f"--examples {command.examples} is too few; judge at least one")
+    if not 0 <= command.seed < 2**32:
+        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
+    if command.clean is not None:
+        places.require_readable(command.clean)
+        places.require_writable(command.out, command.clean)
+    shape = manifest["inputs"].get("shape")
+    if command.judge and isinstance(shape, list) and shape:  # a damaged one is told of later
+        from aeflax.applications.filters import require_images
+
+        require_images(tuple(shape), unit_range=manifest["inputs"].get("unit_range") is not False)
+
+
+def _clean(place: str, run: "Run") -> "Inputs":
+    from aeflax.data.inputs import open_examples
+
+    trained = run.experiment.data
+    return open_examples(place, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
+
+
+def _judged(command: DenoiseCommand, run: "Run") -> dict[str, Any]:
+    """Judges under a progress bar: filters take minutes for many or large images."""
+    from rich.progress import Progress
+
+    screen = console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("filters", total=1.0)
+        return run.judge.denoising(
+            examples=command.examples,
+            seed=command.seed,
+            watch=lambda share: progress.update(task, completed=share),
+        )
