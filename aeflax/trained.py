@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.applications import anomaly, codes, findings, finetune, generation, oddities, trust
+from aeflax.applications import anomaly, codes, diagnosis, findings, finetune, generation, oddities, trust
 from aeflax.applications.classifier import Budget
 from aeflax.applications.inference import Inference, joined
 from aeflax.applications.probes import Counts
@@ -122,8 +122,8 @@ class Run:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
 
         Raises:
-          ConfigError: where the code has no prior (it needs a posterior, as the preset `vae` has), or for a temperature,
-            which multiplies the codes, outside [0, 1e6].
+          ConfigError: where the code has no prior (it needs a posterior, as the preset `vae` has), or for a
+            temperature, which multiplies the codes, outside [0, 1e6].
         """
         return self.inference.sample(count, seed=seed, temperature=temperature)
 
@@ -196,6 +196,15 @@ class Run:
         values, arrays = generation.judge(self.inference, self._dataset(), seed=seed, temperature=temperature)
         self._remember("generation", values, arrays)
         return values
+
+    def diagnose(self, split: str = "test", *, samples: int = 64) -> dict[str, Any]:
+        """The panel that fits the model, by its name: its `posterior` or its `sparsity`; kept as above.
+
+        Arguments, result and errors: `aeflax.applications.diagnosis.judge`.
+        """
+        name, values, arrays = diagnosis.judge(self.inference, self._dataset(), split, samples=samples)
+        self._remember(name, values, arrays)
+        return {name: values}
 
     def finetune(
         self, labels_per_class: Sequence[int], *, budget: Budget | None = None, seeds: int = 5
