@@ -38,8 +38,9 @@ def section(found: Findings) -> Section:
 
 def sentences(values: Values) -> list[str]:
     """The verdicts, in words."""
+    active = {0: "none is", 1: "1 is"}.get(values["active"], f"{values['active']:,} are")
     said = [
-        f"Of {values['units']:,} dimensions {values['active']:,} {'is' if values['active'] == 1 else 'are'} active on "
+        f"Of {values['units']:,} dimensions {active} active on "
         f"{values['examples']:,} {values['split']} examples: over them the posterior's mean varies by more than "
         f"{ACTIVE:g} (Burda et al. 2016).",
         _told(values),
