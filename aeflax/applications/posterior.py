@@ -52,10 +52,10 @@ def judge(
     Returns:
       Values: the table of the module, `units`, `limit`, the log N that no estimate of the mutual information exceeds,
       and `saturated` where it is near; `collapse`: `all` where no dimension is active or the KL is below .1 nats,
-      `most` where under half of them are active, else `none`; and what the run was trained with, `beta`,
-      `warmup_steps`, `free_bits` and `scale` of a Gaussian likelihood, None where it had none. Arrays, one entry a
-      dimension [K]: `kl`, `mean_variance` (of the mean, over examples), and `mean` and `deviation` of the aggregated
-      posterior.
+      `most` where under half of them are active, else `none`; the `thresholds` of that; and what the run was trained
+      with, `beta`, `warmup_steps`, `free_bits` and `scale` of a Gaussian likelihood, None where it had none. Arrays,
+      one entry a dimension [K]: `kl`, `mean_variance` (of the mean, over examples), and `mean` and `deviation` of the
+      aggregated posterior.
 
     Raises:
       ConfigError: where the code has no posterior, for a split that there is not, or for no samples.
@@ -87,6 +87,7 @@ def judge(
         **information(found, float(kl.sum(axis=1).mean())),
         "elbo": estimate(elbo),
         "log_likelihood": estimate(weighed),
+        "thresholds": {"active": ACTIVE, "silent": SILENT},
         "collapse": collapse(active, mean.shape[1], float(kl.sum(axis=1).mean())),
         **_trained_with(inference),
     }

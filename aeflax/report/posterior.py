@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aeflax.applications.findings import Findings
-from aeflax.applications.posterior import ACTIVE, SILENT
 from aeflax.report.canvas import BLUE, GREY, INK, ORANGE, blank, styled
 from aeflax.report.sections import Section, Table
 
@@ -23,9 +22,9 @@ def section(found: Findings) -> Section:
     with styled():
         figures = {
             "posterior_kl": (
-                _kl(arrays),
+                _kl(values, arrays),
                 "Mean KL of each dimension's posterior to the prior, largest first. Grey ones tell the decoder next to "
-                f"nothing: over examples their mean varies by no more than {ACTIVE:g}.",
+                f"nothing: over examples their mean varies by no more than {values['thresholds']['active']:g}.",
             ),
             "posterior_aggregated": (
                 _aggregated(arrays),
@@ -42,11 +41,15 @@ def sentences(values: Values) -> list[str]:
     said = [
         f"Of {values['units']:,} dimensions {active} active on "
         f"{values['examples']:,} {values['split']} examples: over them the posterior's mean varies by more than "
-        f"{ACTIVE:g} (Burda et al. 2016).",
+        f"{values['thresholds']['active']:g} (Burda et al. 2016).",
         _told(values),
     ]
     if values["collapse"] == "all":
-        why = "no dimension is active" if values["active"] == 0 else f"the KL is below {SILENT:g} nats"
+        why = (
+            "no dimension is active"
+            if values["active"] == 0
+            else f"the KL is below {values['thresholds']['silent']:g} nats"
+        )
         said.append(f"The posterior has collapsed to the prior: {why}, so the decoder ignores the code.{_try(values)}")
     elif values["collapse"] == "most":
         said.append(
@@ -116,9 +119,9 @@ def _row(name: str, found: Values, bound: str = "") -> list[str]:
     return [name, f"{found['mean']:.5g}", f"{found['standard_error']:.2g}", bound]
 
 
-def _kl(arrays: Arrays) -> Figure:
+def _kl(values: Values, arrays: Arrays) -> Figure:
     order = _order(arrays)
-    active = arrays["mean_variance"][order] > ACTIVE
+    active = arrays["mean_variance"][order] > values["thresholds"]["active"]
     figure = blank("KL of each dimension", 2.7)
     axes, places = figure.subplots(), np.arange(len(order))
     for chosen, color, label in ((active, BLUE, "active"), (~active, GREY, "inactive")):
