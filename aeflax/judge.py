@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.applications import codes, denoising, findings, finetune, generation, trust
+from aeflax.applications import codes, denoising, diagnosis, findings, finetune, generation, trust
 from aeflax.applications.classifier import Budget
 from aeflax.applications.compression import rates
 from aeflax.applications.inference import Inference
@@ -55,6 +55,15 @@ class Judge:
         for name, values in found.items():
             self.remember(name, values)
         return found
+
+    def diagnosis(self, split: str = "test", *, samples: int = 64) -> dict[str, Any]:
+        """The panel that fits the model, by its name: its `posterior` or its `sparsity`.
+
+        `aeflax.applications.diagnosis.judge`.
+        """
+        name, values, arrays = diagnosis.judge(self.inference, self.dataset(), split, samples=samples)
+        self.remember(name, values, arrays)
+        return {name: values}
 
     def finetuning(
         self, labels_per_class: Sequence[int], *, budget: Budget | None = None, seeds: int = 5

@@ -82,9 +82,7 @@ class Inference:
         Raises:
           ConfigError: where the code has no posterior.
         """
-        self._require_posterior("this score")
-        found = self._over("bounds", batches, self.scaled, self.program.key, np.int32(samples))
-        return (bounds for _, bounds in found)  # type: ignore[misc]
+        return self._bounds(batches, samples, self.scaled)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -145,7 +143,20 @@ class Inference:
           ConfigError: where the code has no posterior.
         """
         self._require_posterior("the KL")
-        return self._whole("kl", images)[0]
+        return self._whole("posterior", images)[2]
+
+    def scaled_posteriors(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Images [B, ...] -> mean, log-variance and KL to the prior, in nats, of each dimension [B, K], by batch.
+
+        Raises:
+          ConfigError: where the code has no posterior.
+        """
+        self._require_posterior("the posterior")
+        return (found for _, found in self._over("posterior", batches, _same))  # type: ignore[misc]
+
+    def scaled_bounds(self, batches: Iterable[np.ndarray], samples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Images [B, ...] -> two bounds of -log p(x) [B], nats; as `bounds` has them."""
+        return self._bounds(batches, samples, _same)
 
     def dictionary(self, codes: np.ndarray) -> np.ndarray:
         """What each code [N, K] adds to the decoder's output (logits, or the Gaussian's mean) of the zero code."""
@@ -195,8 +206,15 @@ class Inference:
 
     def _whole(self, name: str, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs a function over images or codes [N, ...] -> arrays [N, ...]."""
-        found = [outputs for _, outputs in self._over(name, [images], lambda piece: piece)]
+        found = [outputs for _, outputs in self._over(name, [images], _same)]
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+    def _bounds(
+        self, batches: Iterable[np.ndarray], samples: int, scaled: Callable[[np.ndarray], np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self._require_posterior("this score")
+        found = self._over("bounds", batches, scaled, self.program.key, np.int32(samples))
+        return (bounds for _, bounds in found)  # type: ignore[misc]
 
     def _over(
         self, name: str, batches: Iterable[np.ndarray], scaled: Callable[[np.ndarray], np.ndarray], *more: Any
@@ -232,6 +250,10 @@ def joined(batches: Iterable[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     return np.concatenate(found) if found else np.empty((0, *empty[1:]), np.float32)
 
 
+def _same(images: np.ndarray) -> np.ndarray:
+    return images
+
+
 def _fetched(piece: np.ndarray, outputs: list[jax.Array]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     return piece, tuple(np.asarray(part)[: len(piece)] for part in outputs)
 
@@ -263,9 +285,9 @@ def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
         error = (expected(outputs(weights, images).logits) - images) ** 2
         return [jnp.mean(error.reshape(len(images), -1), axis=-1)]
 
-    def kl(weights: Any, images: jax.Array) -> list[jax.Array]:
+    def posterior(weights: Any, images: jax.Array) -> list[jax.Array]:
         latent = outputs(weights, images).latent
-        return [gaussian_kl(latent.mean, latent.log_var)]
+        return [latent.mean, latent.log_var, gaussian_kl(latent.mean, latent.log_var)]
 
     def bounds(
         weights: Any, images: jax.Array, index: jax.Array, key: jax.Array, samples: jax.Array
@@ -297,5 +319,5 @@ def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
     def decode(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [expected(logits(weights, codes)[0])]
 
-    functions = (encode, reconstruct, score, bounds, kl, decode, logits)
+    functions = (encode, reconstruct, score, bounds, posterior, decode, logits)
     return {function.__name__: jax.jit(function) for function in functions}

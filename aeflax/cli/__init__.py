@@ -40,6 +40,7 @@ commands:
   traverse RUN OUT           what each dimension of the code does
   detect RUN IN OUT          how odd each example is, and which are anomalies
   codes RUN                  how good the codes are, beside PCA and raw inputs
+  diagnose RUN               what ails a posterior or a sparse code
   finetune RUN               whether classifiers gain from the encoder
   trust RUN                  whether a small error means anything
   verify RUN                 whether a kept run is still what was written
@@ -76,6 +77,7 @@ COMMANDS = {
     "decompress": "aeflax.cli.compress:decompress",
     "detect": "aeflax.cli.detect:main",
     "codes": "aeflax.cli.codes:main",
+    "diagnose": "aeflax.cli.diagnose:main",
     "finetune": "aeflax.cli.finetune:main",
     "trust": "aeflax.cli.trust:main",
     "verify": "aeflax.cli.verify:main",

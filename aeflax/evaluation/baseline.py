@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.dataset import Dataset
-from aeflax.engine.keys import Keys, Split
-from aeflax.evaluation.batches import batches
+from aeflax.evaluation.batches import targets
 from aeflax.evaluation.scores import PSNR_FLOOR
 from aeflax.program import Program
 
@@ -26,10 +25,10 @@ def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     features = math.prod(program.built.shape)
     every = -(-len(dataset.train) * features // MAX_VALUES)
     thinned = replace(dataset, train=dataset.train.every(every))
-    model = components(np.concatenate(list(_targets(program, thinned, "train"))), program.built.model.latent_dim)
+    model = components(np.concatenate(list(_rows(program, thinned, "train"))), program.built.model.latent_dim)
     dim = int(model.n_components_)
     squared = decibels = 0.0
-    for rows in _targets(program, dataset, "test"):
+    for rows in _rows(program, dataset, "test"):
         each = linear_error(model, rows)
         squared += float(each.sum())
         decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
@@ -52,9 +51,6 @@ def linear_error(model: Any, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _targets(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:
+def _rows(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:
     """A split as the model is scored on it, batch by batch: rows [B, F] float32."""
-    for source, example in batches(program, dataset, split):
-        keys = Keys.of_evaluation(program.key, Split[split.upper()], example)
-        targets = np.asarray(program.built.parts.prepare(source, keys))
-        yield targets.reshape(len(targets), -1)[np.asarray(example) >= 0]
+    return (images.reshape(len(images), -1) for images in targets(program, dataset, split))

@@ -11,6 +11,7 @@ import numpy as np
 from aeflax import hosts
 from aeflax.data import reading
 from aeflax.data.dataset import Dataset
+from aeflax.engine.keys import Keys, Split
 from aeflax.engine.state import Source
 from aeflax.program import Program
 
@@ -48,3 +49,10 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
             rows = hosts.by_all(functools.partial(next, read)) if several and examples.lazy else next(read)
             placed, index = placement.shard((rows.reshape(len(rows), -1), table))
             yield Source(placed, shift, divisor), index
+
+
+def targets(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:
+    """A split as the model is scored on it, scaled and binarized: images [B, ...] float32, batch by batch."""
+    for source, example in batches(program, dataset, split):
+        keys = Keys.of_evaluation(program.key, Split[split.upper()], example)
+        yield np.asarray(program.built.parts.prepare(source, keys))[np.asarray(example) >= 0]

@@ -3,12 +3,23 @@
 from collections.abc import Callable, Mapping
 
 from aeflax.applications.findings import Findings
-from aeflax.report import anomaly, codes, compression, denoising, generation, trust
+from aeflax.report import (
+    anomaly,
+    codes,
+    compression,
+    denoising,
+    generation,
+    posterior,
+    sparsity,
+    trust,
+)
 from aeflax.report.sections import Section
 
 # In the order of the page.
 SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
     "trust": trust.section,
+    "posterior": posterior.section,
+    "sparsity": sparsity.section,
     "codes": codes.quality,
     "transfer": codes.transfer,
     "finetune": codes.finetune,
