@@ -1,6 +1,7 @@
 """Tests run on four host devices, with strict dtype promotion; warnings are errors (pyproject.toml)."""
 
 import os
+import signal
 from pathlib import Path
 
 # Unoptimised programs: most of the tests' time is compiling, and none of them times anything. The tests of the
@@ -43,3 +44,13 @@ def _strict_promotion_in_our_code_alone():
     optimizers.transformation = _with_standard_promotion
     yield
     optimizers.transformation = _transformation
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_the_runner_s_again():
+    """A command that a test runs in this process hears signals until its process ends, which this one does not."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
