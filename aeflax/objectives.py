@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from aeflax.outputs import Outputs, Values, flat
-
-BatchMean = Callable[[jax.Array], jax.Array]
+from aeflax.outputs import BatchMean, Outputs, Values, flat
 
 
 @dataclass(frozen=True)

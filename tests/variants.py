@@ -31,6 +31,7 @@ BY_VARIANT = tuple(
     pytest.param(name, marks=[pytest.mark.xdist_group(name), *([pytest.mark.slow] if "conv" in name else [])])
     for name in VARIANTS
 )
+NO_NUMBERS: Any = {"model": {"bottleneck": {}}}  # of a bottleneck without any
 SHAPE, EXAMPLES = (9, 7, 1), 44
 BATCH = 16  # 44 examples: two full batches and one of 12, which four devices get as 4, 4, 4, 0
 

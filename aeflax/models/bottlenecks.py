@@ -1,4 +1,4 @@
-"""Bottlenecks: encoder features to a float32 code. `keys` None means no sampling: the posterior mean is the code."""
+"""Bottlenecks: encoder features to a float32 code. What else they may use is in the `Context`."""
 
 import flax.linen as nn
 import jax
@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from aeflax.models.layers import ACTIVATIONS, dense
-from aeflax.outputs import Latent
+from aeflax.outputs import Context, Latent
 
+STATE = "state"  # collection of what a module keeps beside its parameters: the engine's model state
 LOG_VAR_BOUND = 10.0
 # A ReLU code starts with every unit alive. With 0, one to four of 16 units were dead for good after training
 # on digits (test MSE .0090 with none, .0136 with four).
@@ -22,7 +23,7 @@ class Deterministic(nn.Module):
     project: bool = True
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D]."""
         bias = RELU_BIAS if self.activation == "relu" else 0.0
         if self.project:
@@ -39,7 +40,7 @@ class TopK(nn.Module):
     project: bool = True
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
         if self.project:
             hidden = dense(self.features, "code", RELU_BIAS)(hidden)
@@ -58,13 +59,13 @@ class GaussianPosterior(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
         # On a spatial map the layer acts on channels: a 1×1 convolution.
         both = dense(2 * self.features, "posterior")(hidden).astype(jnp.float32)
         mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
-        if keys is None:
+        if context.keys is None:
             return Latent(code=mean, mean=mean, log_var=log_var)
-        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(context.keys)
         return Latent(code=mean + jnp.exp(0.5 * log_var) * noise, mean=mean, log_var=log_var)

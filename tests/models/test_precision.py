@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import BY_VARIANT, SHAPE, Harness, experiment, images
+from variants import BY_VARIANT, NO_NUMBERS, SHAPE, Harness, experiment, images
 
 from aeflax import build
 from aeflax.config import Backbone, Conv, Dense, Experiment, GaussianLikelihood, Model, Train
@@ -33,7 +33,7 @@ def losses(settings, shape=SHAPE, batch=BATCH):
 
     def loss(params):
         inputs = built.parts.corrupt(keys, targets, hyper)
-        outputs = built.parts.apply(params, {}, inputs, keys, train=True)
+        outputs = built.parts.apply(params, {}, inputs, keys, NO_NUMBERS, None)
         for leaf in jax.tree.leaves(outputs):
             assert leaf.dtype == jnp.float32
         each, _ = built.parts.objective(outputs, targets, lambda x: jnp.mean(x, 0), hyper, jnp.int32(5))
@@ -101,8 +101,8 @@ def test_noise_and_data_are_those_of_float32(variant):
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_float32_adds_no_conversion_to_the_model(variant):
     _, params, built = losses(experiment(variant))
-    plain = lambda params: built.module.apply({"params": params}, jnp.ones((2, *SHAPE)), None)  # noqa: E731
-    through = lambda params: built.parts.apply(params, {}, jnp.ones((2, *SHAPE)), None, train=True)  # noqa: E731
+    plain = lambda params: built.module.apply({"params": params}, jnp.ones((2, *SHAPE)))  # noqa: E731
+    through = lambda params: built.parts.apply(params, {}, jnp.ones((2, *SHAPE)), None, NO_NUMBERS, None)  # noqa: E731
     assert str(jax.make_jaxpr(through)(params)) == str(jax.make_jaxpr(plain)(params))
 
 
@@ -119,7 +119,7 @@ def test_a_learned_scale_is_never_rounded():
     settings = replace(settings, model=replace(settings.model, likelihood=GaussianLikelihood(scale=None)))
     _, params, built = losses(settings)
     value = jnp.float32(0.12345678)
-    outputs = built.parts.apply(params | {"log_scale": value}, {}, jnp.ones((2, *SHAPE)), None, train=True)
+    outputs = built.parts.apply(params | {"log_scale": value}, {}, jnp.ones((2, *SHAPE)), None, NO_NUMBERS, None)
     np.testing.assert_allclose(outputs.log_scale, value, rtol=2e-4)  # the bound's tanh
     assert outputs.log_scale != np.asarray(outputs.log_scale.astype(jnp.bfloat16), np.float32)
 
@@ -167,7 +167,7 @@ def test_to_rematerialize_keeps_fewer_bytes_for_the_gradient(backbone, share):
         inputs = jnp.zeros((256, 16, 16, 1))
 
         def forward(params):
-            return built.parts.apply(params, {}, inputs, None, train=True).logits
+            return built.parts.apply(params, {}, inputs, None, NO_NUMBERS, None).logits
 
         residuals = jax.eval_shape(lambda params: jax.vjp(forward, params)[1], params)
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(residuals))
