@@ -37,6 +37,8 @@ from aeflax.models.dense import DenseDecoder, DenseEncoder
 from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.schema import structure, traced
 
+BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
+
 
 @dataclass(frozen=True, eq=False)
 class Built:
@@ -113,6 +115,32 @@ def _(part: config.GaussianPosterior, features: int, project: bool) -> nn.Module
     return bottlenecks.GaussianPosterior(features)
 
 
+@bottleneck.register
+def _(part: config.BatchTopK, features: int, project: bool) -> nn.Module:
+    return bottlenecks.BatchTopK(features, project)
+
+
+@bottleneck.register
+def _(part: config.JumpReLU, features: int, project: bool) -> nn.Module:
+    return bottlenecks.JumpReLU(features, project)
+
+
+@bottleneck.register
+def _(part: config.Lifetime, features: int, project: bool) -> nn.Module:
+    return bottlenecks.Lifetime(features, project)
+
+
+@functools.singledispatch
+def memory(part: config.Bottleneck) -> bottlenecks.Memory | None:
+    """How the bottleneck's model state follows training; None where it has none."""
+    return None
+
+
+@memory.register
+def _(part: config.BatchTopK) -> bottlenecks.Memory:
+    return bottlenecks.RUNNING_THRESHOLD
+
+
 @functools.singledispatch
 def corruption(part: config.Corruption) -> corruptions.Corruption:
     """The corruption process, (keys [B], images, values) -> images."""
@@ -167,6 +195,11 @@ def _(part: config.L1) -> objectives.Penalty:
 
 
 @penalty.register
+def _(part: config.L0) -> objectives.Penalty:
+    return objectives.l0
+
+
+@penalty.register
 def _(part: config.Rate) -> objectives.Penalty:
     return objectives.rate
 
@@ -192,6 +225,7 @@ def _build(
 ) -> Built:
     module = _module(model, shape, rematerialize)
     apply, decode = _computations(module, precision)
+    observe, update = _following(model)
     like = likelihood(model.likelihood)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
@@ -205,12 +239,27 @@ def _build(
         apply=apply,
         objective=_objective(model, like),
         tx=_tx(optimizer, steps),
-        observe=lambda outputs: {},
-        update=lambda params, state, means, examples: (params, state),
+        observe=observe,
+        update=update,
         average=_average if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model)),
     )
     return Built(parts, module, decode, like, model, shape)
+
+
+def _following(model: config.Model) -> tuple[Any, Any]:
+    """`observe` and `update` of the engine's parts."""
+    kept = memory(model.bottleneck)
+
+    def observe(outputs: Outputs) -> PyTree:
+        return {} if kept is None else {BOTTLENECK: kept.observe(outputs.latent)}
+
+    def update(params: PyTree, state: PyTree, means: PyTree, examples: jax.Array) -> tuple[PyTree, PyTree]:
+        return params, state if kept is None else state | {
+            BOTTLENECK: kept.update(state[BOTTLENECK], means[BOTTLENECK])
+        }
+
+    return observe, update
 
 
 def _computations(module: Autoencoder, precision: str) -> tuple[Any, Any]:

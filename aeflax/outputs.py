@@ -27,11 +27,20 @@ class Context(NamedTuple):
 
 
 class Latent(flax.struct.PyTreeNode):
-    """The code [B, D] and, for a posterior, its mean and log-variance, both [B, D]."""
+    """The code [B, D], and what else a kind of bottleneck has to say.
+
+    Attributes:
+      code: of each example.
+      mean, log_var: of a posterior, both [B, D].
+      active: 1 for a unit that is on, else 0, [B, D], with a gradient where the bottleneck estimates one.
+      threshold: above which units of this batch were kept, [B], the same for every example.
+    """
 
     code: jax.Array
     mean: jax.Array | None = None
     log_var: jax.Array | None = None
+    active: jax.Array | None = None
+    threshold: jax.Array | None = None
 
 
 class Outputs(flax.struct.PyTreeNode):

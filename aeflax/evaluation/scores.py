@@ -96,7 +96,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
-    sparse = isinstance(model.bottleneck, (config.Sparse, config.TopK))
+    sparse = model.bottleneck.sparse
     threshold = activity_threshold(model)
 
     def quality(images: jax.Array, targets: jax.Array) -> Scores:

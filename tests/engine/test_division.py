@@ -15,7 +15,7 @@ from aeflax.engine.placement import Placement, choose
 from aeflax.engine.team import ALONE, Division, total
 
 SGD = Optimizer(name="sgd", learning_rate=1e-4, b1=0.0)
-BATCH_WIDE = ("rate", "free-bits")  # what an objective takes from the batch, it takes from one piece of it
+BATCH_WIDE = ("rate", "batch-top-k", "lifetime", "free-bits")  # what is taken from the batch is taken from one piece
 
 
 def trained(variant, placement, steps=7, **train):
@@ -45,15 +45,16 @@ def test_pieces_add_up_to_the_batch(variant):
         chex.assert_trees_all_close(sums, whole_sums, rtol=2e-5)
 
 
-def test_a_batch_wide_penalty_sees_the_same_pieces_in_every_placement():
-    """A piece has every fourth example of the batch, wherever they lie."""
-    results = [trained("rate", choose(name), accumulate=4) for name in ("jit", "pmap", "mesh")]
+@pytest.mark.parametrize("variant", ["rate", "batch-top-k", "lifetime"])
+def test_what_is_batch_wide_sees_the_same_pieces_in_every_placement(variant):
+    """A piece has every fourth example of the batch, wherever they lie; the last batch's fourth piece has none."""
+    results = [trained(variant, choose(name), accumulate=4) for name in ("jit", "pmap", "mesh")]
     for params, sums, _ in results[1:]:
         chex.assert_trees_all_close(params, results[0][0], atol=1e-7)
         chex.assert_trees_all_close(sums, results[0][1], rtol=2e-5)
 
 
-@pytest.mark.parametrize("variant", BATCH_WIDE)
+@pytest.mark.parametrize("variant", ["rate", "free-bits"])
 def test_a_batch_wide_penalty_sees_one_piece_and_stays_finite_on_padding(variant):
     _, whole, _ = trained(variant, choose("jit"))
     pieces, sums, _ = trained(variant, choose("jit"), accumulate=4)
