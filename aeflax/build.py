@@ -31,10 +31,13 @@ from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
 from aeflax.models import bottlenecks
 from aeflax.models.autoencoder import Autoencoder
+from aeflax.models.bottlenecks import STATE
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
-from aeflax.outputs import Outputs
+from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.schema import structure, traced
+
+BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,32 @@ def _(part: config.GaussianPosterior, features: int, project: bool) -> nn.Module
     return bottlenecks.GaussianPosterior(features)
 
 
+@bottleneck.register
+def _(part: config.BatchTopK, features: int, project: bool) -> nn.Module:
+    return bottlenecks.BatchTopK(features, project)
+
+
+@bottleneck.register
+def _(part: config.JumpReLU, features: int, project: bool) -> nn.Module:
+    return bottlenecks.JumpReLU(features, project)
+
+
+@bottleneck.register
+def _(part: config.Lifetime, features: int, project: bool) -> nn.Module:
+    return bottlenecks.Lifetime(features, project)
+
+
+@functools.singledispatch
+def memory(part: config.Bottleneck) -> bottlenecks.Memory | None:
+    """How the bottleneck's model state follows training; None where it has none."""
+    return None
+
+
+@memory.register
+def _(part: config.BatchTopK) -> bottlenecks.Memory:
+    return bottlenecks.RUNNING_THRESHOLD
+
+
 @functools.singledispatch
 def corruption(part: config.Corruption) -> corruptions.Corruption:
     """The corruption process, (keys [B], images, values) -> images."""
@@ -166,6 +195,11 @@ def _(part: config.L1) -> objectives.Penalty:
 
 
 @penalty.register
+def _(part: config.L0) -> objectives.Penalty:
+    return objectives.l0
+
+
+@penalty.register
 def _(part: config.Rate) -> objectives.Penalty:
     return objectives.rate
 
@@ -191,38 +225,68 @@ def _build(
 ) -> Built:
     module = _module(model, shape, rematerialize)
     apply, decode = _computations(module, precision)
+    observe, update = _following(model)
     like = likelihood(model.likelihood)
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
+        return variables["params"], variables.get(STATE, {})
+
     parts = Parts(
-        init=lambda key: (module.init(key, jnp.zeros((1, *shape), jnp.float32), None)["params"], {}),
+        init=init,
         prepare=_prepare(binarize, shape),
         corrupt=_corrupt(model),
         apply=apply,
         objective=_objective(model, like),
         tx=_tx(optimizer, steps),
-        update=lambda params, state, outputs, batch_mean: (params, state),
+        observe=observe,
+        update=update,
         average=_average if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model)),
     )
     return Built(parts, module, decode, like, model, shape)
 
 
+def _following(model: config.Model) -> tuple[Any, Any]:
+    """`observe` and `update` of the engine's parts."""
+    kept = memory(model.bottleneck)
+
+    def observe(outputs: Outputs) -> PyTree:
+        return {} if kept is None else {BOTTLENECK: kept.observe(outputs.latent)}
+
+    def update(params: PyTree, state: PyTree, means: PyTree, examples: jax.Array) -> tuple[PyTree, PyTree]:
+        return params, state if kept is None else state | {
+            BOTTLENECK: kept.update(state[BOTTLENECK], means[BOTTLENECK])
+        }
+
+    return observe, update
+
+
 def _computations(module: Autoencoder, precision: str) -> tuple[Any, Any]:
     """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits."""
     dtype = jnp.dtype(precision)
 
-    def variables(params: PyTree) -> PyTree:
+    def variables(params: PyTree, state: PyTree) -> PyTree:
         # Networks compute in the dtype; a number beside them, such as a learned scale, stays as it is.
         cast = {
             name: jax.tree.map(lambda leaf: leaf.astype(dtype), part) if isinstance(part, Mapping) else part
             for name, part in params.items()
         }
-        return {"params": cast}
+        return {"params": cast, STATE: state}
 
-    def apply(params: PyTree, state: PyTree, images: jax.Array, keys: jax.Array | None, *, train: bool) -> Outputs:
-        return module.apply(variables(params), images.astype(dtype), keys)  # type: ignore[return-value]
+    def apply(
+        params: PyTree,
+        state: PyTree,
+        images: jax.Array,
+        keys: jax.Array | None,
+        hyper: Hyper,
+        mean: BatchMean | None,
+    ) -> Outputs:
+        context = Context(keys, hyper["model"]["bottleneck"], mean)
+        return module.apply(variables(params, state), images.astype(dtype), context)  # type: ignore[return-value]
 
     def decode(params: PyTree, codes: jax.Array) -> jax.Array:
-        return module.apply(variables(params), codes.astype(dtype), method="decode")  # type: ignore[return-value]
+        return module.apply(variables(params, {}), codes.astype(dtype), method="decode")  # type: ignore[return-value]
 
     return apply, decode
 
@@ -272,7 +336,7 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
     penalties = _penalties(model)
 
     def objective(
-        outputs: Outputs, targets: jax.Array, batch_mean: objectives.BatchMean, hyper: Hyper, step: jax.Array
+        outputs: Outputs, targets: jax.Array, batch_mean: BatchMean, hyper: Hyper, step: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         values = hyper["model"]
         loss = like.nats(outputs, targets, values["likelihood"])

@@ -6,7 +6,7 @@ Needs the standard library alone, so that `--help` and configuration errors answ
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from aeflax.schema import (
     BelowOne,
@@ -134,6 +134,8 @@ class SaltPepper(Corruption, kind="salt-pepper"):
 class Bottleneck(Part):
     """How the code is made from the encoder's features."""
 
+    sparse: ClassVar[bool] = False  # whether the code is non-negative and few of its units are active
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deterministic(Bottleneck, kind="deterministic"):
@@ -146,6 +148,7 @@ class Deterministic(Bottleneck, kind="deterministic"):
 class Sparse(Bottleneck, kind="sparse"):
     """A non-negative code, held sparse by the penalties `l1` or `rate`."""
 
+    sparse = True
     activation: Literal["relu", "sigmoid"] | None = None  # None: sigmoid with the rate penalty, else relu
 
 
@@ -153,7 +156,41 @@ class Sparse(Bottleneck, kind="sparse"):
 class TopK(Bottleneck, kind="top-k"):
     """Keeps the k largest units of each example's ReLU code, zeroes the rest (Makhzani & Frey 2014)."""
 
+    sparse = True
     k: Units = 32  # units kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchTopK(Bottleneck, kind="batch-top-k"):
+    """Keeps the largest units of the whole batch's ReLU code, a number an example on average (Bussmann et al. 2024).
+
+    In inference the units above a threshold, a running mean of the batches' own.
+    """
+
+    sparse = True
+    mean_k: Positive = 32.0  # units kept an example, on average over the batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class JumpReLU(Bottleneck, kind="jump-relu"):
+    """Keeps units above a learned threshold of each one, zeroes the rest; held sparse by the penalty `l0`.
+
+    The threshold's gradient is estimated from activations near it (Rajamanoharan et al. 2024).
+    """
+
+    sparse = True
+    bandwidth: Positive = 0.1  # width of the window around the threshold, in units of activation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifetime(Bottleneck, kind="lifetime"):
+    """A ReLU code of which each unit keeps its largest activations over the batch (Makhzani & Frey 2015).
+
+    In training only; in inference the code is the whole ReLU code.
+    """
+
+    sparse = True
+    rate: Annotated[float, Interval(0, 1, open_left=True)] = 0.05  # share of the batch's examples that a unit keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +219,15 @@ class L1:
     """weight · Σ|code|, averaged over examples."""
 
     weight: NonNegative = 0.1  # nats for each unit of activation
+    warmup_steps: TracedSteps = 0  # steps over which the weight rises linearly from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class L0:
+    """weight · active units, averaged over examples, for jump-relu codes (Rajamanoharan et al. 2024)."""
+
+    weight: NonNegative = 0.1  # nats for each active unit
+    warmup_steps: TracedSteps = 0  # steps over which the weight rises linearly from 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +236,7 @@ class Rate:
 
     target: OpenUnit = 0.05  # mean activation aimed at
     weight: NonNegative = 1.0  # of the divergence in nats
+    warmup_steps: TracedSteps = 0  # steps over which the weight rises linearly from 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +258,7 @@ class Penalties(Part, kind="standard"):
     l1: L1 | None = None
     rate: Rate | None = None
     kl: KL | None = None
+    l0: L0 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,14 +314,15 @@ class Train:
     sharding: tuple[str, ...] = ()
     # of the model's computation; parameters, optimizer state, losses and sums are float32 in either
     precision: Literal["float32", "bfloat16"] = "float32"
-    # pieces of a device's share that are computed one after another and added up, for memory; batch-wide penalties see
-    # one piece at a time
+    # pieces of a device's share that are computed one after another and added up, for memory; batch-wide penalties and
+    # selections see one piece at a time
     accumulate: Count = 1
     # compute a layer's activations again for its gradient in place of keeping them; on CPU, where XLA often keeps them
     # all the same, it saves little
     rematerialize: bool = False
     # the same bits on 1, 2, 4 or 8 devices: every batch is computed in eight parts, added in one order; batch-wide
-    # penalties see one part at a time. From Python, on CPU: set PJRT_NPROC=8 before JAX starts, as the command does
+    # penalties and selections see one part at a time. From Python, on CPU: set PJRT_NPROC=8 before JAX starts, as the
+    # command does
     exact: bool = False
     log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run

@@ -11,7 +11,6 @@ from aeflax.config import (
     Model,
     Optimizer,
     Sparse,
-    TopK,
     Train,
 )
 from aeflax.errors import ConfigError
@@ -82,7 +81,7 @@ def _optimizer(optimizer: Optimizer, steps: int) -> Optimizer:
 
 def _model(model: Model, shape: tuple[int, ...]) -> Model:
     features, backbone = math.prod(shape), model.backbone
-    overcomplete = isinstance(model.bottleneck, (Sparse, TopK))
+    overcomplete = model.bottleneck.sparse
     default = min(256, 4 * features) if overcomplete else max(1, min(64, features // 4))
     if isinstance(backbone, Conv):
         if len(shape) != 3:

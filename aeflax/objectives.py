@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from aeflax.outputs import Outputs, Values, flat
-
-BatchMean = Callable[[jax.Array], jax.Array]
+from aeflax.outputs import BatchMean, Outputs, Values, flat
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,14 @@ def gaussian(*, learned: bool) -> Likelihood:
 def l1(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Weight · Σ|code|; reports the norm itself."""
     norm = jnp.sum(jnp.abs(outputs.latent.code), axis=-1)
-    return values["weight"] * norm, norm
+    return values["weight"] * _risen(values, step) * norm, norm
+
+
+def l0(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weight · active units, with the bottleneck's own gradient; reports their number."""
+    assert outputs.latent.active is not None
+    count = jnp.sum(outputs.latent.active, axis=-1)
+    return values["weight"] * _risen(values, step) * count, count
 
 
 def rate(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -85,7 +90,7 @@ def rate(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> 
     code = outputs.latent.code
     divergence = jnp.sum(bernoulli_kl(values["target"], mean(code)))
     shared = jnp.broadcast_to(divergence, code.shape[:1])
-    return values["weight"] * shared, shared
+    return values["weight"] * _risen(values, step) * shared, shared
 
 
 def kl(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -98,6 +103,12 @@ def kl(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tu
     charged = plain
     if "free_bits" in values:
         charged = jnp.broadcast_to(jnp.sum(jnp.maximum(mean(each), values["free_bits"])), plain.shape)
-    # Step 0 already counts, so a warm-up of n steps reaches the full beta at its n-th step.
-    share = jnp.minimum(1.0, (step.astype(jnp.float32) + 1.0) / jnp.maximum(values["warmup_steps"], 1.0))
-    return values["beta"] * share * charged, plain
+    return values["beta"] * _risen(values, step) * charged, plain
+
+
+def _risen(values: Values, step: jax.Array) -> jax.Array:
+    """The share of its weight that a penalty has at a step of its warm-up.
+
+    Step 0 already counts, so a warm-up of n steps reaches the full weight at its n-th step.
+    """
+    return jnp.minimum(1.0, (step.astype(jnp.float32) + 1.0) / jnp.maximum(values["warmup_steps"], 1.0))

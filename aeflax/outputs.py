@@ -1,19 +1,46 @@
 """What a model says of a batch: the currency between models, corruption, objectives and evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import flax.struct
 import jax
 
 Values = Mapping[str, jax.Array]  # the traced numbers of a part of the configuration, by field name
+BatchMean = Callable[[jax.Array], jax.Array]  # over the examples of the whole batch, [B, ...] -> [...]
+
+
+class Context(NamedTuple):
+    """What a bottleneck may know beside its features.
+
+    Attributes:
+      keys: [B], one an example, for what it draws; None: nothing is drawn, a posterior gives its mean.
+      values: the traced numbers of its part of the configuration.
+      mean: over the whole batch and all devices, without padding, in training; None is inference, where an example's
+        code depends on that example alone.
+    """
+
+    keys: jax.Array | None = None
+    values: Values = MappingProxyType({})
+    mean: BatchMean | None = None
 
 
 class Latent(flax.struct.PyTreeNode):
-    """The code [B, D] and, for a posterior, its mean and log-variance, both [B, D]."""
+    """The code [B, D], and what else a kind of bottleneck has to say.
+
+    Attributes:
+      code: of each example.
+      mean, log_var: of a posterior, both [B, D].
+      active: 1 for a unit that is on, else 0, [B, D], with a gradient where the bottleneck estimates one.
+      threshold: above which units of this batch were kept, [B], the same for every example.
+    """
 
     code: jax.Array
     mean: jax.Array | None = None
     log_var: jax.Array | None = None
+    active: jax.Array | None = None
+    threshold: jax.Array | None = None
 
 
 class Outputs(flax.struct.PyTreeNode):

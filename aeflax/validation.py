@@ -9,10 +9,10 @@ from aeflax.config import (
     Corruption,
     Experiment,
     GaussianPosterior,
+    JumpReLU,
     Model,
     NoCorruption,
     Sparse,
-    TopK,
     Train,
 )
 from aeflax.errors import ConfigError
@@ -61,8 +61,8 @@ def _contradictions(experiment: Experiment) -> list[str]:
         "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
             penalties.rate is not None and not sigmoid
         ),
-        f"model.bottleneck.k={getattr(bottleneck, 'k', 0)} exceeds model.latent_dim={model.latent_dim}; lower k": (
-            isinstance(bottleneck, TopK) and model.latent_dim is not None and bottleneck.k > model.latent_dim
+        "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu": (
+            penalties.l0 is not None and not isinstance(bottleneck, JumpReLU)
         ),
         f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
         "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
@@ -85,6 +85,11 @@ def _contradictions(experiment: Experiment) -> list[str]:
         rules[f"train.{name} needs a validation split, never the test split; add --data.validation N"] = True
     if train.monitor is not None and train.monitor not in metrics(model):
         rules[f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(metrics(model))}"] = True
+    for name in ("k", "mean_k"):
+        kept = getattr(bottleneck, name, 0)
+        rules[f"model.bottleneck.{name}={kept} exceeds model.latent_dim={model.latent_dim}; lower {name}"] = (
+            model.latent_dim is not None and kept > model.latent_dim
+        )
     rules |= _placement_rules(train, data.batch_size)
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):

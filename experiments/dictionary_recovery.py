@@ -21,7 +21,21 @@ from typing import Any
 import numpy as np
 
 from aeflax import presets
-from aeflax.config import L1, Data, GaussianLikelihood, Optimizer, Penalties, Rate, Sparse, TopK, Train
+from aeflax.config import (
+    L0,
+    L1,
+    BatchTopK,
+    Data,
+    GaussianLikelihood,
+    JumpReLU,
+    Lifetime,
+    Optimizer,
+    Penalties,
+    Rate,
+    Sparse,
+    TopK,
+    Train,
+)
 
 FEATURES, DIRECTIONS, ACTIVE, EXAMPLES, NOISE = 32, 64, 3, 20_000, 0.01
 RECOVERED = 0.9  # cosine
@@ -40,6 +54,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "l1": {"bottleneck": Sparse(), "penalties": Penalties(l1=L1(weight=0.1))},
     "rate": {"bottleneck": Sparse(), "penalties": Penalties(rate=Rate(target=ACTIVE / DIRECTIONS, weight=1.0))},
     "top-k": {"bottleneck": TopK(k=ACTIVE), "penalties": Penalties()},
+    "batch-top-k": {"bottleneck": BatchTopK(mean_k=float(ACTIVE)), "penalties": Penalties()},
+    "jump-relu": {"bottleneck": JumpReLU(), "penalties": Penalties(l0=L0(weight=0.1))},
+    "lifetime": {"bottleneck": Lifetime(rate=ACTIVE / DIRECTIONS), "penalties": Penalties()},
 }
 
 

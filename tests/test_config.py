@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from aeflax.config import (
     KL,
+    L0,
     L1,
+    BatchTopK,
     Conv,
     Data,
     Deterministic,
@@ -22,6 +24,7 @@ from aeflax.config import (
     GaussianLikelihood,
     GaussianNoise,
     GaussianPosterior,
+    JumpReLU,
     Masking,
     Model,
     Optimizer,
@@ -118,7 +121,7 @@ def test_every_numeric_field_has_bounds():
 
 def test_every_default_is_valid():
     for _, part, build in sections():
-        if part not in (KL, Rate):  # they need their bottleneck
+        if part not in (KL, Rate, L0):  # they need their bottleneck
             validate(build(part()))
 
 
@@ -180,6 +183,16 @@ def of(**changes: Any) -> Experiment:
 
 RULES = [
     ("train.epochs and train.steps are both given", {"epochs": 1, "steps": 1}, [{"epochs": 1}, {"steps": 1}]),
+    (
+        "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu",
+        {"penalties": Penalties(l0=L0()), "bottleneck": TopK()},
+        [{"penalties": Penalties(l0=L0()), "bottleneck": JumpReLU()}, {"bottleneck": JumpReLU()}],
+    ),
+    (
+        "model.bottleneck.mean_k=8.5 exceeds model.latent_dim=8; lower mean_k",
+        {"bottleneck": BatchTopK(mean_k=8.5), "latent_dim": 8},
+        [{"bottleneck": BatchTopK(mean_k=8.0), "latent_dim": 8}, {"bottleneck": BatchTopK(mean_k=8.5)}],
+    ),
     (
         "model.penalties.kl needs a posterior",
         {"penalties": Penalties(kl=KL())},

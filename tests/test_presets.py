@@ -8,7 +8,10 @@ from aeflax.schema import differences
 
 CHANGES = {
     "vanilla": [],
-    "sparse": ["model.bottleneck.kind: 'deterministic' -> 'sparse'", "model.penalties.l1: None -> {'weight': 0.1}"],
+    "sparse": [
+        "model.bottleneck.kind: 'deterministic' -> 'sparse'",
+        "model.penalties.l1: None -> {'weight': 0.1, 'warmup_steps': 0}",
+    ],
     "denoising": [
         "model.corruption.kind: 'none' -> 'gaussian'",
         "model.corruption.sigma: None -> 0.4",

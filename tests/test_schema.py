@@ -219,7 +219,7 @@ def test_differences_lists_every_changed_path_and_nothing_else():
         "model.backbone.widths: () -> (8,)",
         "model.corruption.kind: 'none' -> 'masking'",
         "model.corruption.rate: None -> 0.3",
-        "model.penalties.l1: None -> {'weight': 0.5}",
+        "model.penalties.l1: None -> {'weight': 0.5, 'warmup_steps': 0}",
     ]
     assert differences(new, new) == []
 

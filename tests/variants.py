@@ -9,7 +9,24 @@ import numpy as np
 import pytest
 
 from aeflax import build, presets
-from aeflax.config import KL, Conv, Dense, Experiment, Masking, Model, Optimizer, Penalties, Rate, Sparse, TopK, Train
+from aeflax.config import (
+    KL,
+    L0,
+    BatchTopK,
+    Conv,
+    Dense,
+    Experiment,
+    JumpReLU,
+    Lifetime,
+    Masking,
+    Model,
+    Optimizer,
+    Penalties,
+    Rate,
+    Sparse,
+    TopK,
+    Train,
+)
 from aeflax.data.dataset import Dataset, load
 from aeflax.data.order import permutation
 from aeflax.data.reading import ahead
@@ -22,8 +39,8 @@ from aeflax.engine.step import zero_sums
 from aeflax.engine.team import Division
 
 PRESETS = tuple(presets.PRESETS)
-# What the presets leave out: batch statistics, top-k, free bits, odd images, a learned scale.
-MORE = ("rate", "top-k", "free-bits", "denoising-conv-vae")
+# What the presets leave out: batch statistics, selections, free bits, odd images.
+MORE = ("rate", "top-k", "batch-top-k", "jump-relu", "lifetime", "free-bits", "denoising-conv-vae")
 VARIANTS = (*PRESETS, *MORE)
 # Tests of one variant run in one process, where they share compiled programs.
 # Convolutions take long to compile: `make check` leaves them to `make test`.
@@ -31,6 +48,7 @@ BY_VARIANT = tuple(
     pytest.param(name, marks=[pytest.mark.xdist_group(name), *([pytest.mark.slow] if "conv" in name else [])])
     for name in VARIANTS
 )
+NO_NUMBERS: Any = {"model": {"bottleneck": {}}}  # of a bottleneck without any
 SHAPE, EXAMPLES = (9, 7, 1), 44
 BATCH = 16  # 44 examples: two full batches and one of 12, which four devices get as 4, 4, 4, 0
 
@@ -58,6 +76,12 @@ def _more(variant: str) -> Model:
         return Model(latent_dim=6, bottleneck=Sparse(), penalties=Penalties(rate=Rate()))
     if variant == "top-k":
         return Model(latent_dim=6, backbone=Dense(widths=(8,)), bottleneck=TopK(k=2))
+    if variant == "batch-top-k":
+        return Model(latent_dim=6, bottleneck=BatchTopK(mean_k=2.5))
+    if variant == "jump-relu":  # a window wide enough for the few examples
+        return Model(latent_dim=6, bottleneck=JumpReLU(bandwidth=2.0), penalties=Penalties(l0=L0(weight=0.3)))
+    if variant == "lifetime":
+        return Model(latent_dim=6, bottleneck=Lifetime(rate=0.3))
     vae = presets.vae(4).model
     if variant == "free-bits":
         return replace(vae, penalties=Penalties(kl=KL(beta=0.5, warmup_steps=3, free_bits=0.1)))

@@ -23,6 +23,8 @@ from aeflax.engine.keys import Keys
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
 from aeflax.engine.step import zero_sums
+from aeflax.models.bottlenecks import STATE
+from aeflax.outputs import BatchMean, Context, Values
 from aeflax.schema import traced
 
 BLOCK = 512  # examples that are classified at a time
@@ -40,14 +42,16 @@ class Budget:
 class Encoder(NamedTuple):
     """A network below the head, hashable, so that programs are shared."""
 
-    init: Callable[[jax.Array], PyTree]
-    """key -> parameters."""
-    apply: Callable[[PyTree, jax.Array], jax.Array]
-    """(parameters, rows [B, F] in the model's range) -> features [B, K]."""
+    init: Callable[[jax.Array], tuple[PyTree, PyTree]]
+    """key -> (parameters, model state)."""
+    apply: Callable[[PyTree, PyTree, Values, jax.Array], jax.Array]
+    """(parameters, model state, traced numbers, rows [B, F] in the model's range) -> features [B, K]."""
+    width: int | None = None
+    """K; None: as many as the rows have."""
 
 
 # Of the frozen arm: the rows are codes.
-IDENTITY = Encoder(init=lambda key: {}, apply=lambda params, rows: rows)
+IDENTITY = Encoder(init=lambda key: ({}, {}), apply=lambda params, state, values, rows: rows)
 
 
 @functools.lru_cache(maxsize=32)
@@ -55,13 +59,15 @@ def encoder_of(built: Built) -> Encoder:
     """An autoencoder's way from examples to codes; of a posterior the mean."""
     module, shape = built.module, built.shape
 
-    def init(key: jax.Array) -> PyTree:
-        return module.init(key, jnp.zeros((1, *shape), jnp.float32), method="encode")["params"]
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), method="encode")
+        return variables["params"], variables.get(STATE, {})
 
-    def apply(params: PyTree, rows: jax.Array) -> jax.Array:
-        return module.apply({"params": params}, rows.reshape(-1, *shape), method="encode")  # type: ignore[return-value]
+    def apply(params: PyTree, state: PyTree, values: Values, rows: jax.Array) -> jax.Array:
+        images, context = rows.reshape(-1, *shape), Context(values=values)
+        return module.apply({"params": params, STATE: state}, images, context, method="encode")  # type: ignore[return-value]
 
-    return Encoder(init, apply)
+    return Encoder(init, apply, built.model.latent_dim)
 
 
 @functools.lru_cache(maxsize=32)
@@ -72,17 +78,19 @@ def classifier(encoder: Encoder, features: int, classes: int) -> Parts:
     """
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
-        below = encoder.init(key)
-        width = jax.eval_shape(encoder.apply, below, jax.ShapeDtypeStruct((1, features), jnp.float32)).shape[-1]
-        head = {"kernel": jnp.zeros((width, classes)), "bias": jnp.zeros(classes)}
-        return {"encoder": below, "head": head}, {}
+        below, state = encoder.init(key)
+        head = {"kernel": jnp.zeros((encoder.width or features, classes)), "bias": jnp.zeros(classes)}
+        return {"encoder": below, "head": head}, state
 
     def prepare(source: Source, keys: Keys) -> jax.Array:
         return (source.rows - source.shift) / source.divisor
 
-    def apply(params: PyTree, state: PyTree, rows: jax.Array, keys: jax.Array | None, *, train: bool) -> jax.Array:
+    def apply(
+        params: PyTree, state: PyTree, rows: jax.Array, keys: jax.Array | None, hyper: Hyper, mean: BatchMean | None
+    ) -> jax.Array:
         head = params["head"]
-        logits: jax.Array = encoder.apply(params["encoder"], rows[:, :features]) @ head["kernel"] + head["bias"]
+        below = encoder.apply(params["encoder"], state, hyper["bottleneck"], rows[:, :features])
+        logits: jax.Array = below @ head["kernel"] + head["bias"]
         return logits
 
     def objective(
@@ -98,7 +106,8 @@ def classifier(encoder: Encoder, features: int, classes: int) -> Parts:
         apply=apply,
         objective=objective,
         tx=lambda hyper, step: optimizers.transformation("adam", hyper["learning_rate"], hyper),
-        update=lambda params, state, outputs, batch_mean: (params, state),
+        observe=lambda outputs: {},
+        update=lambda params, state, means, examples: (params, state),
         average=None,
         terms=(),
     )
@@ -111,9 +120,10 @@ def train(
     classes: int,
     *,
     scaling: tuple[np.ndarray, np.ndarray],
-    weights: PyTree | None,
+    weights: tuple[PyTree, PyTree] | None,
     budget: Budget,
     seed: int,
+    values: Values | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Trains a classifier on one device.
 
@@ -123,9 +133,10 @@ def train(
       known: their classes [N].
       classes: how many there are.
       scaling: (shift, divisor), [1] or one a feature, to the range of the encoder.
-      weights: the encoder's first ones; None draws them.
+      weights: the encoder's first parameters, and its model state; None draws them.
       budget: steps and how they are taken.
       seed: of the order and of the weights that are drawn.
+      values: the encoder's traced numbers, None where it has none.
 
     Returns:
       A function of rows [M, F] in the encoder's range -> their classes [M].
@@ -143,26 +154,28 @@ def train(
     )
     key = placement.key(seed)
     numbers = traced(Optimizer(learning_rate=budget.learning_rate, b1=0.9, b2=0.999, eps=1e-8))
-    hyper = placement.replicate({name: np.float32(number) for name, number in numbers.items()})
+    hyper = placement.replicate(jax.tree.map(np.float32, numbers | {"bottleneck": values or {}}))
     state = jax.jit(init_state, static_argnums=0, out_shardings=placement.sharding())(parts, key, hyper)
     if weights is not None:
-        state = state.replace(params={**state.params, "encoder": placement.replicate(weights)})
+        below, model = placement.replicate(weights)
+        state = state.replace(params={**state.params, "encoder": below}, model=model)
     sums, epoch = placement.replicate(zero_sums(parts)), placement.compile(parts, streamed=False)
     step = 0
     while step < budget.steps:
         chunk = feed.chunk(step, budget.steps - step)
         state, sums = epoch(state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, key, hyper)
         step += chunk.steps
-    return functools.partial(_classify, parts, state.params)
+    return functools.partial(_classify, parts, state.params, state.model, hyper)
 
 
-def _classify(parts: Parts, params: PyTree, rows: np.ndarray) -> np.ndarray:
+def _classify(parts: Parts, params: PyTree, model: PyTree, hyper: Hyper, rows: np.ndarray) -> np.ndarray:
     padded = np.zeros((len(rows) + -len(rows) % BLOCK, rows.shape[1]), np.float32)
     padded[: len(rows)] = rows
-    found = [np.asarray(_largest(parts, params, block)) for block in padded.reshape(-1, BLOCK, rows.shape[1])]
+    blocks = padded.reshape(-1, BLOCK, rows.shape[1])
+    found = [np.asarray(_largest(parts, params, model, hyper, block)) for block in blocks]
     return np.concatenate(found)[: len(rows)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _largest(parts: Parts, params: PyTree, rows: jax.Array) -> jax.Array:
-    return jnp.argmax(parts.apply(params, {}, rows, None, train=False), axis=-1)
+def _largest(parts: Parts, params: PyTree, model: PyTree, hyper: Hyper, rows: jax.Array) -> jax.Array:
+    return jnp.argmax(parts.apply(params, model, rows, None, hyper, None), axis=-1)

@@ -30,7 +30,7 @@ def judge(
     """
     if inference.has_prior:
         return "posterior", *posterior.judge(inference, dataset, split, samples=samples)
-    if isinstance(inference.program.built.model.bottleneck, sparsity.KINDS):
+    if inference.program.built.model.bottleneck.sparse:
         return "sparsity", *sparsity.judge(inference, dataset, split)
     raise ConfigError(
         "there is nothing to diagnose: this model's code has neither a posterior nor sparse units; `aeflax codes` and "

@@ -72,6 +72,7 @@ def finetune(
         require_count(classes, count)
     judged = inputs(inference, held)
     encoder, weights = encoder_of(inference.program.built), _encoder_weights(inference)
+    numbers = jax.device_get(inference.program.hyper["model"]["bottleneck"])
     codes, standard = _codes(inference, held), _standard(_codes(inference, thinned(train, MAX_STANDARD)))
     entries = []
     for count in dict.fromkeys(per_class):
@@ -84,9 +85,9 @@ def finetune(
             )
             rows = np.asarray(labelled.values[:]).reshape(len(chosen), -1)
             own = dataset.scaling.shift, dataset.scaling.divisor
-            pretrained = fit(encoder, rows, scaling=own, weights=weights)
-            scratch = fit(encoder, rows, scaling=own, weights=None)
-            frozen = fit(classifier.IDENTITY, _codes(inference, labelled), scaling=standard, weights={})
+            pretrained = fit(encoder, rows, scaling=own, weights=weights, values=numbers)
+            scratch = fit(encoder, rows, scaling=own, weights=None, values=numbers)
+            frozen = fit(classifier.IDENTITY, _codes(inference, labelled), scaling=standard, weights=None)
             found["finetuned"].append(accuracy(pretrained(judged), classes.held))
             found["scratch"].append(accuracy(scratch(judged), classes.held))
             found["frozen"].append(accuracy(frozen((codes - standard[0]) / standard[1]), classes.held))
@@ -115,10 +116,11 @@ def _require(budget: Budget) -> None:
         raise ConfigError(f"the learning rate {budget.learning_rate:g} does not lie above 0; take e.g. 0.001")
 
 
-def _encoder_weights(inference: Inference) -> PyTree:
-    """The autoencoder's weights as far as codes need them, on the host."""
-    params = inference.weights["params"]
-    return {name: jax.device_get(params[name]) for name in _ENCODER if name in params}
+def _encoder_weights(inference: Inference) -> tuple[PyTree, PyTree]:
+    """The autoencoder's parameters and model state as far as codes need them, on the host."""
+    params, model = inference.weights["params"], inference.weights["model"]
+    parts = ({name: part[name] for name in _ENCODER if name in part} for part in (params, model))
+    return jax.device_get(tuple(parts))  # type: ignore[no-any-return]
 
 
 def _codes(inference: Inference, examples: Examples) -> np.ndarray:

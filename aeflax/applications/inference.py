@@ -45,7 +45,7 @@ class Inference:
         self.weights = {
             "params": state.inference_params,
             "model": state.model,
-            "likelihood": program.hyper["model"]["likelihood"],
+            "hyper": program.hyper,
         }
         self._functions = _functions(program.built, program.placement)
 
@@ -270,7 +270,7 @@ def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
 
     def outputs(weights: Any, images: jax.Array) -> Any:
         params = placement.team().lend(weights["params"], len(images))
-        return built.parts.apply(params, weights["model"], images, None, train=False)
+        return built.parts.apply(params, weights["model"], images, None, weights["hyper"], None)
 
     def expected(logits: jax.Array) -> jax.Array:
         return built.likelihood.mean(logits)
@@ -302,7 +302,7 @@ def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
             noise = jax.vmap(lambda each: jax.random.normal(each, latent.mean.shape[1:]))(keys)
             codes = latent.mean + deviation * noise
             decoded = encoded.replace(logits=logits(weights, codes)[0])
-            nats = built.likelihood.nats(decoded, images, weights["likelihood"])
+            nats = built.likelihood.nats(decoded, images, weights["hyper"]["model"]["likelihood"])
             # log p(z) - log q(z | x); what both have of 2 pi cancels.
             ratio = 0.5 * jnp.sum(noise**2 + latent.log_var - codes**2, axis=-1)
             return total + nats, jnp.logaddexp(weighed, ratio - nats)

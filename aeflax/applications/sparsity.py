@@ -26,13 +26,12 @@ import numpy as np
 
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinning
-from aeflax.config import Dense, Sparse, TopK
+from aeflax.config import Dense
 from aeflax.data.dataset import Dataset
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.batches import targets
 from aeflax.evaluation.scores import activity_threshold
 
-KINDS = (Sparse, TopK)  # bottlenecks that this is for
 MAX_EXAMPLES = 100_000  # more are thinned to every n-th
 BIN = 0.25  # of the histogram of densities, in decades
 _BLOCK = 512  # units whose directions are compared with all others at once
@@ -61,8 +60,8 @@ def judge(inference: Inference, dataset: Dataset, split: str = "test") -> tuple[
       DataError: where the model has diverged.
     """
     model = inference.program.built.model
-    if not isinstance(model.bottleneck, KINDS):
-        raise ConfigError("the panel needs a sparse or top-k code; this model's has another kind")
+    if not model.bottleneck.sparse:
+        raise ConfigError("the panel needs a sparse code, as the preset sparse has; this model's is of another kind")
     images = targets(inference.program, thinning(dataset, split, MAX_EXAMPLES), split)
     values, density = _of_examples(inference, images)
     directions = np.concatenate(list(_directions(inference)))

@@ -91,16 +91,21 @@ class Parts(NamedTuple):
     corrupt: Callable[[jax.Array, jax.Array, Hyper], jax.Array]
     """(keys [B], targets, hyper) -> inputs of the same shape."""
     apply: Callable[..., Any]
-    """(params, model state, inputs, keys [B] or None, *, train) -> outputs."""
+    """(params, model state, inputs, keys [B] or None, hyper, batch mean or None) -> outputs.
+
+    A batch mean, [B, ...] -> [...], is over the examples of the whole batch, without padding; it is there in training.
+    None is inference, where what comes out for an example depends on that example alone.
+    """
     objective: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
     """(outputs, targets, batch mean, hyper, step) -> (loss [B], reported terms, each [B])."""
     tx: Callable[[Hyper, jax.Array], optax.GradientTransformation]
     """(hyper, step) -> the Optax transformation of this step."""
-    update: Callable[[PyTree, PyTree, Any, Callable[[jax.Array], jax.Array]], tuple[PyTree, PyTree]]
-    """(params, model state, outputs, batch mean) -> both, after the optimizer.
+    observe: Callable[[Any], PyTree]
+    """outputs -> what `update` needs the mean of, float32 [B, ...]; an empty tree where it needs nothing."""
+    update: Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
+    """(params, model state, means, examples) -> both, after the optimizer.
 
-    `outputs` are those of the device's share, its padding included; the batch mean, [B, ...] -> [...], is the
-    objective's: over the examples of the whole batch, without padding. What comes out must be alike on every device.
+    `means` are those of what `observe` gave, over the examples of the whole batch, and `examples` is their number.
     """
     average: Callable[[PyTree, PyTree, Hyper, jax.Array], PyTree] | None
     """(averaged params, params, hyper, step) -> averaged params; None where off."""

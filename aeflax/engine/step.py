@@ -1,5 +1,6 @@
 """One pure training step, the same for every variant and placement."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from aeflax.engine.team import ALONE, WHOLE, Division, Team, total
 
 Sums = dict[str, Any]  # arrays
 Step = Callable[[TrainState, Batch, jax.Array, Hyper], tuple[TrainState, Sums]]
-Tally = tuple[jax.Array, Sums, optax.Params]  # loss, metrics and gradient, each a sum over examples
+Tally = tuple[jax.Array, Sums, Any, optax.Params]  # loss, metrics, observed and gradient, each a sum over examples
 
 
 def zero_sums(parts: Parts) -> Sums:
@@ -33,21 +34,21 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
     """
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array, hyper: Hyper) -> tuple[TrainState, Sums]:
-        def tally(share: tuple[jax.Array, jax.Array]) -> tuple[Tally, object]:
+        def tally(share: tuple[jax.Array, jax.Array]) -> Tally:
             part = Batch(batch.source.replace(rows=share[0]), share[1], batch.size)
             keys = Keys(key, state.step, part.example)
             targets = parts.prepare(part.source, keys)
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
 
-            def loss_of(params: optax.Params) -> tuple[jax.Array, tuple[Sums, object]]:
-                lent = team.lend(params, len(part.example))
-                outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), train=True)
-                loss, terms = parts.objective(outputs, targets, piece_mean(part), hyper, state.step)
-                sums = {name: _weighted(part.weight, value) for name, value in terms.items()}
-                return _weighted(part.weight, loss) / batch.size, (sums, outputs)
+            def loss_of(params: optax.Params) -> tuple[jax.Array, tuple[Sums, Any]]:
+                lent, mean = team.lend(params, len(part.example)), piece_mean(part)
+                outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), hyper, mean)
+                loss, terms = parts.objective(outputs, targets, mean, hyper, state.step)
+                weighted = functools.partial(_weighted, part.weight)
+                return weighted(loss) / batch.size, jax.tree.map(weighted, (terms, parts.observe(outputs)))
 
-            (loss, (sums, outputs)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-            return (loss, sums, team.keep(grads)), outputs
+            (loss, (sums, seen)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            return loss, sums, seen, team.keep(grads)
 
         def piece_mean(part: Batch) -> Callable[[jax.Array], jax.Array]:
             """The mean over the pieces that the devices compute together, values [b, ...] -> [...]."""
@@ -58,23 +59,15 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
             shares = jnp.where(add(jnp.sum(part.weight)) > 0, part.weight, 1.0)
             return lambda values: add(_weighted(shares, values)) / add(jnp.sum(shares))
 
-        def batch_mean(values: jax.Array) -> jax.Array:
-            """The mean over the whole batch, values [b, ...] -> [...]."""
-
-            def weighted(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[()]]:
-                return _weighted(*part), ()
-
-            sums, _ = total(weighted, (batch.weight, values), division, team, state.step)
-            return sums / batch.size  # type: ignore[no-any-return]
-
-        (loss, sums, grads), outputs = total(tally, (batch.source.rows, batch.example), division, team, state.step)
+        loss, sums, seen, grads = total(tally, (batch.source.rows, batch.example), division, team, state.step)
         norm = optax.tree.norm(grads)
         sums |= {"weight": batch.size, "loss": batch.size * loss, "gradient_norm": batch.size * norm}
 
         def advance(state: TrainState) -> tuple[TrainState, Sums]:
             updates, opt_state = parts.tx(hyper, state.step).update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            params, model = parts.update(params, state.model, outputs, batch_mean)
+            means = jax.tree.map(lambda sum: sum / batch.size, seen)
+            params, model = parts.update(params, state.model, means, batch.size)
             ema = None if parts.average is None else parts.average(state.ema, params, hyper, state.step)
             return (
                 state.replace(params=params, opt_state=opt_state, model=model, ema=ema, skipped_in_row=jnp.int32(0)),

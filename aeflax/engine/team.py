@@ -50,10 +50,8 @@ class Division(NamedTuple):
 WHOLE = Division()
 
 
-def total(
-    function: Callable[[Any], tuple[Any, Any]], share: Any, division: Division, team: Team, step: jax.Array
-) -> tuple[Any, Any]:
-    """Applies function(share) -> (sums, rest), piece by piece, and adds up the sums over pieces and devices.
+def total(function: Callable[[Any], Any], share: Any, division: Division, team: Team, step: jax.Array) -> Any:
+    """Applies function(share) -> sums, piece by piece, and adds them up over pieces and devices.
 
     Args:
       function: of a tree like `share`, with a smaller first axis.
@@ -62,15 +60,11 @@ def total(
       team: the devices.
       step: of the state, not negative.
 
-    Returns:
-      The sums over all devices, and the rest [b, ...] of this one's share.
-
     In exact mode the sums are those of the SHARDS parts of the batch, added in their order by every device: the same
     bits, however many devices computed them. Each part is a run of the same loop body, so it is the same code, too.
     """
     if division.whole:
-        sums, rest = function(share)
-        return team.sum(sums), rest
+        return team.sum(function(share))
     count, exact = division
     # In exact mode the loop's code must not depend on how often it runs. So the bound is traced and one more piece lies
     # behind the last: a loop that is known to run once is unrolled, a slice that is all of its array is no slice.
@@ -84,30 +78,21 @@ def total(
             pieces = leaf.reshape(-1, count, *leaf.shape[1:]).swapaxes(0, 1)
         return jnp.concatenate([pieces, pieces[: slots - count]])
 
-    def joined(pieces: jax.Array) -> jax.Array:
-        """The reverse of `cut`."""
-        ordered = pieces[:count] if exact else pieces[:count].swapaxes(0, 1)
-        return ordered.reshape(-1, *ordered.shape[2:])
-
-    def empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        return jnp.zeros((slots, *leaf.shape), leaf.dtype)
+    def zero(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.zeros((slots, *leaf.shape) if exact else leaf.shape, leaf.dtype)
 
     pieces = team.spread(jax.tree.map(cut, share), axis=1)
-    sums, rest = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], pieces))
-    zeros = jax.tree.map(empty if exact else lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+    zeros = jax.tree.map(zero, jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], pieces)))
 
-    def body(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def body(index: jax.Array, sums: Any) -> Any:
         def put(held: jax.Array, new: jax.Array) -> jax.Array:
             return held.at[index].set(new)
 
         piece = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False), pieces)
-        sums, rest = function(piece)
-        return jax.tree.map(put if exact else jnp.add, carry[0], sums), jax.tree.map(put, carry[1], rest)
+        return jax.tree.map(put if exact else jnp.add, sums, function(piece))
 
-    carry = zeros, jax.tree.map(empty, rest)
-    sums, rest = lax.fori_loop(0, jnp.minimum(count, count + step), body, carry)
-    rest = jax.tree.map(joined, rest)
+    sums = lax.fori_loop(0, jnp.minimum(count, count + step), body, zeros)
     if not exact:
-        return team.sum(sums), rest
+        return team.sum(sums)
     parts = team.gather(jax.tree.map(lambda leaf: leaf[:count], sums))
-    return jax.tree.map(lambda leaf: functools.reduce(jnp.add, [leaf[i] for i in range(SHARDS)]), parts), rest
+    return jax.tree.map(lambda leaf: functools.reduce(jnp.add, [leaf[i] for i in range(SHARDS)]), parts)

@@ -96,7 +96,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
-    sparse = isinstance(model.bottleneck, (config.Sparse, config.TopK))
+    sparse = model.bottleneck.sparse
     threshold = activity_threshold(model)
 
     def quality(images: jax.Array, targets: jax.Array) -> Scores:
@@ -115,7 +115,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
         targets = parts.prepare(source, keys)
         latent = keys.of(Stream.LATENT)
         params = placement.team().lend(state.params, len(example))
-        outputs = parts.apply(params, state.model, targets, latent, train=False)
+        outputs = parts.apply(params, state.model, targets, latent, hyper, None)
         scores = reconstruction(outputs, targets, hyper)
         counts: Scores = {}
         if outputs.latent.mean is not None:
@@ -128,7 +128,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
             counts["active"] = jnp.sum(active & (example >= 0)[:, None], axis=0)
         if corrupts:
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
-            restored = parts.apply(params, state.model, inputs, latent, train=False)
+            restored = parts.apply(params, state.model, inputs, latent, hyper, None)
             again = reconstruction(restored, targets, hyper)
             scores |= {f"restored_{name}": again[name] for name in ("bce", "mse", "psnr") if name in again}
             scores |= {f"corrupted_{name}": value for name, value in quality(inputs, targets).items() if name == "psnr"}

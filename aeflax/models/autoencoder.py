@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aeflax.outputs import Outputs
+from aeflax.outputs import Context, Outputs
 
 LOG_SCALE_BOUND = 7.0
+INFERENCE = Context()
 
 
 class Autoencoder(nn.Module):
@@ -18,9 +19,9 @@ class Autoencoder(nn.Module):
     learn_scale: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, keys: jax.Array | None = None) -> Outputs:
-        """Maps images [B, ...] to logits of the same shape; keys [B] draw posterior samples, None takes the mean."""
-        latent = self.bottleneck(self.encoder(images), keys)
+    def __call__(self, images: jax.Array, context: Context = INFERENCE) -> Outputs:
+        """Maps images [B, ...] to logits of the same shape."""
+        latent = self.bottleneck(self.encoder(images), context)
         log_scale = None
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())
@@ -28,9 +29,9 @@ class Autoencoder(nn.Module):
         logits = self.decode(latent.code.astype(images.dtype))
         return Outputs(logits=logits, latent=latent, log_scale=log_scale)
 
-    def encode(self, images: jax.Array) -> jax.Array:
-        """Maps images [B, ...] to codes [B, D]; the mean of a posterior."""
-        code: jax.Array = self.bottleneck(self.encoder(images), None).code
+    def encode(self, images: jax.Array, context: Context = INFERENCE) -> jax.Array:
+        """Maps images [B, ...] to codes [B, D]; without keys the mean of a posterior."""
+        code: jax.Array = self.bottleneck(self.encoder(images), context).code
         return code
 
     def decode(self, code: jax.Array) -> jax.Array:

@@ -1,4 +1,8 @@
-"""Bottlenecks: encoder features to a float32 code. `keys` None means no sampling: the posterior mean is the code."""
+"""Bottlenecks: encoder features to a float32 code. What else they may use is in the `Context`."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -6,12 +10,27 @@ import jax.numpy as jnp
 from jax import lax
 
 from aeflax.models.layers import ACTIVATIONS, dense
-from aeflax.outputs import Latent
+from aeflax.models.selection import largest
+from aeflax.outputs import Context, Latent
 
+PyTree = Any
+
+STATE = "state"  # collection of what a module keeps beside its parameters: the engine's model state
 LOG_VAR_BOUND = 10.0
 # A ReLU code starts with every unit alive. With 0, one to four of 16 units were dead for good after training
 # on digits (test MSE .0090 with none, .0136 with four).
 RELU_BIAS = 1.0
+FIRST_THRESHOLD = 0.1  # of jump-relu units, small beside their first activations of about RELU_BIAS
+DECAY = 0.99  # a step, of the running threshold of a batch-wide selection
+
+
+class Memory(NamedTuple):
+    """How a bottleneck's part of the model state follows training."""
+
+    observe: Callable[[Latent], PyTree]
+    """latent -> what is to be averaged over the examples of the batch, float32 [B, ...]."""
+    update: Callable[[PyTree, PyTree], PyTree]
+    """(state, means of what was observed) -> state, after the optimizer."""
 
 
 class Deterministic(nn.Module):
@@ -22,12 +41,10 @@ class Deterministic(nn.Module):
     project: bool = True
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D]."""
         bias = RELU_BIAS if self.activation == "relu" else 0.0
-        if self.project:
-            hidden = dense(self.features, "code", bias)(hidden)
-        code = ACTIVATIONS[self.activation](hidden.reshape(hidden.shape[0], -1))
+        code = ACTIVATIONS[self.activation](_projected(self, hidden, bias))
         return Latent(code=code.astype(jnp.float32))
 
 
@@ -39,14 +56,69 @@ class TopK(nn.Module):
     project: bool = True
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
-        if self.project:
-            hidden = dense(self.features, "code", RELU_BIAS)(hidden)
-        code = nn.relu(hidden.reshape(hidden.shape[0], -1)).astype(jnp.float32)
+        code = _rectified(self, hidden)
         _, kept = lax.top_k(lax.stop_gradient(code), self.k)
         rows = jnp.arange(code.shape[0])[:, None]
         return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0))
+
+
+class BatchTopK(nn.Module):
+    """The largest units of the whole batch's ReLU code, `mean_k` an example on average (Bussmann et al. 2024).
+
+    Ties with the last one are kept, too. The model state is the threshold of inference, 0 before the first step.
+    """
+
+    features: int
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
+        """Maps features [B, ...] to a code [B, D]; in training with `mean_k` · B non-zero units at least."""
+        code = _rectified(self, hidden)
+        threshold = self.variable(STATE, "threshold", jnp.zeros, ()).value
+        if context.mean is None:
+            return Latent(code=jnp.where(code >= threshold, code, 0.0))
+        mean = context.mean
+        marks, least = largest(code, context.values["mean_k"], lambda marks: mean(jnp.sum(marks, axis=-1)))
+        return Latent(code=code * marks, threshold=jnp.broadcast_to(least, code.shape[:1]))
+
+
+class Lifetime(nn.Module):
+    """A ReLU code of which, in training, each unit keeps its largest `rate` of the batch (Makhzani & Frey 2015).
+
+    Ties with the last one are kept, too.
+    """
+
+    features: int
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
+        """Maps features [B, ...] to a code [B, D]."""
+        code = _rectified(self, hidden)
+        if context.mean is None:
+            return Latent(code=code)
+        marks, _ = largest(code, context.values["rate"], context.mean)
+        return Latent(code=code * marks)
+
+
+class JumpReLU(nn.Module):
+    """z where z > θ, else 0, with a threshold θ > 0 of each unit, learnt as log θ (Rajamanoharan et al. 2024)."""
+
+    features: int
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
+        """Maps features [B, ...] to a code [B, D] and its active units, differentiable by the thresholds."""
+        units = _projected(self, hidden, RELU_BIAS).astype(jnp.float32)
+        start = nn.initializers.constant(math.log(FIRST_THRESHOLD))
+        threshold = jnp.exp(self.param("log_threshold", start, units.shape[-1:]).astype(jnp.float32))
+        if context.mean is None:
+            return Latent(code=jnp.where(units > threshold, units, 0.0))
+        return jump(units, threshold, context.values["bandwidth"])
 
 
 class GaussianPosterior(nn.Module):
@@ -58,13 +130,46 @@ class GaussianPosterior(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, keys: jax.Array | None) -> Latent:
+    def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
         # On a spatial map the layer acts on channels: a 1×1 convolution.
         both = dense(2 * self.features, "posterior")(hidden).astype(jnp.float32)
         mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
-        if keys is None:
+        if context.keys is None:
             return Latent(code=mean, mean=mean, log_var=log_var)
-        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(context.keys)
         return Latent(code=mean + jnp.exp(0.5 * log_var) * noise, mean=mean, log_var=log_var)
+
+
+def jump(units: jax.Array, threshold: jax.Array, bandwidth: jax.Array) -> Latent:
+    """The jump-relu code of units [B, D] at thresholds [D], with its gradients (Rajamanoharan et al. 2024).
+
+    Where |z - θ| < ε / 2 the derivative by θ is -θ / ε of the code, -1 / ε of the count of active units, elsewhere 0.
+    """
+    held = lax.stop_gradient(threshold)
+    active = (units > held).astype(units.dtype)
+    window = (jnp.abs(lax.stop_gradient(units) - held) < 0.5 * bandwidth).astype(units.dtype) / bandwidth
+    slip = window * (held - threshold)  # zero, with a derivative of -window
+    return Latent(code=units * active + held * slip, active=active + slip)
+
+
+def _projected(module: Any, hidden: jax.Array, bias: float) -> jax.Array:
+    """Features [B, ...] -> one value a unit, [B, D]; without `project` the features are the units."""
+    if module.project:
+        hidden = dense(module.features, "code", bias)(hidden)
+    return hidden.reshape(hidden.shape[0], -1)
+
+
+def _rectified(module: Any, hidden: jax.Array) -> jax.Array:
+    """The ReLU code [B, D] in float32, before any selection."""
+    return nn.relu(_projected(module, hidden, RELU_BIAS)).astype(jnp.float32)
+
+
+def _running(state: PyTree, means: PyTree) -> PyTree:
+    """A mean over steps, which begins with the first one's value."""
+    old, new = state["threshold"], means["threshold"]
+    return {"threshold": jnp.where(old == 0.0, new, DECAY * old + (1.0 - DECAY) * new)}
+
+
+RUNNING_THRESHOLD = Memory(observe=lambda latent: {"threshold": latent.threshold}, update=_running)

@@ -107,7 +107,7 @@ def _prior(inference: Inference, examples: np.ndarray) -> dict[str, Any]:
 def _units(inference: Inference, codes: np.ndarray) -> dict[str, Any]:
     """What the most used units of a sparse code add to the output."""
     model = inference.program.built.model
-    if not isinstance(model.bottleneck, (config.Sparse, config.TopK)):
+    if not model.bottleneck.sparse:
         return {"dictionary": None, "usage": None}
     active = codes > activity_threshold(model)
     usage, count = active.mean(axis=0), active.sum(axis=0)

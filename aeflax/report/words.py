@@ -103,6 +103,16 @@ def caption(name: str, material: Material) -> str:
     return found if isinstance(found, str) else found(material)
 
 
+_CODES = {
+    "posterior": "variational",
+    "sparse": "sparse",
+    "top-k": "top-k sparse",
+    "batch-top-k": "batch-top-k sparse",
+    "jump-relu": "jump-ReLU sparse",
+    "lifetime": "lifetime-sparse",
+}
+
+
 def _model(model: Mapping[str, Any]) -> str:
     """E.g. "A denoising convolutional variational autoencoder"."""
 
@@ -112,7 +122,7 @@ def _model(model: Mapping[str, Any]) -> str:
     words = [
         "denoising" if kind("corruption") not in ("", "none") else "",
         "convolutional" if kind("backbone") == "conv" else "",
-        {"posterior": "variational", "sparse": "sparse", "top-k": "top-k sparse"}.get(kind("bottleneck"), ""),
+        _CODES.get(kind("bottleneck"), ""),
         "autoencoder",
     ]
     text = " ".join(filter(None, words))

@@ -169,6 +169,13 @@ def test_filters_take_images_of_any_shape(shape, name):
     np.testing.assert_allclose(each(flat, each.strengths[1]), flat, atol=1e-6)  # sums of float32 weights
 
 
+@pytest.mark.parametrize("name", ["median", "gaussian", "total_variation"])
+def test_these_filters_mix_no_channels(name):
+    each, colour = FILTERS[name], np.random.RandomState(0).rand(2, 9, 7, 3).astype(np.float32)
+    parts = [each(colour[..., channel : channel + 1], each.strengths[-1]) for channel in range(3)]
+    np.testing.assert_array_equal(each(colour, each.strengths[-1]), np.concatenate(parts, axis=-1))
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_restores_a_smooth_image(name):
     clean = smooth((16, 16, 1))

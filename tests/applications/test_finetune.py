@@ -41,10 +41,11 @@ def apart(count, seed=0):
 def test_a_classifier_begins_with_the_autoencoders_codes(variant):
     run = aeflax.train(experiment(variant, steps=6), images(55))
     encoder, weights = encoder_of(run.inference.program.built), finetune._encoder_weights(run.inference)
+    numbers = run.inference.program.hyper["model"]["bottleneck"]
     drawn = jax.eval_shape(encoder.init, root_key(0))
     assert jax.tree.map(np.shape, weights) == jax.tree.map(lambda leaf: leaf.shape, drawn)
     rows = images(BATCH).reshape(BATCH, -1).astype(np.float32) / 255
-    np.testing.assert_allclose(encoder.apply(weights, rows), run.encode(images(BATCH)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(encoder.apply(*weights, numbers, rows), run.encode(images(BATCH)), rtol=1e-5, atol=1e-5)
 
 
 def test_the_objective_is_the_cross_entropy_of_the_label_in_the_row():
@@ -53,7 +54,7 @@ def test_the_objective_is_the_cross_entropy_of_the_label_in_the_row():
     shift, divisor = np.array([2, 2, 2, 2, 0], np.float32), np.array([4, 4, 4, 4, 1], np.float32)
     targets = parts.prepare(Source(np.column_stack([rows, known]), shift, divisor), Keys(root_key(0), 0, known))
     params = {"encoder": {}, "head": {"kernel": np.eye(4, 3, dtype=np.float32), "bias": np.ones(3, np.float32)}}
-    loss, _ = parts.objective(parts.apply(params, {}, targets, None, train=True), targets, None, {}, 0)
+    loss, _ = parts.objective(parts.apply(params, {}, targets, None, {"bottleneck": {}}, None), targets, None, {}, 0)
     logits = (rows - 2) / 4 @ np.eye(4, 3) + 1
     expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(6), known]
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
@@ -64,7 +65,7 @@ def test_the_engine_trains_a_classifier_as_a_plain_loop_does():
     rows, known = apart(31)  # not 30: Adam makes steps of the rounding of a gradient that is zero
     judged, _ = apart(50, seed=1)
     budget = Budget(steps=25, batch_size=99, learning_rate=0.05)
-    found = classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights={}, budget=budget, seed=0)
+    found = classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights=None, budget=budget, seed=0)
     tx = optimizers.transformation("adam", jnp.float32(0.05), {"b1": 0.9, "b2": 0.999, "eps": 1e-8})
     head = {"kernel": np.zeros((4, 3), np.float32), "bias": np.zeros(3, np.float32)}
     state = tx.init(head)
@@ -85,7 +86,7 @@ def test_the_engine_trains_a_classifier_as_a_plain_loop_does():
 def test_what_a_line_parts_is_learned():
     rows, known = apart(60)
     judged, classes = apart(700, seed=1)
-    fit = classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights={}, budget=SHORT, seed=0)
+    fit = classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights=None, budget=SHORT, seed=0)
     np.testing.assert_array_equal(fit(judged), classes)
 
 

@@ -28,7 +28,7 @@ def trained(variant, data=ARRAY, **changes):
 def outputs(run, values):
     """The model's own outputs, in one batch, with a posterior's mean."""
     program = run._program
-    return program.built.parts.apply(run.state.params, run.state.model, values, None, train=False)
+    return program.built.parts.apply(run.state.params, run.state.model, values, None, program.hyper, None)
 
 
 @pytest.mark.slow

@@ -250,20 +250,26 @@ def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(plac
     """The last batch has 12 examples; four devices get 4, 4, 4 and none."""
     harness = Harness(experiment("vanilla", optimizer=SGD), choose(placement))
 
-    def update(params, model, outputs, batch_mean):
-        return params, {"mean": batch_mean(outputs.latent.code), "ones": batch_mean(jnp.ones(len(outputs.logits)))}
+    def observe(outputs):
+        return {"mean": outputs.latent.code, "ones": jnp.ones(len(outputs.logits))}
+
+    def update(params, model, means, examples):
+        return params, means | {"examples": examples}
 
     initial = harness.initial()
     code = harness.settings.model.latent_dim
     initial = initial.replace(
-        model=harness.placement.replicate({"mean": np.zeros(code, np.float32), "ones": np.float32(0)})
+        model=harness.placement.replicate(
+            {"mean": np.zeros(code, np.float32), "ones": np.float32(0), "examples": np.float32(0)}
+        )
     )
-    harness.compile(update=update)
+    harness.compile(observe=observe, update=update)
     state, _ = harness.run(initial, 2)
     before = jax.device_get(state.params)
     state, _ = harness.run(state, 1)
     rows = table(permutation(3, 0, EXAMPLES), BATCH)[2]
     targets = harness.dataset.train.values[rows[rows >= 0]].astype(np.float32) / 255
-    codes = harness.built.module.apply({"params": before}, targets, None).latent.code
+    codes = harness.built.module.apply({"params": before}, targets).latent.code
     np.testing.assert_allclose(state.model["mean"], np.mean(codes, axis=0), rtol=1e-5)
     assert float(state.model["ones"]) == 1.0
+    assert float(state.model["examples"]) == 12.0

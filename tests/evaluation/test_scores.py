@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from scipy import special
-from variants import BY_VARIANT, experiment, images
+from variants import BY_VARIANT, NO_NUMBERS, experiment, images
 
 import aeflax
 from aeflax import presets
@@ -60,7 +60,7 @@ def test_bernoulli_metrics_equal_numpy():
     logits = (
         np.asarray(
             run._program.built.parts.apply(
-                run.state.params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False
+                run.state.params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, NO_NUMBERS, None
             ).logits
         )
         .reshape(12, -1)
@@ -90,7 +90,7 @@ def test_elbo_is_a_sample_with_beta_one_whatever_was_trained():
     found = run.evaluate("test")
     assert found["elbo"] == pytest.approx(-(found["reconstruction_nats"] + found["kl"]), rel=1e-6)
     params, built = run.state.params, run._program.built
-    latent = built.parts.apply(params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, train=False).latent
+    latent = built.parts.apply(params, {}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), None, NO_NUMBERS, None).latent
     mean, log_var = np.asarray(latent.mean, np.float64), np.asarray(latent.log_var, np.float64)
     kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1).mean()
     assert found["kl"] == pytest.approx(kl, rel=1e-5)

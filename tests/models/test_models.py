@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from variants import NO_NUMBERS
 
 from aeflax import build, presets
 from aeflax.config import Bernoulli, Conv, Dense, GaussianLikelihood, GaussianPosterior, Model, TopK
 from aeflax.defaults import resolve
 from aeflax.models import bottlenecks
 from aeflax.models.layers import SubPixelConv
+from aeflax.outputs import Context
 
 
 def test_sub_pixel_convolution_moves_channels_into_space():
@@ -50,7 +52,7 @@ def test_output_has_the_inputs_shape(backbone, shape):
         built = build.build(settings_, shape)
         params, _ = jax.eval_shape(built.parts.init, jax.random.key(0))
         images = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
-        outputs = jax.eval_shape(lambda p, x, b=built: b.parts.apply(p, {}, x, None, train=False), params, images)
+        outputs = jax.eval_shape(lambda p, x, b=built: b.parts.apply(p, {}, x, None, NO_NUMBERS, None), params, images)
         assert outputs.logits.shape == (3, *shape)
         assert outputs.latent.code.shape == (3, settings_.model.latent_dim)
 
@@ -59,7 +61,7 @@ def test_vectors_work_as_images_do():
     settings_ = resolve(presets.vae(3), (13,), 100)
     built = build.build(settings_, (13,))
     params, _ = built.parts.init(jax.random.key(0))
-    outputs = built.parts.apply(params, {}, jnp.ones((2, 13)), None, train=False)
+    outputs = built.parts.apply(params, {}, jnp.ones((2, 13)), None, NO_NUMBERS, None)
     assert outputs.logits.shape == (2, 13)
 
 
@@ -82,7 +84,7 @@ def test_vanilla_is_the_classic_784_64_784():
 @settings(deadline=None, max_examples=20)
 def test_top_k_keeps_exactly_the_k_largest_positive_units(k, seed):
     hidden = np.random.RandomState(seed).randn(5, 6).astype(np.float32)
-    code = np.asarray(bottlenecks.TopK(features=6, k=k, project=False).apply({}, hidden, None).code)
+    code = np.asarray(bottlenecks.TopK(features=6, k=k, project=False).apply({}, hidden, Context()).code)
     for row, kept in zip(hidden, code, strict=True):
         expected = np.where(np.isin(np.arange(6), np.argsort(-row, kind="stable")[:k]), np.maximum(row, 0), 0)
         np.testing.assert_array_equal(kept, expected)
@@ -91,22 +93,22 @@ def test_top_k_keeps_exactly_the_k_largest_positive_units(k, seed):
 def test_posterior_samples_have_the_posteriors_moments_and_no_keys_give_its_mean():
     module = bottlenecks.GaussianPosterior(features=2)
     hidden = jnp.tile(jnp.array([[0.3, -0.8]]), (20000, 1))
-    params = module.init(jax.random.key(0), hidden[:1], None)
+    params = module.init(jax.random.key(0), hidden[:1], Context())
     keys = jax.random.split(jax.random.key(1), len(hidden))
-    latent = module.apply(params, hidden, keys)
+    latent = module.apply(params, hidden, Context(keys))
     deviation = np.exp(latent.log_var[0] / 2)
     standard_error = deviation / np.sqrt(len(hidden))
     assert np.all(np.abs(latent.code.mean(0) - latent.mean[0]) < 5 * standard_error)
     np.testing.assert_allclose(latent.code.std(0), deviation, rtol=0.03)
-    still = module.apply(params, hidden, None)
+    still = module.apply(params, hidden, Context())
     np.testing.assert_array_equal(still.code, still.mean)
 
 
 @pytest.mark.parametrize("magnitude", [1e4, 1e18])
 def test_log_variances_are_bounded_so_that_the_kl_stays_finite(magnitude):
     module = bottlenecks.GaussianPosterior(features=2)
-    params = module.init(jax.random.key(0), jnp.ones((1, 2)), None)
-    latent = module.apply(params, jnp.full((1, 2), magnitude), None)
+    params = module.init(jax.random.key(0), jnp.ones((1, 2)), Context())
+    latent = module.apply(params, jnp.full((1, 2), magnitude), Context())
     assert np.all(np.abs(latent.log_var) <= bottlenecks.LOG_VAR_BOUND)
     chex.assert_tree_all_finite(jnp.exp(latent.log_var))
 
@@ -137,7 +139,7 @@ def test_decode_inverts_the_models_own_encoding():
     images = jnp.linspace(0, 1, 12).reshape(2, 6)
     code = built.module.apply({"params": params}, images, method="encode")
     logits = built.module.apply({"params": params}, code, method="decode")
-    np.testing.assert_array_equal(logits, built.parts.apply(params, {}, images, None, train=False).logits)
+    np.testing.assert_array_equal(logits, built.parts.apply(params, {}, images, None, NO_NUMBERS, None).logits)
 
 
 def test_top_k_and_bernoulli_are_kinds_of_their_slots():

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import BY_VARIANT, SHAPE, Harness, experiment, images
+from variants import BY_VARIANT, NO_NUMBERS, SHAPE, Harness, experiment, images
 
 from aeflax import build
 from aeflax.config import Backbone, Conv, Dense, Experiment, GaussianLikelihood, Model, Train
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
+from aeflax.models.bottlenecks import STATE
 
 BATCH = 128
 
@@ -23,20 +24,24 @@ def with_train(settings, **changes):
     return replace(settings, train=replace(settings.train, **changes))
 
 
+def batch_mean(values):
+    return jnp.mean(values, axis=0)
+
+
 def losses(settings, shape=SHAPE, batch=BATCH):
     """(parameters -> loss over a batch, initial parameters, built)."""
     resolved = resolve(settings, shape, batch)
     built, hyper = build.build(resolved, shape), build.hyper(resolved)
-    params, _ = built.parts.init(jax.random.key(0))
+    params, state = built.parts.init(jax.random.key(0))
     targets = jnp.asarray(images(batch, shape), jnp.float32) / 255
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(jnp.arange(batch))
 
     def loss(params):
         inputs = built.parts.corrupt(keys, targets, hyper)
-        outputs = built.parts.apply(params, {}, inputs, keys, train=True)
+        outputs = built.parts.apply(params, state, inputs, keys, hyper, batch_mean)
         for leaf in jax.tree.leaves(outputs):
             assert leaf.dtype == jnp.float32
-        each, _ = built.parts.objective(outputs, targets, lambda x: jnp.mean(x, 0), hyper, jnp.int32(5))
+        each, _ = built.parts.objective(outputs, targets, batch_mean, hyper, jnp.int32(5))
         return jnp.mean(each)
 
     return loss, params, built
@@ -101,8 +106,10 @@ def test_noise_and_data_are_those_of_float32(variant):
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_float32_adds_no_conversion_to_the_model(variant):
     _, params, built = losses(experiment(variant))
-    plain = lambda params: built.module.apply({"params": params}, jnp.ones((2, *SHAPE)), None)  # noqa: E731
-    through = lambda params: built.parts.apply(params, {}, jnp.ones((2, *SHAPE)), None, train=True)  # noqa: E731
+    _, state = built.parts.init(jax.random.key(0))
+    rows = jnp.ones((2, *SHAPE))
+    plain = lambda params: built.module.apply({"params": params, STATE: state}, rows)  # noqa: E731
+    through = lambda params: built.parts.apply(params, state, rows, None, NO_NUMBERS, None)  # noqa: E731
     assert str(jax.make_jaxpr(through)(params)) == str(jax.make_jaxpr(plain)(params))
 
 
@@ -119,7 +126,7 @@ def test_a_learned_scale_is_never_rounded():
     settings = replace(settings, model=replace(settings.model, likelihood=GaussianLikelihood(scale=None)))
     _, params, built = losses(settings)
     value = jnp.float32(0.12345678)
-    outputs = built.parts.apply(params | {"log_scale": value}, {}, jnp.ones((2, *SHAPE)), None, train=True)
+    outputs = built.parts.apply(params | {"log_scale": value}, {}, jnp.ones((2, *SHAPE)), None, NO_NUMBERS, None)
     np.testing.assert_allclose(outputs.log_scale, value, rtol=2e-4)  # the bound's tanh
     assert outputs.log_scale != np.asarray(outputs.log_scale.astype(jnp.bfloat16), np.float32)
 
@@ -167,7 +174,7 @@ def test_to_rematerialize_keeps_fewer_bytes_for_the_gradient(backbone, share):
         inputs = jnp.zeros((256, 16, 16, 1))
 
         def forward(params):
-            return built.parts.apply(params, {}, inputs, None, train=True).logits
+            return built.parts.apply(params, {}, inputs, None, NO_NUMBERS, None).logits
 
         residuals = jax.eval_shape(lambda params: jax.vjp(forward, params)[1], params)
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(residuals))

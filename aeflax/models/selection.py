@@ -1,0 +1,41 @@
+"""Selection over a whole batch: the n-th largest of values that are spread over devices, found by counting."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from aeflax.outputs import BatchMean
+
+BITS = 31  # of a non-negative float32
+# A share is met where the count is exact and the division by the number of examples rounds by a unit or two.
+SLACK = 1.0 - 2.0**-22
+
+
+def largest(values: jax.Array, share: jax.Array, mean: BatchMean) -> tuple[jax.Array, jax.Array]:
+    """Marks the largest of non-negative float32 values [B, ...] over the whole batch.
+
+    Non-negative floats order as their bits do, so that the threshold is found bit by bit, the highest first, each by
+    one mean over the batch: the same on any number of devices, without a value leaving its own.
+
+    Args:
+      values: of the device's examples.
+      share: what the mean of the marked ones must reach, positive.
+      mean: of marks [B, ...], 0 or 1, over all that are compared with each other; [...] where several selections are
+        made at once, such as one a unit. Padding has no part in it.
+
+    Returns:
+      Marks [B, ...], 0 or 1, ties with the last one included, and the threshold [...], the smallest value that is
+      marked; it is 0, and all are marked, where there are not that many positive values. Neither has a gradient.
+    """
+    order = lax.bitcast_convert_type(lax.stop_gradient(values), jnp.int32)
+
+    def marks(bits: jax.Array) -> jax.Array:
+        return (order >= bits).astype(jnp.float32)
+
+    def settle(index: jax.Array, bits: jax.Array) -> jax.Array:
+        higher = bits | lax.shift_left(jnp.int32(1), jnp.int32(BITS - 1) - index)
+        return jnp.where(mean(marks(higher)) >= SLACK * share, higher, bits)
+
+    start = jnp.zeros(jax.eval_shape(mean, values).shape, jnp.int32)
+    bits = lax.fori_loop(0, BITS, settle, start)
+    return marks(bits), lax.bitcast_convert_type(bits, jnp.float32)
