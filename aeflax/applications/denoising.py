@@ -154,7 +154,10 @@ def compare(inference: Inference, noisy: Inputs, clean: Inputs) -> dict[str, Any
     found: dict[str, list[Scores]] = {"before": [], "after": []}
     for part, truth in zip(batches(noisy, inference.size), batches(clean, inference.size), strict=True):
         images, targets = inference.scaled(part.values[:]), inference.scaled(truth.values[:])
-        for name, seen in (("before", images), ("after", inference.scaled_reconstruct(images))):
+        restored = inference.scaled_reconstruct(images)
+        if inference.domain.unit_range:
+            restored = np.clip(restored, 0.0, 1.0)
+        for name, seen in (("before", images), ("after", restored)):
             rated = quality(seen, targets) if inference.domain.unit_range else {}
             found[name].append({"mse": squared_error(seen, targets)} | rated)
     return {name: _means({metric: _joined(parts, metric) for metric in parts[0]}) for name, parts in found.items()}

@@ -1,5 +1,6 @@
 """What a decoder makes of codes that no example has: samples, interpolations and traversals; and if it memorises."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from aeflax.data.inputs import Inputs
 from aeflax.data.sources import Examples
 from aeflax.data.writers import MAX_PIXELS
 from aeflax.errors import ConfigError
+from aeflax.evaluation.baseline import MAX_VALUES
 
 COMPARED = 1000  # samples whose nearest training examples are sought, and test examples beside them
 SHOWN = 8  # of the samples, the first ones and the nearest
@@ -149,7 +151,7 @@ def judge(
       [1, 2, N], `temperatures` [1, T, N, ...], and for codes of two dimensions `grid` [1, R, R, ...].
 
     Raises:
-      ConfigError: for a temperature that is negative or not finite.
+      ConfigError: for a temperature outside [0, 1e6].
       DataError: where the model has diverged.
     """
     found = latents.dimensions(inference, dataset.test)
@@ -183,9 +185,10 @@ def _samples(
     inference: Inference, dataset: Dataset, seed: int, temperature: float
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Whether samples are copies; the first of them and the nearest ones, with their nearest training examples."""
-    count = COMPARED if temperature else 1  # at 0 all are the same
+    most = max(1, min(COMPARED, MAX_VALUES // math.prod(inference.program.built.shape)))
+    count = most if temperature else 1  # at 0 all are the same
     images = np.concatenate(list(drawn(inference, count, seed=seed, temperature=temperature)))
-    held = rows_of(inference, thinned(dataset.test, COMPARED))
+    held = rows_of(inference, thinned(dataset.test, most))
     found = neighbours.nearest(inference, np.concatenate([images.reshape(count, -1), held]), dataset.train)
     train, held_out = found[:count], found[count:]
     test = neighbours.nearest(inference, images, dataset.test)

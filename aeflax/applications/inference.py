@@ -109,14 +109,17 @@ class Inference:
           temperature: what the draws are multiplied by: below 1 they stay nearer to the prior's mean, at 0 all are it.
 
         Raises:
-          ConfigError: where the code has no prior, or for a temperature that is negative or not finite.
+          ConfigError: where the code has no prior, or for a temperature outside [0, 1e6].
         """
         self._require_posterior("sample")
         if not 0.0 <= temperature <= MAX_TEMPERATURE:
             raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior")
-        keys = Keys(root_key(seed), 0, jnp.arange(first, stop)).of(Stream.PRIOR)
-        drawn = np.asarray(jax.vmap(functools.partial(jax.random.normal, shape=(self._code_size,)))(keys))
-        return drawn * np.float32(temperature)
+        drawn = [
+            np.asarray(_normal(root_key(seed), np.arange(start, start + self.size), self._code_size))
+            for start in range(first, stop, self.size)
+        ]
+        codes = np.concatenate(drawn) if drawn else np.empty((0, self._code_size), np.float32)
+        return codes[: stop - first] * np.float32(temperature)
 
     def scaled_encode(self, images: np.ndarray) -> np.ndarray:
         """Images [N, ...] -> codes [N, K]."""
@@ -242,6 +245,13 @@ class Inference:
     def _require_posterior(self, what: str) -> None:
         if not self.has_prior:
             raise ConfigError(f"{what} needs a model with a prior, as the preset vae has; this one's code has none")
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _normal(root: jax.Array, index: jax.Array, size: int) -> jax.Array:
+    """Standard normal codes [N, size], each by its index [N] alone."""
+    keys = Keys(root, 0, index).of(Stream.PRIOR)
+    return jax.vmap(functools.partial(jax.random.normal, shape=(size,)))(keys)
 
 
 def joined(batches: Iterable[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:

@@ -33,18 +33,21 @@ def usual_path(inference: Inference) -> Path:
 def between(first: np.ndarray, second: np.ndarray, shares: np.ndarray, path: Path) -> np.ndarray:
     """Codes [S, K] float32 on the way from one code [K] to another; a share 0 of the way gives the first, 1 the second.
 
-    The spherical path turns at a steady rate (Shoemake 1985; for codes White 2016), its ends keeping the lengths that
-    they have. Between codes of the same or of opposite direction, or where one is zero, there is no arc: it is linear.
+    The spherical path turns at a steady rate (Shoemake 1985; for codes White 2016) while its length goes evenly from
+    the one's to the other's. Between codes of the same or of opposite direction, or where one is zero, there is no
+    arc: it is linear.
     """
     ends = np.stack([first, second]).astype(np.float64)
     weights = np.stack([1.0 - shares, shares], axis=1)
     lengths = np.linalg.norm(ends, axis=1)
+    codes: np.ndarray = weights @ ends
     if path == "spherical" and lengths.all():
-        angle = np.arccos(np.clip(ends[0] @ ends[1] / lengths.prod(), -1.0, 1.0))
+        directions = ends / lengths[:, None]
+        angle = np.arccos(np.clip(directions[0] @ directions[1], -1.0, 1.0))
         if _PARALLEL < angle < np.pi - _PARALLEL:
-            weights = np.sin(weights * angle) / np.sin(angle)
-    codes: np.ndarray = (weights @ ends).astype(np.float32)
-    return codes
+            arc = np.sin(weights * angle) / np.sin(angle) @ directions
+            codes = arc * (weights @ lengths)[:, None]
+    return codes.astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def memorisation(train: Nearest, test: Nearest, held_out: Nearest, counts: tuple
 
     Returns:
       As JSON holds it; shares with their 95 % intervals (Wilson 1927). `memorises` where both intervals of the samples
-      lie above: of `below`, over the interval of the test examples, and of `own`, over `expected`.
+      lie above: of `below`, over the interval of the test examples, and of `own`, over `expected`. `tellable`: whether
+      the second could, were all of so few nearest examples training examples.
     """
     groups = {"samples": train.distance, "test": held_out.distance}
     near, far = (float(np.quantile(groups["test"], level)) for level in (NEAR, FAR))
@@ -91,6 +92,7 @@ def memorisation(train: Nearest, test: Nearest, held_out: Nearest, counts: tuple
         "expected": expected,
         "nearer": nearer,
         "favours": favours,
+        "tellable": Flagged.of(np.ones(own.examples, bool)).low > expected,
         "memorises": nearer and favours,
         "histogram": {
             "edges": edges.tolist(),

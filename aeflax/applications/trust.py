@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.applications.inference import Inference, joined
+from aeflax.applications.threshold import Flagged
 from aeflax.config import NoCorruption
 from aeflax.data.inputs import Inputs
 
@@ -66,8 +67,9 @@ def judge(
 def unfamiliar(inference: Inference, known: np.ndarray, inputs: Inputs) -> str | None:
     """A sentence where inputs are unlike a model's data; None where they are not, or where nothing tells.
 
-    At most 512 of each are compared: inputs are unlike where over a tenth of them are reconstructed worse than 99 % of
-    the known examples. A model of corrupted examples is not asked: it is given what is unlike its data on purpose.
+    At most 512 of each are compared: inputs are unlike where the 95 % interval of the share of them that is
+    reconstructed worse than 99 % of the known examples lies above a tenth. A model of corrupted examples is not asked:
+    it is given what is unlike its data on purpose.
 
     Args:
       inference: the model.
@@ -76,14 +78,16 @@ def unfamiliar(inference: Inference, known: np.ndarray, inputs: Inputs) -> str |
     """
     if not isinstance(inference.program.built.model.corruption, NoCorruption):
         return None
+    if not len(inputs):
+        return None
     own = _errors(inference, _some(known))
     errors = _errors(inference, inputs.at(_spaced(len(inputs))))
-    share = float(np.mean(errors > np.quantile(own, QUANTILE)))
-    if share <= UNLIKE:
+    worse = Flagged.of(~(errors <= np.quantile(own, QUANTILE)))  # so that an error that is not finite counts
+    if worse.low <= UNLIKE:
         return None
     return (
-        f"{inputs.name} is unlike what the run was trained on: {share:.0%} of its examples are reconstructed worse "
-        f"than 99% of the run's own test examples (median squared error {np.median(errors):.3g} against "
+        f"{inputs.name} is unlike what the run was trained on: {worse.share:.0%} of its examples are reconstructed "
+        f"worse than 99% of the run's own test examples (median squared error {np.median(errors):.3g} against "
         f"{np.median(own):.3g}); what the model makes of them may mean little"
     )
 

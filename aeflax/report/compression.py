@@ -28,7 +28,7 @@ def section(found: Findings) -> Section:
     with styled():
         figures = {
             "compression": (
-                _figure(values),
+                quality_over_rate(values),
                 "Quality over bits per pixel, each the mean over images; above and to the left is better. Upright "
                 "lines: what the same images take without loss, on one sheet.",
             )
@@ -156,7 +156,8 @@ def _needed(found: Values | None, psnr: float | None) -> str:
     return f"{found['bits_per_pixel']:.4f}" + ("" if same else f" ({_decibels(found['psnr'])})")
 
 
-def _figure(values: Values) -> Figure:
+def quality_over_rate(values: Values) -> Figure:
+    """PSNR and SSIM over bits per pixel, of containers and of codecs."""
     kinds = {"psnr": "PSNR, dB", "ssim": "SSIM"}
     figure = blank("What bits buy", 1.3 + 2.1 * len(kinds))
     panels = figure.subplots(len(kinds), sharex=True)

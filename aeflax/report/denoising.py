@@ -47,7 +47,7 @@ def section(found: Findings) -> Section:
     with styled():
         figures = {
             "denoising": (
-                _curves(values),
+                curves(values),
                 "PSNR over the level of the noise. The levels that the model was trained on are marked.",
             ),
             "denoising_examples": (
@@ -124,7 +124,8 @@ def _psnr(entry: Values, method: str) -> float:
     return mean
 
 
-def _curves(values: Values) -> Figure:
+def curves(values: Values) -> Figure:
+    """PSNR over the level of the noise, a panel a kind."""
     figure = blank("Noise taken away", 0.9 + 1.75 * len(values["kinds"]))
     panels = figure.subplots(len(values["kinds"]), squeeze=False)[:, 0]
     for axes, (kind, entries) in zip(panels, values["kinds"].items(), strict=True):

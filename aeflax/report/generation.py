@@ -48,7 +48,7 @@ def sentences(values: Values) -> list[str]:
         f"{median['samples']:.3g} from a sample, and {median['test']:.3g} from a test example.",
         f"{_share(below['samples'])} of the samples are nearer than {found['near']:.3g}, as are "
         f"{_share(below['test'])} of the test examples. {_share(found['beyond'])} are farther than {found['far']:.3g}, "
-        f"as is 1 % of the test examples: the more there are, the less the samples look like the data.",
+        f"beyond which 1 % of the test examples lie: the more there are, the less the samples look like the data.",
         f"Among all training and test examples, the samples have {own['examples']:,} different nearest ones. "
         f"{_share(own)} of these are training examples; {found['expected']:.1%} are so by chance, if the model favours "
         f"neither split.",
@@ -73,10 +73,15 @@ def _verdict(found: Values) -> str:
             "So it memorises: its samples are nearer to training examples than unseen examples are, and nearer to "
             "them than to unseen ones. Train on more examples or for fewer steps, or make the code smaller."
         )
+    if found["nearer"] and not found["tellable"]:
+        return (
+            "So it may memorise, but whether it does cannot be told: there are too few different nearest examples, or "
+            "too few test examples, to see whether training examples are favoured."
+        )
     if found["nearer"]:
         return (
-            "So nothing says that it memorises: samples are nearer than test examples because they are smoother, and "
-            "as near to examples that the model never saw."
+            "So nothing says that it memorises: samples are nearer than test examples, as smooth images are to "
+            "everything, but training examples are not seen to be favoured."
         )
     if found["favours"]:
         return (

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.tables import applications, presets
+from matplotlib.figure import Figure
+
+from aeflax.report import canvas
+from experiments.tables import applications, presets, restoring, summary
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md")
@@ -23,13 +26,27 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "stacked": (("stacked_pretraining",), applications.stacked),
     "one_class_mnist": (("one_class_mnist",), applications.one_class_mnist),
     "one_class_tables": (("one_class_tables",), applications.one_class_tables),
+    "denoising": (("denoising_filters",), restoring.denoising),
+    "compression": (("compression",), restoring.compression),
+    "generation": (("generation",), restoring.generation),
+    "uses": (
+        ("few_labels", "stacked_pretraining", "one_class_mnist", "denoising_filters", "compression", "generation"),
+        summary.summary,
+    ),
+}
+# Name of a picture in docs/images -> the record that it is drawn from, and how.
+FIGURES: dict[str, tuple[str, Callable[[Record], Figure]]] = {
+    "denoising_curves": ("denoising_filters", restoring.denoising_figure),
+    "compression": ("compression", restoring.compression_figure),
 }
 
 
 def write_tables() -> None:
-    """Writes every table of every page anew."""
+    """Writes every table of every page, and every picture, anew."""
     for page in PAGES:
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, (record, draw) in FIGURES.items():
+        (ROOT / "docs" / "images" / f"{name}.png").write_bytes(canvas.png(draw(recorded(record))))
 
 
 def filled(text: str) -> str:

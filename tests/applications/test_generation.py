@@ -272,3 +272,27 @@ def test_a_model_that_knows_its_examples_by_heart_is_said_to_memorise():
         run = aeflax.train(settings)
         found[name] = generation.judge(run.inference, run._dataset())[0]["samples"]["memorises"]
     assert found == {"few": True, "many": False}
+
+
+def test_an_arc_turns_at_a_steady_rate_and_is_never_longer_than_its_ends():
+    shares = np.linspace(0, 1, 9)
+    for angle in (30, 90, 170, 179.9):
+        radians = np.deg2rad(angle)
+        first, second = np.array([1.0, 0.0]), 3.0 * np.array([np.cos(radians), np.sin(radians)])
+        codes = latents.between(first, second, shares, "spherical")
+        lengths = np.linalg.norm(codes, axis=1)
+        np.testing.assert_allclose(lengths, 1 + 2 * shares, rtol=1e-5)  # float32
+        turned = np.rad2deg(np.arccos(np.clip(codes[:, 0] / lengths, -1, 1)))
+        np.testing.assert_allclose(turned, angle * shares, atol=0.1)  # arccos near 0 and 180 degrees, of float32
+
+
+def test_copies_of_few_examples_are_not_acquitted():
+    def near(count, distance):
+        return neighbours.Nearest(np.arange(200) % count, np.full(200, distance))
+
+    held_out = neighbours.Nearest(np.arange(200), np.linspace(0.5, 1.0, 200))
+    for count, tellable in ((5, False), (50, True)):
+        found = neighbours.memorisation(near(count, 1e-6), near(count, 0.7), held_out, (6000, 1000))
+        assert found["tellable"] is tellable
+        assert found["memorises"] is tellable
+        assert found["nearer"]

@@ -115,3 +115,10 @@ def test_constant_features_divide_by_nothing():
     found = trust.judge(run.inference, np.zeros((9, 9, 7), np.uint8), {})
     assert found["inputs"]["data"]["unexplained"] == 1.0
     assert not found["copies"]
+
+
+def test_one_odd_example_of_nine_is_no_alarm_and_none_is_no_example(digits):
+    known = digits.split("test").values
+    noise = np.random.RandomState(0).randint(0, 17, (1, 8, 8, 1), np.uint8)
+    assert trust.unfamiliar(digits.inference, known, Inputs("nine", np.concatenate([noise, known[:8]]))) is None
+    assert trust.unfamiliar(digits.inference, known, Inputs("none", known[:0])) is None

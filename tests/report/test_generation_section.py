@@ -21,6 +21,7 @@ SAMPLES = {
     "nearer": False,
     "favours": False,
     "memorises": False,
+    "tellable": True,
     "histogram": {"edges": [0, 0.01, 0.02], "shares": {"samples": [0.5, 0.5], "test": [0.4, 0.6]}},
 }
 
@@ -80,7 +81,7 @@ def test_rows_of_a_traversal_name_their_dimension_and_its_kl():
     ("nearer", "favours", "said"),
     [
         (False, False, "So nothing says that it memorises."),
-        (True, False, "because they are smoother"),
+        (True, False, "training examples are not seen to be favoured"),
         (False, True, "the model knows these better than others"),
         (True, True, "So it memorises: its samples are nearer to training examples than unseen examples are"),
     ],
@@ -88,6 +89,11 @@ def test_rows_of_a_traversal_name_their_dimension_and_its_kl():
 def test_the_verdict_says_whether_it_memorises(nearer, favours, said):
     made = found(nearer=nearer, favours=favours, memorises=nearer and favours)
     assert said in sentences(made.values)[-1]
+
+
+def test_a_test_without_power_acquits_nobody():
+    made = found(nearer=True, favours=False, memorises=False, tellable=False)
+    assert "cannot be told" in sentences(made.values)[-1]
 
 
 def test_the_words_give_the_statistics_with_their_intervals():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.applications.compression.entropy import Coded, decode, encode
+from aeflax.applications.compression.quantization import MAX_STEP
 from aeflax.durable import replacing
 from aeflax.errors import ConfigError, DataError
 
@@ -121,7 +122,7 @@ def pack(symbols: np.ndarray, *, state_sha256: str, shape: tuple[int, ...], dtyp
         dtype=dtype,
         count=count,
         code_size=code_size,
-        step_size=step_size,
+        step_size=float(step_size),
         tables=coded.count,
         table_bytes=len(coded.tables),
         outliers=len(coded.outliers),
@@ -220,7 +221,7 @@ def _header(found: Any) -> Header:
             raise ValueError(f"{name} cannot be {str(found[name])[:40]!r}")
     if found["tables"] > found["code_size"]:
         raise ValueError("it has more tables than its codes have units")
-    return Header(**{**found, "shape": tuple(found["shape"]), "step_size": float(found["step_size"])})
+    return Header(**{**found, "shape": tuple(found["shape"]), "step_size": found["step_size"]})
 
 
 def _integer(least: int) -> Callable[[Any], bool]:
@@ -232,7 +233,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _is_step(value: Any) -> bool:
-    return type(value) in (int, float) and 0.0 < value < math.inf
+    return type(value) is float and 0.0 < value <= MAX_STEP
 
 
 _SOUND: Mapping[str, Callable[[Any], bool]] = {

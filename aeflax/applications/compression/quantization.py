@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DataError
 
 LIMIT = 2**30  # of the integers' absolute value
+MAX_STEP = float(np.finfo(np.float32).max)
 PER_OCTAVE = 8  # steps that are tried between one and its double
 OCTAVES = 20  # below twice the largest code
 
@@ -15,8 +16,10 @@ def quantise(codes: np.ndarray, step_size: float) -> np.ndarray:
     """Codes [N, K] -> the nearest multiples of the step as integers [N, K] int32; ties to even.
 
     Raises:
-      ConfigError: for a step too small for codes so large.
+      ConfigError: for a step too small for codes so large, or too large for a code.
     """
+    if step_size > MAX_STEP:
+        raise ConfigError(f"a step size of {step_size:g} is too large; take at most {MAX_STEP:.3g}")
     with np.errstate(over="ignore"):
         levels = np.rint(codes.astype(np.float64) / step_size)
     if levels.size and not np.abs(levels).max() <= LIMIT:
@@ -26,8 +29,16 @@ def quantise(codes: np.ndarray, step_size: float) -> np.ndarray:
 
 
 def restore(symbols: np.ndarray, step_size: float) -> np.ndarray:
-    """Integers [N, K] -> codes [N, K] float32, the same on every machine."""
-    return (symbols * np.float64(step_size)).astype(np.float32)
+    """Integers [N, K] -> codes [N, K] float32, the same on every machine.
+
+    Raises:
+      DataError: for codes beyond float32, which no model gives.
+    """
+    with np.errstate(over="ignore"):
+        codes = (symbols * np.float64(step_size)).astype(np.float32)
+    if not np.isfinite(codes).all():
+        raise DataError(f"codes of a step size of {step_size:g} lie beyond float32; the container is made up")
+    return codes
 
 
 def steps(codes: np.ndarray) -> list[float]:
