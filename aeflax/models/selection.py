@@ -24,18 +24,18 @@ def largest(values: jax.Array, share: jax.Array, mean: BatchMean) -> tuple[jax.A
         made at once, such as one a unit. Padding has no part in it.
 
     Returns:
-      Marks [B, ...], 0 or 1, ties with the last one included, and the threshold [...], the smallest value that is marked; it is
-      0, and all are marked, where there are not that many positive values. Neither has a gradient.
+      Marks [B, ...], 0 or 1, ties with the last one included, and the threshold [...], the smallest value that is
+      marked; it is 0, and all are marked, where there are not that many positive values. Neither has a gradient.
     """
     order = lax.bitcast_convert_type(lax.stop_gradient(values), jnp.int32)
 
     def marks(bits: jax.Array) -> jax.Array:
         return (order >= bits).astype(jnp.float32)
 
-    def settle(index: jax.Array, bits: jax.Array) -> jax.Array:
-        higher = bits | lax.shift_left(jnp.int32(1), jnp.int32(BITS - 1) - index)
-        return jnp.where(mean(marks(higher)) >= SLACK * share, higher, bits)
-
-    start = jnp.zeros(jax.eval_shape(mean, values).shape, jnp.int32)
-    bits = lax.fori_loop(0, BITS, settle, start)
+    bits = jnp.zeros(jax.eval_shape(mean, values).shape, jnp.int32)
+    # Written out and no loop: on CPU, sums over devices inside a loop may meet others in another order on each device,
+    # and wait for each other for ever.
+    for place in reversed(range(BITS)):
+        higher = bits | jnp.int32(1 << place)
+        bits = jnp.where(mean(marks(higher)) >= SLACK * share, higher, bits)
     return marks(bits), lax.bitcast_convert_type(bits, jnp.float32)
