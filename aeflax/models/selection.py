@@ -32,10 +32,10 @@ def largest(values: jax.Array, share: jax.Array, mean: BatchMean) -> tuple[jax.A
     def marks(bits: jax.Array) -> jax.Array:
         return (order >= bits).astype(jnp.float32)
 
-    def settle(index: jax.Array, bits: jax.Array) -> jax.Array:
-        higher = bits | lax.shift_left(jnp.int32(1), jnp.int32(BITS - 1) - index)
-        return jnp.where(mean(marks(higher)) >= SLACK * share, higher, bits)
-
-    start = jnp.zeros(jax.eval_shape(mean, values).shape, jnp.int32)
-    bits = lax.fori_loop(0, BITS, settle, start)
+    bits = jnp.zeros(jax.eval_shape(mean, values).shape, jnp.int32)
+    # Written out and no loop: on CPU, sums over devices inside a loop may meet others in another order on each device,
+    # and wait for each other for ever.
+    for place in reversed(range(BITS)):
+        higher = bits | jnp.int32(1 << place)
+        bits = jnp.where(mean(marks(higher)) >= SLACK * share, higher, bits)
     return marks(bits), lax.bitcast_convert_type(bits, jnp.float32)
