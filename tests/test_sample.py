@@ -173,3 +173,10 @@ def test_mistakes_get_one_sentence_and_leave_nothing(run, runs, words, expected,
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_the_disk_holds_is_refused_at_once(run, runs, tmp_path):
+    code, _, err = run("sample", runs / "vae", tmp_path / "much.npy", "--count", str(10**13))
+    assert code == 2
+    assert "GB left; draw fewer" in err
+    assert not any(tmp_path.iterdir())

@@ -37,8 +37,10 @@ def by_label(labels: np.ndarray, normal: Sequence[int], anomalous: Sequence[int]
 
     Raises:
       ConfigError: where both or neither are named, or a label that no example has.
-      DataError: where that leaves one kind only.
+      DataError: where that leaves one kind only, or a label is missing.
     """
+    if missing := np.count_nonzero(np.isnan(labels)) if labels.dtype.kind == "f" else 0:
+        raise DataError(f"{name} lacks {missing} labels; fill them in, or leave out --normal and --anomalous")
     if bool(normal) == bool(anomalous):
         raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
     named, option = (normal, "normal") if normal else (anomalous, "anomalous")

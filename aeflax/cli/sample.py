@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,12 @@ def main(arguments: list[str]) -> int:
     picture = command.out.suffix.lower() == ".png"
     if picture:
         places.require_suited(command.out, run.inference.program.built.shape)
+    size = command.count * 4 * math.prod(run.inference.program.built.shape)
+    if not picture and size > (free := shutil.disk_usage(command.out.absolute().parent).free):
+        raise ConfigError(
+            f"--count {command.count} takes {size / 1e9:,.1f} GB, and {command.out.absolute().parent} has "
+            f"{free / 1e9:,.1f} GB left; draw fewer"
+        )
     count, seed, temperature = command.count, command.seed, command.temperature
     made = transforms.samples(run.inference, count, seed=seed, temperature=temperature, picture=picture)
     if command.nearest:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -183,12 +184,17 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
 
 
 def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
-    """Writes the batches under a progress bar, and says what was written."""
+    """Writes the batches under a progress bar, and says what was written; SIGTERM leaves no half of it behind."""
     from rich.progress import Progress
 
     from aeflax.data.writers import write
 
+    def ended(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
     screen = console(stderr=True)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, ended)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task(what, total=total)
 
