@@ -165,7 +165,7 @@ def test_a_sigmoid_is_active_above_a_tenth_and_data_without_length_has_no_cosine
 def test_other_codes_and_diverged_models_are_refused(model):
     inference, dataset, _ = model
     vanilla = aeflax.train(experiment("vanilla", steps=2), images(55), report=False)
-    with pytest.raises(ConfigError, match="needs a sparse or top-k code"):
+    with pytest.raises(ConfigError, match="needs a sparse code, as the preset sparse has"):
         sparsity.judge(vanilla.inference, vanilla._dataset())
     with pytest.raises(ConfigError, match="there is nothing to diagnose"):
         diagnosis.judge(vanilla.inference, vanilla._dataset())
