@@ -115,7 +115,9 @@ def test_bernoulli_kl_is_finite_for_dead_and_saturated_units(rate):
 
 def test_l1_is_the_weighted_norm_of_each_example():
     code = jnp.array([[1.0, -2.0, 0.0], [0.5, 0.5, 0.5]])
-    cost, norm = objectives.l1(outputs(code=code), batch_mean, {"weight": jnp.float32(0.1)}, jnp.int32(0))
+    cost, norm = objectives.l1(
+        outputs(code=code), batch_mean, {"warmup_steps": jnp.float32(0), "weight": jnp.float32(0.1)}, jnp.int32(0)
+    )
     np.testing.assert_allclose(norm, [3.0, 1.5])
     np.testing.assert_allclose(cost, [0.3, 0.15], rtol=1e-6)
 
@@ -123,13 +125,15 @@ def test_l1_is_the_weighted_norm_of_each_example():
 def test_l1_convention_matches_the_keras_blog():
     """1e-4 × 32 units × mean activation 3.33 = .0107, summed over units and averaged over the batch."""
     code = jnp.full((7, 32), 3.33)
-    cost, _ = objectives.l1(outputs(code=code), batch_mean, {"weight": jnp.float32(1e-4)}, jnp.int32(0))
+    cost, _ = objectives.l1(
+        outputs(code=code), batch_mean, {"warmup_steps": jnp.float32(0), "weight": jnp.float32(1e-4)}, jnp.int32(0)
+    )
     np.testing.assert_allclose(cost.mean(), 0.0107, atol=5e-5)
 
 
 def test_rate_penalises_the_mean_over_the_batch_and_is_zero_at_the_target():
     code = jnp.array([[0.0, 0.2], [0.1, 0.0], [0.05, 0.1], [0.05, 0.1]])  # mean .05 and .1
-    values = {"weight": jnp.float32(2.0), "target": jnp.float32(0.05)}
+    values = {"warmup_steps": jnp.float32(0), "weight": jnp.float32(2.0), "target": jnp.float32(0.05)}
     cost, shown = objectives.rate(outputs(code=code), batch_mean, values, jnp.int32(0))
     expected = special.rel_entr(0.05, 0.1) + special.rel_entr(0.95, 0.9)
     np.testing.assert_allclose(shown, np.full(4, expected), rtol=1e-4)
