@@ -82,16 +82,16 @@ def compress(
     codes = np.concatenate(list(inference.encode(part.values[:] for part in batches(inputs, inference.size))))
     if not np.isfinite(codes).all():
         raise DataError(f"codes of {inputs.name} are not finite; train with a lower optimizer.learning-rate")
+    plain = _decibels(inference, inputs, codes)
     if step_size is None:
-        step_size, reached = _sought(inference, inputs, codes, psnr)
+        step_size, found = _sought(inference, inputs, codes, plain, psnr)
     else:
-        reached = _decibels(inference, inputs, codes, step_size)
+        found = _decibels(inference, inputs, _quantised(codes, step_size))
     symbols = quantise(codes, step_size)
     dtype = inputs.at(slice(0, 1)).dtype.name
     data = container.pack(symbols, state_sha256=state_sha256, shape=inputs.shape, dtype=dtype, step_size=step_size)
     payload = container.unpack(data, inputs.name).header.payload_bytes
     pixels = len(codes) * pixels_of(inputs.shape)
-    plain, found = (float(part) for part in reached)
     unit_range = inference.domain.unit_range
     return Compressed(
         data,
@@ -147,45 +147,43 @@ def pixels_of(shape: tuple[int, ...]) -> int:
 
 
 def _sought(
-    inference: Inference, inputs: Inputs, codes: np.ndarray, psnr: float | None
-) -> tuple[float, tuple[float, float]]:
-    """The coarsest step that reaches a quality over all examples, and what `_decibels` are there."""
-    every = -(-len(inputs) // SOUGHT)
-    some = thinned(Examples(inputs.values), SOUGHT).values
-    sample = Inputs(inputs.name, some, fill=inputs.fill)
+    inference: Inference, inputs: Inputs, codes: np.ndarray, plain: float, psnr: float | None
+) -> tuple[float, float]:
+    """The coarsest step that reaches a quality over all examples, and their PSNR there; `plain` is that without it."""
+    some = Inputs(inputs.name, thinned(Examples(inputs.values), SOUGHT).values, fill=inputs.fill)
+    own = thinned(Examples(codes), SOUGHT).values[:]
+    least = psnr if psnr is not None else _decibels(inference, some, own) - LOSS
 
-    def suffices(step_size: float, within: Inputs = sample, of: np.ndarray = codes[::every]) -> bool:
-        return _reaches(*_decibels(inference, within, of, step_size), psnr)
+    def suffices(step_size: float) -> bool:
+        return _decibels(inference, some, _quantised(own, step_size)) >= least
 
     choices = steps(codes)
     place = coarsest(suffices, choices)
-    while place is not None and place < len(choices):
-        found = _decibels(inference, inputs, codes, choices[place])
-        if _reaches(*found, psnr):
-            return choices[place], found
-        place += 1  # what suffices for some examples may not for all
+    # What suffices for some examples may not for all.
+    for step_size in choices[len(choices) if place is None else place :]:
+        found = _decibels(inference, inputs, _quantised(codes, step_size))
+        if found >= (plain - LOSS if psnr is None else psnr):
+            return step_size, found
     if psnr is None:
-        return choices[-1], _decibels(inference, inputs, codes, choices[-1])
-    best = _decibels(inference, inputs, codes, choices[-1])[0]
+        return choices[-1], _decibels(inference, inputs, _quantised(codes, choices[-1]))
     raise ConfigError(
-        f"a PSNR of {psnr:g} dB is beyond this model, which reaches {best:.2f} dB on {inputs.name} without "
-        f"quantisation; take at most {math.floor(10 * best) / 10:g}, or train one with a larger code"
+        f"a PSNR of {psnr:g} dB is beyond this model, which reaches {plain:.2f} dB on {inputs.name} without "
+        f"quantisation; take at most {math.floor(10 * plain) / 10:g}, or train one with a larger code"
     )
 
 
-def _reaches(plain: float, found: float, psnr: float | None) -> bool:
-    return found >= (plain - LOSS if psnr is None else psnr)
+def _quantised(codes: np.ndarray, step_size: float) -> np.ndarray:
+    """Codes [N, K] as they come back."""
+    return restore(quantise(codes, step_size), step_size)
 
 
-def _decibels(inference: Inference, inputs: Inputs, codes: np.ndarray, step_size: float) -> tuple[float, float]:
-    """PSNR of examples from their codes [N, K], dB, mean over examples: as they are, and quantised."""
-    plain: list[np.ndarray] = []
+def _decibels(inference: Inference, inputs: Inputs, codes: np.ndarray) -> float:
+    """PSNR of examples from codes [N, K], dB, mean over examples."""
     found: list[np.ndarray] = []
     start = 0
     for part in batches(inputs, inference.size):
         images = inference.scaled(part.values[:])
-        own = codes[start : (start := start + len(images))]
-        for kept, used in ((plain, own), (found, restore(quantise(own, step_size), step_size))):
-            with np.errstate(over="ignore"):
-                kept.append(np.maximum(psnr_of(inference.scaled_decode(used), images), WORST))
-    return float(np.mean(np.concatenate(plain))), float(np.mean(np.concatenate(found)))
+        made = inference.scaled_decode(codes[start : (start := start + len(images))])
+        with np.errstate(over="ignore"):
+            found.append(np.maximum(psnr_of(made, images), WORST))
+    return float(np.mean(np.concatenate(found)))

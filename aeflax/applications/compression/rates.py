@@ -54,7 +54,7 @@ def judge(inference: Inference, dataset: Dataset, state_sha256: str, *, examples
     require(inference, examples)
     shape = inference.program.built.shape
     test = thinned(dataset.test, min(examples, max(1, MAX_VALUES // math.prod(shape))))
-    inputs = Inputs(f"{dataset.source} (test)", test.values, fill=dataset.fill)
+    inputs = Inputs(f"{dataset.source} (test)", test.values)
     scaled = inference.scaled(inputs.at(slice(None)))
     images = _bytes(scaled)
     codes = inference.scaled_encode(scaled)
