@@ -24,6 +24,7 @@ import optax  # noqa: E402
 import pytest  # noqa: E402
 
 from aeflax import optimizers  # noqa: E402
+from aeflax.cli import main  # noqa: E402
 
 _transformation = optimizers.transformation
 
@@ -44,6 +45,19 @@ def _strict_promotion_in_our_code_alone():
     optimizers.transformation = _with_standard_promotion
     yield
     optimizers.transformation = _transformation
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder, on a wide terminal, whose tables are not broken -> (code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def command(*words):
+        code = main([str(word) for word in words])
+        return (code, *capsys.readouterr())
+
+    return command
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ import aeflax
 from aeflax import presets
 from aeflax.applications import codecs
 from aeflax.applications.compression import container, rates
-from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, Train
 
 
@@ -32,19 +31,6 @@ def runs(tmp_path_factory):
     data = Data(source=f"csv:{place / 'table.csv'}", scale="standard")
     aeflax.train(replace(base, data=data, model=model, train=Train(steps=20)), run_dir=place / "table", report=False)
     return place
-
-
-@pytest.fixture
-def run(runs, tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder -> (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
-
-    def command(*words):
-        code = main([str(word) for word in words])
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def test_what_was_compressed_comes_back(run, runs):

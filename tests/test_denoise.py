@@ -12,7 +12,6 @@ import aeflax
 from aeflax import presets
 from aeflax.applications import denoising
 from aeflax.applications.filters import FILTERS, quality
-from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, GaussianNoise, Train
 
 
@@ -36,20 +35,12 @@ def runs(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder -> (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
+@pytest.fixture(autouse=True)
+def few_filters(monkeypatch):
+    """Two strengths of each filter, chosen on three images: what is tested here does not depend on them."""
     monkeypatch.setattr(denoising, "TUNED_ON", 3)
     few = {name: replace(each, strengths=each.strengths[:2]) for name, each in FILTERS.items()}
     monkeypatch.setattr(denoising, "FILTERS", few)
-
-    def command(*words):
-        code = main([str(word) for word in words])
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def test_a_denoised_example_is_its_reconstruction(run, runs):

@@ -10,7 +10,6 @@ import pytest
 
 import aeflax
 from aeflax import presets
-from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data import files
 
@@ -31,19 +30,6 @@ def runs(tmp_path_factory):
     data = Data(source=f"csv:{place / 'table.csv'}", scale="standard", validation=10)
     aeflax.train(replace(base, data=data, model=model, train=Train(steps=60)), run_dir=place / "table", report=False)
     return place
-
-
-@pytest.fixture
-def run(runs, tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder -> (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
-
-    def command(*words):
-        code = main([str(word) for word in words])
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def test_scores_anomalies_and_labels_are_written(run, runs):

@@ -9,7 +9,6 @@ from PIL import Image
 
 import aeflax
 from aeflax import presets
-from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data.inputs import open_examples
 
@@ -25,18 +24,6 @@ def runs(tmp_path_factory):
     sparse = replace(sparse, model=replace(sparse.model, likelihood=GaussianLikelihood()))
     aeflax.train(sparse, run_dir=place / "vectors", report=False)
     return place
-
-
-@pytest.fixture
-def run(runs, tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder -> (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words):
-        code = main([str(word) for word in words])
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def size(path):

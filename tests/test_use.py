@@ -10,7 +10,6 @@ from PIL import Image
 
 import aeflax
 from aeflax import presets
-from aeflax.cli import main
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data import files
 
@@ -28,18 +27,6 @@ def runs(tmp_path_factory):
     np.save(place / "table.npy", np.random.RandomState(0).normal(size=(50, 5)).astype(np.float32))
     aeflax.train(vectors, run_dir=place / "vectors", report=False)
     return place
-
-
-@pytest.fixture
-def run(runs, tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder -> (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words):
-        code = main([str(word) for word in words])
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def test_encode_writes_codes_and_labels(run, runs):

@@ -6,19 +6,15 @@ from typing import Literal
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunPath, Step
+from aeflax.cli.use import RunCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodesCommand:
+class CodesCommand(RunCommand):
     """Arguments of `aeflax codes`."""
 
-    # a run directory
-    run: RunPath
     # which examples are judged; PCA, neighbours and probes learn from the training split
     split: Literal["validation", "test"] = "test"
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # labels per class that probes learn from; by default 10, 100, 1000 and all, as far as there are so many
     label_counts: tuple[int | Literal["all"], ...] | None = None
     # draws of labelled examples, over which the intervals are

@@ -83,7 +83,7 @@ def decompress(arguments: list[str]) -> int:
     runs.read_manifest(command.run)
     places.require_writable(command.out)
     found = container.read(command.source)
-    picture = command.out.suffix.lower() == ".png"
+    picture = places.is_picture(command.out)
     if picture:
         places.require_suited(command.out, found.header.shape)
 
@@ -92,9 +92,9 @@ def decompress(arguments: list[str]) -> int:
     from aeflax.checkpoint import state_sha256
 
     run = api.load(command.run, step=command.step)
-    built = run.inference.program.built
-    found.require(state_sha256(run.state), math.prod(built.shape), built.model.latent_dim or 0)
-    made: Iterator[dict[str, Any]] = packing.decompress(run.inference, found, picture=picture)
+    inference = run.inference
+    found.require(state_sha256(run.state), math.prod(inference.program.built.shape), inference.code_size)
+    made: Iterator[dict[str, Any]] = packing.decompress(inference, found, picture=picture)
     return write_out(command.out, made, found.header.count, "reconstructions")
 
 

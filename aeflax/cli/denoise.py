@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import ReconstructCommand, open_inputs, write_out
+from aeflax.cli.parsing import console, parse, require_seed
+from aeflax.cli.use import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.data import places
 from aeflax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aeflax.data.inputs import Inputs
     from aeflax.trained import Run
 
 
@@ -38,19 +37,15 @@ def main(arguments: list[str]) -> int:
     command: DenoiseCommand = parse(DenoiseCommand, arguments, "aeflax denoise", what)
     _require(command)
     run, inputs = open_inputs(command)
-    clean = None if command.clean is None else _clean(command.clean, run)
+    clean = None if command.clean is None else open_for(run, command.clean)
 
-    from aeflax.applications import denoising, transforms
+    from aeflax.applications import denoising
     from aeflax.cli.progress import grid
     from aeflax.report import denoising as report
 
     if clean is not None:
         denoising.require_pairs(inputs, clean)
-    picture = command.out.suffix.lower() == ".png"
-    if picture:
-        places.require_suited(command.out, inputs.shape)
-    made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    code = write_out(command.out, made, len(inputs), "denoised examples")
+    code = write_reconstructions(command.out, run, inputs, "denoised examples")
     screen = console(stderr=command.json)
     found: dict[str, Any] = {"step": run.step, "examples": len(inputs)}
     if clean is not None:
@@ -72,8 +67,7 @@ def _require(command: DenoiseCommand) -> None:
     manifest = runs.read_manifest(command.run)
     if command.examples < 1:
         raise ConfigError(f"--examples {command.examples} is too few; judge at least one")
-    if not 0 <= command.seed < 2**32:
-        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
+    require_seed(command.seed)
     if command.clean is not None:
         places.require_readable(command.clean)
         places.require_writable(command.out, command.clean)
@@ -82,13 +76,6 @@ def _require(command: DenoiseCommand) -> None:
         from aeflax.applications.filters import require_images
 
         require_images(tuple(shape), unit_range=manifest["inputs"].get("unit_range") is not False)
-
-
-def _clean(place: str, run: "Run") -> "Inputs":
-    from aeflax.data.inputs import open_examples
-
-    trained = run.experiment.data
-    return open_examples(place, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
 
 
 def _judged(command: DenoiseCommand, run: "Run") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import TransformCommand, open_inputs, write_out
+from aeflax.data import places
 from aeflax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     what = "Writes the anomaly score of examples, whether it is beyond the threshold, and their labels if IN has them."
     command: DetectCommand = parse(DetectCommand, arguments, "aeflax detect", what)
     contamination = _contamination(command)
-    if command.out.suffix.lower() == ".png":
+    if places.is_picture(command.out):
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.normal and command.anomalous:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")

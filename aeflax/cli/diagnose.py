@@ -6,22 +6,18 @@ from typing import Literal
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunPath, Step
+from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnoseCommand:
+class DiagnoseCommand(RunCommand):
     """Arguments of `aeflax diagnose`."""
 
-    # a run directory
-    run: RunPath
     # which examples are judged
     split: Literal["train", "validation", "test"] = "test"
     # draws of each posterior, for the importance-weighted likelihood
     samples: int = 64
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # print one JSON object; the table and sentences go to standard error
     json: bool = False
 

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunPath, Step
+from aeflax.cli.use import RunCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneCommand:
+class FinetuneCommand(RunCommand):
     """Arguments of `aeflax finetune`."""
 
-    # a run directory
-    run: RunPath
     # labelled training examples of each class; several numbers are tried in turn
     labels_per_class: tuple[int, ...]
     # updates of each classifier
@@ -24,8 +22,6 @@ class FinetuneCommand:
     learning_rate: float = 1e-3
     # draws of labelled examples, their order and weights, over which the intervals are
     seeds: int = 5
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # print one JSON object; the table goes to standard error
     json: bool = False
 

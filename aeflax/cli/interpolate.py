@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
     from aeflax.applications import generation
 
-    picture = command.out.suffix.lower() == ".png"
+    picture = places.is_picture(command.out)
     if picture:
         places.require_suited(command.out, run.inference.program.built.shape)
     pairs = list(zip(command.between[::2], command.between[1::2], strict=True))

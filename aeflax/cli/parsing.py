@@ -82,3 +82,9 @@ def console(*, stderr: bool = False) -> "Console":
 
     stream = sys.stderr if stderr else sys.stdout
     return Quiet(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
+
+
+def require_seed(seed: int) -> None:
+    """Raises ConfigError for a --seed that is none."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"--seed {seed} lies outside [0, 2^32)")

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import OutPath, RunPath, Step, write_out
+from aeflax.cli.parsing import console, parse, require_seed
+from aeflax.cli.use import OutPath, RunCommand, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleCommand:
+class SampleCommand(RunCommand):
     """Arguments of `aeflax sample`."""
 
-    # a run directory
-    run: RunPath
     # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
     out: OutPath
     # how many
@@ -30,8 +28,6 @@ class SampleCommand:
     # write each one's nearest training example beside it, say whether the model memorises, and keep what is found for
     # the run's report
     nearest: bool = False
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # print one JSON object; sentences go to standard error
     json: bool = False
 
@@ -42,8 +38,7 @@ def main(arguments: list[str]) -> int:
     command: SampleCommand = parse(SampleCommand, arguments, "aeflax sample", what)
     if command.count < 1:
         raise ConfigError(f"--count {command.count} is too few; draw at least one")
-    if not 0 <= command.seed < 2**32:
-        raise ConfigError(f"--seed {command.seed} lies outside [0, 2^32)")
+    require_seed(command.seed)
     if not (math.isfinite(command.temperature) and command.temperature >= 0):
         raise ConfigError(f"--temperature {command.temperature:g} must be finite and at least 0; 1 is the prior itself")
     runs.read_manifest(command.run)
@@ -54,7 +49,7 @@ def main(arguments: list[str]) -> int:
     from aeflax.report.generation import sentences
 
     run = api.load(command.run, step=command.step)
-    picture = command.out.suffix.lower() == ".png"
+    picture = places.is_picture(command.out)
     if picture:
         places.require_suited(command.out, run.inference.program.built.shape)
     size = command.count * 4 * math.prod(run.inference.program.built.shape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aeflax import run as runs
 from aeflax.cli.interpolate import require_count
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, write_out
+from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraverseCommand:
+class TraverseCommand(RunCommand):
     """Arguments of `aeflax traverse`."""
 
-    # a run directory
-    run: RunPath
     # a .npy, .npz, .csv or .parquet file; .png for a picture of one row a dimension
     out: OutPath
     # how many dimensions: those with the largest KL, without a prior those whose codes vary most, over the test split
@@ -37,8 +35,6 @@ class TraverseCommand:
     of: str | None = None
     # which example of it, from 0
     index: int | None = None
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # print one JSON object; the table goes to standard error
     json: bool = False
 
@@ -54,7 +50,7 @@ def main(arguments: list[str]) -> int:
     from aeflax.cli.progress import grid
     from aeflax.report.generation import traversal_table
 
-    inference, picture = run.inference, command.out.suffix.lower() == ".png"
+    inference, picture = run.inference, places.is_picture(command.out)
     if command.span is not None and not inference.has_prior:
         raise ConfigError("--span needs a code with a prior, as the preset vae has; leave it out")
     if picture:

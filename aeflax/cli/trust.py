@@ -5,17 +5,13 @@ from dataclasses import dataclass
 
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunPath, Step
+from aeflax.cli.use import RunCommand
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrustCommand:
+class TrustCommand(RunCommand):
     """Arguments of `aeflax trust`."""
 
-    # a run directory
-    run: RunPath
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
     # print one JSON object; the table goes to standard error
     json: bool = False
 

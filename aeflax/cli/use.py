@@ -28,43 +28,40 @@ Step = Literal["latest", "best"] | int
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateCommand:
-    """Arguments of `aeflax evaluate`."""
+class RunCommand:
+    """Arguments of what is done with a run."""
 
     # a run directory
     run: RunPath
-    # which examples
-    split: Split = "test"
     # which checkpoint: the newest, the best on validation, or one that is kept
     step: Step = "latest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCommand(RunCommand):
+    """Arguments of `aeflax evaluate`."""
+
+    # which examples
+    split: Split = "test"
     # print one JSON object; the table goes to standard error
     json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportCommand:
+class ReportCommand(RunCommand):
     """Arguments of `aeflax report`."""
-
-    # a run directory
-    run: RunPath
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformCommand:
+class TransformCommand(RunCommand):
     """Arguments of what turns IN into OUT."""
 
-    # a run directory
-    run: RunPath
     # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
     # a .npy, .npz, .csv or .parquet file
     out: OutPath
     # of the run's own source, or of one that brings splits
     split: Split = "all"
-    # which checkpoint: the newest, the best on validation, or one that is kept
-    step: Step = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +114,7 @@ def encode(arguments: list[str]) -> int:
     """Writes the codes of examples."""
     what = "Writes the codes [N, K] of examples, the mean of a posterior, with their labels where IN has them."
     command: EncodeCommand = parse(EncodeCommand, arguments, "aeflax encode", what)
-    if command.out.suffix.lower() == ".png":
+    if places.is_picture(command.out):
         raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.projector is not None:
         places.require_folder(command.projector)
@@ -142,14 +139,7 @@ def reconstruct(arguments: list[str]) -> int:
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = open_inputs(command)
     warn_of_unfamiliar(run, inputs)
-
-    from aeflax.applications import transforms
-
-    picture = command.out.suffix.lower() == ".png"
-    if picture:
-        places.require_suited(command.out, inputs.shape)
-    made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    return write_out(command.out, made, len(inputs), "reconstructions")
+    return write_reconstructions(command.out, run, inputs, "reconstructions")
 
 
 def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
@@ -169,7 +159,7 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
     places.require_writable(command.out, command.source, suffixes)
 
     from aeflax import api
-    from aeflax.data.inputs import Inputs, columns_of, open_examples
+    from aeflax.data.inputs import Inputs, columns_of
 
     run = api.load(command.run, step=command.step)
     if command.split != "all" and command.source == run.experiment.data.source:
@@ -177,10 +167,26 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
         return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, columns_of(command.source))
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
+    return run, open_for(run, command.source, command.split)
+
+
+def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "all") -> "Inputs":
+    """The examples that a word of the command line names, read as the run's own data were."""
+    from aeflax.data.inputs import open_examples
+
     trained = run.experiment.data
-    return run, open_examples(
-        command.source, command.split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill
-    )
+    return open_examples(place, split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
+
+
+def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> int:
+    """Writes what the model makes of examples, in their own units or as a picture, and says what was written."""
+    from aeflax.applications import transforms
+
+    picture = places.is_picture(path)
+    if picture:
+        places.require_suited(path, inputs.shape)
+    made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
+    return write_out(path, made, len(inputs), what)
 
 
 def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:

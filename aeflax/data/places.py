@@ -110,13 +110,18 @@ def require_folder(path: Path) -> None:
         raise ConfigError(f"cannot write to {path}: no permission in {near}; choose another place")
 
 
+def is_picture(path: Path) -> bool:
+    """Whether an OUT is to be seen, by its name."""
+    return path.suffix.lower() == ".png"
+
+
 def require_suited(path: Path, shape: tuple[int, ...]) -> None:
     """Refuses an OUT that cannot hold arrays of examples of this shape, (H, W, C), (H, W) or (D,).
 
     Raises:
       ConfigError: for a picture of anything but images of one or three channels.
     """
-    if path.suffix.lower() != ".png":
+    if not is_picture(path):
         return
     mend = f"end it in {', '.join(SUFFIXES[:-2])} or {SUFFIXES[-2]}"
     if len(shape) not in (2, 3):
