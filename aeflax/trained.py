@@ -98,7 +98,7 @@ class Run:
         Raises:
           DataError: for values of another shape or range than the run was trained on.
         """
-        return joined(self.inference.encode([self._examples(examples)]), (0, self.experiment.model.latent_dim or 0))
+        return joined(self.inference.encode([self._examples(examples)]), (0, self.inference.code_size))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.

@@ -21,7 +21,6 @@ from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import inputs as rows_of
 from aeflax.applications.spaces import thinned, values
 from aeflax.applications.threshold import Flagged, Threshold
-from aeflax.config import GaussianPosterior
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs, batches
 from aeflax.errors import ConfigError, DataError
@@ -168,8 +167,7 @@ def require(inference: Inference, options: Options) -> None:
         raise ConfigError(f"kind {options.kind!r} is no score; choose {', '.join(get_args(Kind))}")
     if not 1 <= options.samples <= MAX_SAMPLES:
         raise ConfigError(f"{options.samples} samples: take 1 to {MAX_SAMPLES:,}")
-    posterior = isinstance(inference.program.built.model.bottleneck, GaussianPosterior)
-    if options.kind != "reconstruction" and not posterior:
+    if options.kind != "reconstruction" and not inference.has_prior:
         raise ConfigError(
             f"the score {options.kind} needs a posterior, as the preset vae has, and this model has none; "
             "take reconstruction"

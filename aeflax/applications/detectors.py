@@ -48,7 +48,7 @@ def fit(inference: Inference, rows: np.ndarray) -> list[Detector]:
         return []
     rows = np.clip(rows, -FARTHEST, FARTHEST)
     found = [_forest(rows), _outlier_factor(rows)]
-    if (inference.program.built.model.latent_dim or 0) < min(rows.shape):
+    if inference.code_size < min(rows.shape):
         found.insert(0, _pca(inference, rows))
     return [replace(each, score=_bounded(each.score)) for each in found]
 

@@ -55,6 +55,11 @@ class Inference:
         return batch_examples(self.program)
 
     @property
+    def code_size(self) -> int:
+        """Units of a code, K."""
+        return self.program.built.model.latent_dim or 0
+
+    @property
     def has_prior(self) -> bool:
         """Whether the code has a posterior, and with it a prior to draw from."""
         return isinstance(self.program.built.model.bottleneck, GaussianPosterior)
@@ -115,10 +120,10 @@ class Inference:
         if not 0.0 <= temperature <= MAX_TEMPERATURE:
             raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior")
         drawn = [
-            np.asarray(_normal(root_key(seed), np.arange(start, start + self.size), self._code_size))
+            np.asarray(_normal(root_key(seed), np.arange(start, start + self.size), self.code_size))
             for start in range(first, stop, self.size)
         ]
-        codes = np.concatenate(drawn) if drawn else np.empty((0, self._code_size), np.float32)
+        codes = np.concatenate(drawn) if drawn else np.empty((0, self.code_size), np.float32)
         return codes[: stop - first] * np.float32(temperature)
 
     def scaled_encode(self, images: np.ndarray) -> np.ndarray:
@@ -132,7 +137,7 @@ class Inference:
     def scaled_decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected images [N, ...]; errors as `decode` has them."""
         codes = np.asarray(codes, np.float32)
-        width = self._code_size
+        width = self.code_size
         if codes.ndim != 2 or codes.shape[1] != width:
             raise DataError(f"codes have the shape {list(codes.shape)}; this model decodes [N, {width}]")
         if not len(codes):
@@ -202,10 +207,6 @@ class Inference:
             f"examples reach from {rows.min():g} to {rows.max():g} once scaled, but this model was trained on data "
             f"in [0, 1]; pass {expected}"
         )
-
-    @property
-    def _code_size(self) -> int:
-        return self.program.built.model.latent_dim or 0
 
     def _whole(self, name: str, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs a function over images or codes [N, ...] -> arrays [N, ...]."""

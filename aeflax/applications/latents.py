@@ -86,7 +86,7 @@ def dimensions(inference: Inference, examples: Examples, span: float = SPAN) -> 
     Raises:
       DataError: where nothing is finite: the model has diverged.
     """
-    size = inference.program.built.model.latent_dim or 1
+    size = inference.code_size
     some = thinned(examples, max(1, min(MAX_EXAMPLES, MAX_VALUES // size)))
     if inference.has_prior:
         total = np.zeros(size)

@@ -64,7 +64,7 @@ def judge(
     if samples < 1:
         raise ConfigError(f"samples {samples} is too few; draw at least one")
     program = inference.program
-    size = program.built.model.latent_dim or 1
+    size = inference.code_size
     chosen = thinning(dataset, split, max(2, min(MAX_EXAMPLES, MAX_VALUES // size)))
     if len(chosen.split(split)) < 2:
         raise DataError(f"the split {split} has a single example, and no error can be told; take another split")

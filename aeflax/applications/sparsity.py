@@ -138,7 +138,7 @@ def nearest_cosines(directions: np.ndarray) -> np.ndarray:
 
 def _directions(inference: Inference) -> Iterator[np.ndarray]:
     """Directions [B, F] of all units, block by block."""
-    units = inference.program.built.model.latent_dim or 1
+    units = inference.code_size
     for first in range(0, units, inference.size):
         added = inference.dictionary(np.eye(min(inference.size, units - first), units, first, dtype=np.float32))
         yield added.reshape(len(added), -1)

@@ -13,6 +13,7 @@ from aeflax.applications.inference import Inference, joined
 from aeflax.applications.threshold import Flagged
 from aeflax.config import NoCorruption
 from aeflax.data.inputs import Inputs
+from aeflax.data.rows import evenly
 
 EXAMPLES = 512  # that are compared
 COPIES = 0.1  # a model that loses less than this of the variance of what is no data carries nearly anything
@@ -109,4 +110,4 @@ def _some(values: np.ndarray) -> np.ndarray:
 
 
 def _spaced(count: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, EXAMPLES)).astype(np.int64)
+    return evenly(count, min(count, EXAMPLES))

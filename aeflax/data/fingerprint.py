@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.rows import Rows
+from aeflax.data.rows import Rows, evenly
 
 SAMPLE, SAMPLE_BYTES = 1000, 64 * 2**20  # evenly spaced examples of the sampled digest, at most
 
@@ -28,7 +28,7 @@ def _sampled(values: Rows) -> str:
     each = math.prod(values.shape[1:]) * values.dtype.itemsize
     count = min(len(values), SAMPLE, max(16, SAMPLE_BYTES // each))
     digest = hashlib.sha256()
-    for index in np.array_split(np.linspace(0, len(values) - 1, count).astype(np.int64), max(1, count * each // 2**22)):
+    for index in np.array_split(evenly(len(values), count), max(1, count * each // 2**22)):
         digest.update(np.ascontiguousarray(values[index]).data)
     return digest.hexdigest()
 

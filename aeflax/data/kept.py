@@ -8,6 +8,7 @@ import numpy as np
 from aeflax.data import files, writers
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.dataset import Dataset
+from aeflax.data.rows import evenly
 from aeflax.errors import DataError
 
 FILE = "examples.npz"
@@ -27,7 +28,7 @@ class Kept:
         """Evenly spaced examples, few enough to be kept beside every run."""
         values, labels = dataset.test.values, dataset.test.labels
         count = min(len(values), EXAMPLES, max(16, BYTES * len(values) // values.nbytes))
-        index = np.linspace(0, len(values) - 1, count).astype(np.int32)
+        index = evenly(len(values), count).astype(np.int32)
         return cls(np.asarray(values[index]), None if labels is None else np.asarray(labels[index]), index)
 
     def save(self, path: Path) -> None:

@@ -176,6 +176,11 @@ def blocks(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
         yield first, rows[first : first + size]
 
 
+def evenly(total: int, count: int) -> np.ndarray:
+    """`count` evenly spaced positions from the first to the last of `total`, [count] int64."""
+    return np.linspace(0, total - 1, count).astype(np.int64)
+
+
 def fits_memory(nbytes: int) -> bool:
     """Whether so many bytes are under a quarter of the host's physical memory."""
     return nbytes < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

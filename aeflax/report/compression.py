@@ -38,7 +38,7 @@ def section(found: Findings) -> Section:
 
 def sentences(values: Values) -> list[str]:
     """What was found, in words."""
-    place = _default(values)
+    place = default_place(values)
     own = values["points"][place]
     most = values["unquantised"]["psnr"]
     return [
@@ -80,7 +80,7 @@ def table(values: Values) -> Table:
     return Table(["step size", "container ↓", "payload ↓", "PSNR, dB ↑", "SSIM ↑", *heads], rows, caption)
 
 
-def _default(values: Values) -> int:
+def default_place(values: Values) -> int:
     """Place of the default step among those that were swept."""
     steps = [abs(point["step_size"] - values["default"]) for point in values["points"]]
     return steps.index(min(steps))

@@ -87,7 +87,7 @@ def _evaluated(inference: Inference, kept: Kept) -> tuple[np.ndarray, np.ndarray
 
 def _prior(inference: Inference, examples: np.ndarray) -> dict[str, Any]:
     """Samples and the grid over the two dimensions of the code that say most."""
-    if not isinstance(inference.program.built.model.bottleneck, config.GaussianPosterior):
+    if not inference.has_prior:
         return dict.fromkeys(("samples", "grid", "grid_dimensions", "grid_sigmas"))
     kl = inference.scaled_kl(examples).mean(axis=0)
     across, up = (int(i) for i in np.argsort(-kl, kind="stable")[[0, min(1, len(kl) - 1)]])

@@ -45,8 +45,7 @@ def compression(record: Record) -> str:
     rows = []
     for row in record["figures"]:
         found = row["rates"]
-        steps = [abs(point["step_size"] - found["default"]) for point in found["points"]]
-        place = steps.index(min(steps))
+        place = codecs.default_place(found)
         own = found["points"][place]
         needed = {(o["name"], o["layout"]): o["points"][place] for o in found["at_same_psnr"]}
         lossless = min(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aeflax.report.compression import default_place
 from aeflax.report.denoising import METHODS
 from experiments.tables.markdown import table
 
@@ -59,8 +60,7 @@ def _rates(record: Record) -> list[str]:
         for row in record["figures"]
         if (row["source"], row["preset"], row["code"]) == ("mnist", "vanilla", 32)
     )
-    steps = [abs(point["step_size"] - found["default"]) for point in found["points"]]
-    place = steps.index(min(steps))
+    place = default_place(found)
     own = found["points"][place]
     said = []
     for other in found["at_same_psnr"]:
