@@ -30,10 +30,11 @@ from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
 from aeflax.models import bottlenecks
-from aeflax.models.autoencoder import Autoencoder
+from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
+from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
 from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.schema import structure, traced
 
@@ -224,13 +225,19 @@ def _build(
     rematerialize: bool,
 ) -> Built:
     module = _module(model, shape, rematerialize)
-    apply, decode = _computations(module, precision)
+    record = model.dictionary
+    apply, decode = _computations(module, precision, record.auxk if record and _repairs(model) else None)
     observe, update = _following(model)
     like = likelihood(model.likelihood)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
-        return variables["params"], variables.get(STATE, {})
+        params, state = variables["params"], variables.get(STATE, {})
+        if record is None:
+            return params, state
+        params = transposed(params) if record.transpose else params
+        params = normalized(params) if record.unit_norm else params
+        return params, state | {IDLE: jnp.zeros(len(directions(params)), jnp.int32)}
 
     parts = Parts(
         init=init,
@@ -238,23 +245,27 @@ def _build(
         corrupt=_corrupt(model),
         apply=apply,
         objective=_objective(model, like),
-        tx=_tx(optimizer, steps),
+        tx=_tx(optimizer, steps, unit_norm=bool(record and record.unit_norm)),
         observe=observe,
         update=update,
         average=_average if optimizer.ema is not None else None,
-        terms=("reconstruction_nats", *_penalties(model)),
+        terms=("reconstruction_nats", *_penalties(model), *(["auxk"] if _repairs(model) else [])),
     )
     return Built(parts, module, decode, like, model, shape)
 
 
 def _following(model: config.Model) -> tuple[Any, Any]:
     """`observe` and `update` of the engine's parts."""
-    kept = memory(model.bottleneck)
+    kept, record = memory(model.bottleneck), model.dictionary
 
     def observe(outputs: Outputs) -> PyTree:
-        return {} if kept is None else {BOTTLENECK: kept.observe(outputs.latent)}
+        seen = {} if kept is None else {BOTTLENECK: kept.observe(outputs.latent)}
+        return seen if record is None else seen | {IDLE: (outputs.latent.code > 0).astype(jnp.float32)}
 
     def update(params: PyTree, state: PyTree, means: PyTree, examples: jax.Array) -> tuple[PyTree, PyTree]:
+        if record is not None:
+            params = normalized(params) if record.unit_norm else params
+            state = state | {IDLE: counted(state[IDLE], means[IDLE], examples)}
         return params, state if kept is None else state | {
             BOTTLENECK: kept.update(state[BOTTLENECK], means[BOTTLENECK])
         }
@@ -262,8 +273,11 @@ def _following(model: config.Model) -> tuple[Any, Any]:
     return observe, update
 
 
-def _computations(module: Autoencoder, precision: str) -> tuple[Any, Any]:
-    """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits."""
+def _computations(module: Autoencoder, precision: str, auxk: int | None) -> tuple[Any, Any]:
+    """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits.
+
+    With `auxk`, in training, outputs also show what so many dead units an example would add.
+    """
     dtype = jnp.dtype(precision)
 
     def variables(params: PyTree, state: PyTree) -> PyTree:
@@ -283,7 +297,20 @@ def _computations(module: Autoencoder, precision: str) -> tuple[Any, Any]:
         mean: BatchMean | None,
     ) -> Outputs:
         context = Context(keys, hyper["model"]["bottleneck"], mean)
-        return module.apply(variables(params, state), images.astype(dtype), context)  # type: ignore[return-value]
+        outputs: Outputs = module.apply(variables(params, state), images.astype(dtype), context)  # type: ignore[assignment]
+        return outputs if mean is None or auxk is None else repaired(outputs, params, state, hyper)
+
+    def repaired(outputs: Outputs, params: PyTree, state: PyTree, hyper: Hyper) -> Outputs:
+        code = outputs.latent.unselected
+        assert auxk is not None
+        if code is None:
+            raise ConfigError(
+                "model.dictionary.auxk_weight needs the unselected code, which this bottleneck's latent does not tell; "
+                "set it to None"
+            )
+        dead = state[IDLE].astype(jnp.float32) >= hyper["model"]["dictionary"]["dead_after"]
+        added = decode(params, spare(code, dead, auxk)) - decode(params, jnp.zeros_like(code[:1]))
+        return outputs.replace(repaired=jax.lax.stop_gradient(outputs.logits) + added)
 
     def decode(params: PyTree, codes: jax.Array) -> jax.Array:
         return module.apply(variables(params, {}), codes.astype(dtype), method="decode")  # type: ignore[return-value]
@@ -300,7 +327,9 @@ def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) ->
     if rematerialize:
         encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
-    return Autoencoder(encoder, bottleneck(model.bottleneck, features, not spatial), decoder, learn_scale)
+    middle = bottleneck(model.bottleneck, features, not spatial)
+    pre_bias = Offset(shape) if model.dictionary and model.dictionary.pre_bias else None
+    return Autoencoder(encoder, middle, decoder, learn_scale, pre_bias)
 
 
 def _rematerialized(part: config.Backbone, network: nn.Module) -> nn.Module:
@@ -344,19 +373,31 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
         for name, cost in penalties.items():
             charged, terms[name] = cost(outputs, batch_mean, values["penalties"][name], step)
             loss = loss + charged
+        if outputs.repaired is not None:
+            # Of a Gaussian likelihood: the squared error of what dead units make of the residual.
+            scale = None if outputs.log_scale is None else jax.lax.stop_gradient(outputs.log_scale)
+            nats = like.nats(outputs.replace(logits=outputs.repaired, log_scale=scale), targets, values["likelihood"])
+            terms["auxk"] = nats - jax.lax.stop_gradient(terms["reconstruction_nats"])
+            loss = loss + values["dictionary"]["auxk_weight"] * terms["auxk"]
         return loss, terms
 
     return objective
 
 
-def _tx(optimizer: config.Optimizer, steps: int) -> Any:
+def _repairs(model: config.Model) -> bool:
+    """Whether dead units learn what the others leave over."""
+    return model.dictionary is not None and model.dictionary.auxk_weight is not None
+
+
+def _tx(optimizer: config.Optimizer, steps: int, *, unit_norm: bool) -> Any:
     shape = optimizers.schedule(
         optimizer.schedule, steps=steps, warmup_steps=optimizer.warmup_steps, boundaries=optimizer.boundaries
     )
 
     def tx(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
         values = hyper["optimizer"]
-        return optimizers.transformation(optimizer.name, values["learning_rate"] * shape(step, values), values)
+        found = optimizers.transformation(optimizer.name, values["learning_rate"] * shape(step, values), values)
+        return optax.chain(across(), found) if unit_norm else found
 
     return tx
 

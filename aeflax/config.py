@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from aeflax.schema import (
+    TRACED,
     BelowOne,
     Count,
     Fraction,
@@ -262,6 +263,20 @@ class Penalties(Part, kind="standard"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dictionary:
+    """The decoder as a dictionary: one direction a unit of a sparse code; units that stay idle are dead."""
+
+    transpose: bool = True  # begin with the directions along which the units read
+    unit_norm: bool = True  # hold every direction at length 1 (Bricken et al. 2023)
+    # subtract a learned vector from the input and add it to the output; None: where the likelihood is Gaussian
+    pre_bias: bool | None = None
+    dead_after: Annotated[Count, TRACED] = 50_000  # examples without activity
+    # of the loss by which dead units learn what the others leave over (AuxK, Gao et al. 2024); None: off
+    auxk_weight: NonNegative | None = 1 / 32
+    auxk: Units | None = None  # dead units an example in that loss; None: half the features, at most the code
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """Corruption × backbone × bottleneck × objective."""
 
@@ -271,6 +286,7 @@ class Model:
     bottleneck: Bottleneck = Deterministic()
     likelihood: Likelihood = Bernoulli()
     penalties: Penalties = Penalties()
+    dictionary: Dictionary | None = None  # for a sparse code between single dense layers
 
 
 @dataclass(frozen=True, kw_only=True)

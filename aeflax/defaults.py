@@ -8,6 +8,7 @@ from aeflax.config import (
     Dense,
     Deterministic,
     Experiment,
+    GaussianLikelihood,
     Model,
     Optimizer,
     Sparse,
@@ -103,4 +104,12 @@ def _model(model: Model, shape: tuple[int, ...]) -> Model:
         bottleneck = replace(bottleneck, activation="relu" if single else "linear")
     elif isinstance(bottleneck, Sparse) and bottleneck.activation is None:
         bottleneck = replace(bottleneck, activation="sigmoid" if model.penalties.rate else "relu")
-    return replace(model, latent_dim=latent_dim, bottleneck=bottleneck)
+    record = model.dictionary
+    if record is not None:
+        gaussian = isinstance(model.likelihood, GaussianLikelihood)
+        record = replace(
+            record,
+            pre_bias=gaussian if record.pre_bias is None else record.pre_bias,
+            auxk=record.auxk or min(latent_dim, max(1, features // 2)),
+        )
+    return replace(model, latent_dim=latent_dim, bottleneck=bottleneck, dictionary=record)

@@ -34,6 +34,7 @@ class Latent(flax.struct.PyTreeNode):
       mean, log_var: of a posterior, both [B, D].
       active: 1 for a unit that is on, else 0, [B, D], with a gradient where the bottleneck estimates one.
       threshold: above which units of this batch were kept, [B], the same for every example.
+      unselected: of a sparse code, the ReLU code of all units, [B, D].
     """
 
     code: jax.Array
@@ -41,18 +42,21 @@ class Latent(flax.struct.PyTreeNode):
     log_var: jax.Array | None = None
     active: jax.Array | None = None
     threshold: jax.Array | None = None
+    unselected: jax.Array | None = None
 
 
 class Outputs(flax.struct.PyTreeNode):
     """Decoder output and latent of a batch.
 
     `logits` [B, ...] parametrise the likelihood: Bernoulli logits, or the Gaussian's mean. `log_scale` is the
-    learned log standard deviation of a Gaussian likelihood, else None.
+    learned log standard deviation of a Gaussian likelihood, else None. `repaired` [B, ...] are the logits without their
+    gradient plus what dead units of a dictionary would add, else None.
     """
 
     logits: jax.Array
     latent: Latent
     log_scale: jax.Array | None = None
+    repaired: jax.Array | None = None
 
 
 def flat(images: jax.Array) -> jax.Array:

@@ -7,7 +7,9 @@ from aeflax.config import (
     Bernoulli,
     Conv,
     Corruption,
+    Dense,
     Experiment,
+    GaussianLikelihood,
     GaussianPosterior,
     JumpReLU,
     Model,
@@ -51,6 +53,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
     """Fields that are fine alone and impossible together."""
     data, model, optimizer, train = experiment.data, experiment.model, experiment.optimizer, experiment.train
     corruption, bottleneck, penalties = model.corruption, model.bottleneck, model.penalties
+    record = model.dictionary
     sigmoid = isinstance(bottleneck, Sparse) and bottleneck.activation in (None, "sigmoid")
     low, high = _levels(corruption)
     rules = {
@@ -63,6 +66,18 @@ def _contradictions(experiment: Experiment) -> list[str]:
         ),
         "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu": (
             penalties.l0 is not None and not isinstance(bottleneck, JumpReLU)
+        ),
+        "model.dictionary needs a sparse code between single dense layers; use --model.bottleneck sparse (or another "
+        "sparse kind) and --model.backbone dense without widths, or leave it out": (
+            record is not None
+            and not (bottleneck.sparse and isinstance(model.backbone, Dense) and not model.backbone.widths)
+        ),
+        "model.dictionary.pre_bias is in units of the input, and the output of a Bernoulli likelihood is not; "
+        "use --model.likelihood gaussian, or leave it out": (
+            record is not None and record.pre_bias is True and not isinstance(model.likelihood, GaussianLikelihood)
+        ),
+        f"model.dictionary.auxk={record and record.auxk} exceeds model.latent_dim={model.latent_dim}; lower auxk": (
+            record is not None and model.latent_dim is not None and (record.auxk or 0) > model.latent_dim
         ),
         f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
         "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (

@@ -19,7 +19,9 @@ from aeflax.config import (
     BatchTopK,
     Conv,
     Data,
+    Dense,
     Deterministic,
+    Dictionary,
     Experiment,
     GaussianLikelihood,
     GaussianNoise,
@@ -121,7 +123,7 @@ def test_every_numeric_field_has_bounds():
 
 def test_every_default_is_valid():
     for _, part, build in sections():
-        if part not in (KL, Rate, L0):  # they need their bottleneck
+        if part not in (KL, Rate, L0, Dictionary):  # they need their bottleneck
             validate(build(part()))
 
 
@@ -183,6 +185,29 @@ def of(**changes: Any) -> Experiment:
 
 RULES = [
     ("train.epochs and train.steps are both given", {"epochs": 1, "steps": 1}, [{"epochs": 1}, {"steps": 1}]),
+    (
+        "model.dictionary needs a sparse code between single dense layers",
+        {"dictionary": Dictionary()},
+        [{"dictionary": Dictionary(), "bottleneck": TopK()}, {}],
+    ),
+    (
+        "model.dictionary needs a sparse code between single dense layers",
+        {"dictionary": Dictionary(), "bottleneck": TopK(), "backbone": Dense(widths=(9,))},
+        [{"dictionary": Dictionary(), "bottleneck": TopK()}, {"bottleneck": TopK(), "backbone": Dense(widths=(9,))}],
+    ),
+    (
+        "model.dictionary.pre_bias is in units of the input",
+        {"dictionary": Dictionary(pre_bias=True), "bottleneck": TopK()},
+        [
+            {"dictionary": Dictionary(pre_bias=True), "bottleneck": TopK(), "likelihood": GaussianLikelihood()},
+            {"dictionary": Dictionary(), "bottleneck": TopK()},
+        ],
+    ),
+    (
+        "model.dictionary.auxk=9 exceeds model.latent_dim=8; lower auxk",
+        {"dictionary": Dictionary(auxk=9), "bottleneck": Sparse(), "latent_dim": 8},
+        [{"dictionary": Dictionary(auxk=8), "bottleneck": Sparse(), "latent_dim": 8}],
+    ),
     (
         "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu",
         {"penalties": Penalties(l0=L0()), "bottleneck": TopK()},

@@ -15,7 +15,9 @@ from aeflax.config import (
     BatchTopK,
     Conv,
     Dense,
+    Dictionary,
     Experiment,
+    GaussianLikelihood,
     JumpReLU,
     Lifetime,
     Masking,
@@ -40,7 +42,7 @@ from aeflax.engine.team import Division
 
 PRESETS = tuple(presets.PRESETS)
 # What the presets leave out: batch statistics, selections, free bits, odd images.
-MORE = ("rate", "top-k", "batch-top-k", "jump-relu", "lifetime", "free-bits", "denoising-conv-vae")
+MORE = ("rate", "top-k", "batch-top-k", "jump-relu", "lifetime", "dictionary", "free-bits", "denoising-conv-vae")
 VARIANTS = (*PRESETS, *MORE)
 # Tests of one variant run in one process, where they share compiled programs.
 # Convolutions take long to compile: `make check` leaves them to `make test`.
@@ -82,6 +84,13 @@ def _more(variant: str) -> Model:
         return Model(latent_dim=6, bottleneck=JumpReLU(bandwidth=2.0), penalties=Penalties(l0=L0(weight=0.3)))
     if variant == "lifetime":
         return Model(latent_dim=6, bottleneck=Lifetime(rate=0.3))
+    if variant == "dictionary":  # units are dead soon, so that a few steps meet some
+        return Model(
+            latent_dim=6,
+            bottleneck=BatchTopK(mean_k=1.0),
+            likelihood=GaussianLikelihood(scale=0.5),
+            dictionary=Dictionary(dead_after=20, auxk=2),
+        )
     vae = presets.vae(4).model
     if variant == "free-bits":
         return replace(vae, penalties=Penalties(kl=KL(beta=0.5, warmup_steps=3, free_bits=0.1)))

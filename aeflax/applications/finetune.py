@@ -31,7 +31,7 @@ from aeflax.evaluation.intervals import interval, share
 
 ARMS = ("finetuned", "scratch", "frozen")
 MAX_STANDARD = 10_000  # training examples whose codes say what a standard one is; needs no labels
-_ENCODER = ("encoder", "bottleneck")  # of an autoencoder's parameters
+_ENCODER = ("encoder", "bottleneck", "pre_bias")  # of an autoencoder's parameters
 
 
 def finetune(

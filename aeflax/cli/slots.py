@@ -9,6 +9,7 @@ A choice stands wherever on the line it is: the fields are looked at after all c
 """
 
 import difflib
+import operator
 import re
 from dataclasses import is_dataclass, replace
 from typing import Any
@@ -80,10 +81,13 @@ def _slots() -> dict[str, type[Part]]:
 
 
 def _optional() -> dict[str, Any]:
-    """Optional parts by path: the penalties."""
-    record = hints(Model)["penalties"]
-    parts = {name: next(filter(is_dataclass, options(hint)), None) for name, hint in hints(record).items()}
-    return {f"penalties.{name}": part for name, part in parts.items() if part is not None}
+    """Optional parts by path: the penalties, and those of the model itself."""
+    found = {}
+    for prefix, record in (("penalties.", hints(Model)["penalties"]), ("", Model)):
+        for name, hint in hints(record).items():
+            if type(None) in options(hint) and (part := next(filter(is_dataclass, options(hint)), None)) is not None:
+                found[prefix + name] = part
+    return found
 
 
 def _of_kind(model: Model, path: str, kind: str) -> Model:
@@ -99,9 +103,13 @@ def _switched(model: Model, path: str, state: str) -> Model:
     """Switches an optional part on or off; one that is on keeps its fields."""
     if state not in ("on", "none"):
         raise ConfigError(f"--model.{path} takes on or none, not {state!r}")
-    name = path.rpartition(".")[2]
-    part = (getattr(model.penalties, name) or _optional()[path]()) if state == "on" else None
-    return replace(model, penalties=replace(model.penalties, **{name: part}))
+    place, _, name = path.rpartition(".")
+    record = getattr(model, place) if place else model
+    part = (getattr(record, name) or _optional()[path]()) if state == "on" else None
+    changes: dict[str, Any] = {name: part}
+    if place:
+        changes = {place: replace(record, **changes)}
+    return replace(model, **changes)
 
 
 def _implied(model: Model, path: str, chosen: set[str]) -> Model:
@@ -115,7 +123,7 @@ def _implied(model: Model, path: str, chosen: set[str]) -> Model:
     if head in _optional():
         if head not in chosen:
             return _switched(model, head, "on")
-        if getattr(model.penalties, head.rpartition(".")[2]) is None:
+        if operator.attrgetter(head)(model) is None:
             raise ConfigError(f"--model.{_dashed(path)} contradicts --model.{head} none; drop one of them")
     elif head in _slots() and field not in hints(type(getattr(model, head))):
         kinds = [kind for kind, part in _slots()[head].kinds.items() if field in hints(part)]

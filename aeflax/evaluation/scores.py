@@ -14,6 +14,7 @@ depend on the batch size beyond the rounding of one example's float32 forward pa
 | `elbo` | -(reconstruction_nats + kl), nats: one posterior sample, beta 1, no free bits; higher is better |
 | `l0`, `mean_activation` | active units of the code; mean of the code |
 | `dead_fraction` | share of units active for no example of the split |
+| `idle_fraction` | of a dictionary: share of units without activity for `dead_after` examples of training |
 | `restored_*`, `corrupted_psnr` | the same after corruption, against the clean input; and of the corrupted input |
 """
 
@@ -33,6 +34,7 @@ from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.evaluation.batches import batches
+from aeflax.models.dictionary import IDLE
 from aeflax.objectives import gaussian_kl
 from aeflax.outputs import flat
 from aeflax.program import Program
@@ -83,6 +85,8 @@ def evaluate(program: Program, state: TrainState, dataset: Dataset, split: str) 
     metrics = {name: float(np.mean(np.concatenate(values), dtype=np.float64)) for name, values in each.items()}
     if "active" in units:
         metrics["dead_fraction"] = float(np.mean(units["active"] == 0))
+    if (record := program.experiment.model.dictionary) is not None:
+        metrics["idle_fraction"] = float(np.mean(jax.device_get(state.model[IDLE]) >= record.dead_after))
     return metrics
 
 

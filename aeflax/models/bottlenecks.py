@@ -44,8 +44,8 @@ class Deterministic(nn.Module):
     def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D]."""
         bias = RELU_BIAS if self.activation == "relu" else 0.0
-        code = ACTIVATIONS[self.activation](_projected(self, hidden, bias))
-        return Latent(code=code.astype(jnp.float32))
+        code = ACTIVATIONS[self.activation](_projected(self, hidden, bias)).astype(jnp.float32)
+        return Latent(code=code, unselected=code)
 
 
 class TopK(nn.Module):
@@ -61,7 +61,7 @@ class TopK(nn.Module):
         code = _rectified(self, hidden)
         _, kept = lax.top_k(lax.stop_gradient(code), self.k)
         rows = jnp.arange(code.shape[0])[:, None]
-        return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0))
+        return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0), unselected=code)
 
 
 class BatchTopK(nn.Module):
@@ -82,7 +82,7 @@ class BatchTopK(nn.Module):
             return Latent(code=jnp.where(code >= threshold, code, 0.0))
         mean = context.mean
         marks, least = largest(code, context.values["mean_k"], lambda marks: mean(jnp.sum(marks, axis=-1)))
-        return Latent(code=code * marks, threshold=jnp.broadcast_to(least, code.shape[:1]))
+        return Latent(code=code * marks, threshold=jnp.broadcast_to(least, code.shape[:1]), unselected=code)
 
 
 class Lifetime(nn.Module):
@@ -101,7 +101,7 @@ class Lifetime(nn.Module):
         if context.mean is None:
             return Latent(code=code)
         marks, _ = largest(code, context.values["rate"], context.mean)
-        return Latent(code=code * marks)
+        return Latent(code=code * marks, unselected=code)
 
 
 class JumpReLU(nn.Module):
@@ -151,7 +151,7 @@ def jump(units: jax.Array, threshold: jax.Array, bandwidth: jax.Array) -> Latent
     active = (units > held).astype(units.dtype)
     window = (jnp.abs(lax.stop_gradient(units) - held) < 0.5 * bandwidth).astype(units.dtype) / bandwidth
     slip = window * (held - threshold)  # zero, with a derivative of -window
-    return Latent(code=units * active + held * slip, active=active + slip)
+    return Latent(code=units * active + held * slip, active=active + slip, unselected=nn.relu(units))
 
 
 def _projected(module: Any, hidden: jax.Array, bias: float) -> jax.Array:

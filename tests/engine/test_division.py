@@ -15,7 +15,8 @@ from aeflax.engine.placement import Placement, choose
 from aeflax.engine.team import ALONE, Division, total
 
 SGD = Optimizer(name="sgd", learning_rate=1e-4, b1=0.0)
-BATCH_WIDE = ("rate", "batch-top-k", "lifetime", "free-bits")  # what is taken from the batch is taken from one piece
+# What is taken from the batch is taken from one piece of it.
+BATCH_WIDE = ("rate", "batch-top-k", "lifetime", "dictionary", "free-bits")
 
 
 def trained(variant, placement, steps=7, **train):
@@ -45,7 +46,7 @@ def test_pieces_add_up_to_the_batch(variant):
         chex.assert_trees_all_close(sums, whole_sums, rtol=2e-5)
 
 
-@pytest.mark.parametrize("variant", ["rate", "batch-top-k", "lifetime"])
+@pytest.mark.parametrize("variant", ["rate", "batch-top-k", "lifetime", "dictionary"])
 def test_what_is_batch_wide_sees_the_same_pieces_in_every_placement(variant):
     """A piece has every fourth example of the batch, wherever they lie; the last batch's fourth piece has none."""
     results = [trained(variant, choose(name), accumulate=4) for name in ("jit", "pmap", "mesh")]

@@ -18,7 +18,7 @@ from aeflax.models.bottlenecks import DECAY, FIRST_THRESHOLD, jump
 from aeflax.objectives import l0, l1, rate
 from aeflax.outputs import Latent, Outputs
 
-KINDS = ("batch-top-k", "jump-relu", "lifetime")
+KINDS = ("batch-top-k", "jump-relu", "lifetime", "dictionary")
 
 
 def batch_mean(values):
