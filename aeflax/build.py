@@ -1,18 +1,4 @@
-"""From configuration to the engine's parts.
-
-Each function dispatches on the class of one configuration part. To add a kind of your own, write a frozen
-dataclass that fills the slot and register its factory; nothing in aeflax changes:
-
-    @dataclass(frozen=True, kw_only=True)
-    class Blur(config.Corruption, kind="blur"):
-        radius: float = 1.0
-
-    @build.corruption.register
-    def _(part: Blur):
-        return lambda keys, images, values: blur(images, values["radius"])
-
-A factory must not read the part's traced numbers (every float): they arrive as `values` inside the step.
-"""
+"""From a whole configuration to the engine's parts; what each part stands for is found in `factories`."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -24,16 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aeflax import config, noise, objectives, optimizers
-from aeflax import corruption as corruptions
+from aeflax import config, factories, noise, objectives, optimizers
 from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
-from aeflax.models import bottlenecks
 from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
-from aeflax.models.conv import ConvDecoder, ConvEncoder
-from aeflax.models.dense import DenseDecoder, DenseEncoder
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
 from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.schema import structure, traced
@@ -74,146 +56,6 @@ def hyper(experiment: config.Experiment) -> Hyper:
     return jax.tree.map(jnp.float32, numbers)
 
 
-@functools.singledispatch
-def backbone(part: config.Backbone, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    """(encoder, decoder) for examples of a shape."""
-    raise _unregistered(part)
-
-
-@backbone.register
-def _(part: config.Dense, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    encoder = DenseEncoder(part.widths, part.activation)
-    return encoder, DenseDecoder(tuple(reversed(part.widths)), part.activation, shape)
-
-
-@backbone.register
-def _(part: config.Conv, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    height, width, channels = shape
-    shared = (part.kernel, part.stride, part.activation, part.bias, part.normalization, part.spatial)
-    encoder = ConvEncoder(part.features, *shared)
-    return encoder, ConvDecoder(part.features, tuple(part.sizes(height, width)), channels, *shared)
-
-
-@functools.singledispatch
-def bottleneck(part: config.Bottleneck, features: int, project: bool) -> nn.Module:
-    """The bottleneck; `project` False where the encoder's last feature map already is the code."""
-    raise _unregistered(part)
-
-
-@bottleneck.register(config.Deterministic)
-@bottleneck.register(config.Sparse)
-def _(part: config.Deterministic | config.Sparse, features: int, project: bool) -> nn.Module:
-    return bottlenecks.Deterministic(features, part.activation or "linear", project)
-
-
-@bottleneck.register
-def _(part: config.TopK, features: int, project: bool) -> nn.Module:
-    return bottlenecks.TopK(features, part.k, project)
-
-
-@bottleneck.register
-def _(part: config.GaussianPosterior, features: int, project: bool) -> nn.Module:
-    return bottlenecks.GaussianPosterior(features)
-
-
-@bottleneck.register
-def _(part: config.BatchTopK, features: int, project: bool) -> nn.Module:
-    return bottlenecks.BatchTopK(features, project)
-
-
-@bottleneck.register
-def _(part: config.JumpReLU, features: int, project: bool) -> nn.Module:
-    return bottlenecks.JumpReLU(features, project)
-
-
-@bottleneck.register
-def _(part: config.Lifetime, features: int, project: bool) -> nn.Module:
-    return bottlenecks.Lifetime(features, project)
-
-
-@functools.singledispatch
-def memory(part: config.Bottleneck) -> bottlenecks.Memory | None:
-    """How the bottleneck's model state follows training; None where it has none."""
-    return None
-
-
-@memory.register
-def _(part: config.BatchTopK) -> bottlenecks.Memory:
-    return bottlenecks.RUNNING_THRESHOLD
-
-
-@functools.singledispatch
-def corruption(part: config.Corruption) -> corruptions.Corruption:
-    """The corruption process, (keys [B], images, values) -> images."""
-    raise _unregistered(part)
-
-
-@corruption.register
-def _(part: config.NoCorruption) -> corruptions.Corruption:
-    return corruptions.identity
-
-
-@corruption.register
-def _(part: config.GaussianNoise) -> corruptions.Corruption:
-    return corruptions.gaussian(clip=part.clip)
-
-
-@corruption.register
-def _(part: config.Masking) -> corruptions.Corruption:
-    return corruptions.masking
-
-
-@corruption.register
-def _(part: config.SaltPepper) -> corruptions.Corruption:
-    return corruptions.salt_pepper
-
-
-@functools.singledispatch
-def likelihood(part: config.Likelihood) -> objectives.Likelihood:
-    """The likelihood of the targets given the outputs."""
-    raise _unregistered(part)
-
-
-@likelihood.register
-def _(part: config.Bernoulli) -> objectives.Likelihood:
-    return objectives.BERNOULLI
-
-
-@likelihood.register
-def _(part: config.GaussianLikelihood) -> objectives.Likelihood:
-    return objectives.gaussian(learned=part.scale is None)
-
-
-@functools.singledispatch
-def penalty(part: Any) -> objectives.Penalty:
-    """A penalty: (outputs, batch mean, values, step) -> (cost [B], reported value [B])."""
-    raise _unregistered(part)
-
-
-@penalty.register
-def _(part: config.L1) -> objectives.Penalty:
-    return objectives.l1
-
-
-@penalty.register
-def _(part: config.L0) -> objectives.Penalty:
-    return objectives.l0
-
-
-@penalty.register
-def _(part: config.Rate) -> objectives.Penalty:
-    return objectives.rate
-
-
-@penalty.register
-def _(part: config.KL) -> objectives.Penalty:
-    return objectives.kl
-
-
-def _unregistered(part: Any) -> ConfigError:
-    return ConfigError(f"no factory is registered for {type(part).__name__}; see the docstring of aeflax.build")
-
-
 @functools.lru_cache(maxsize=64)
 def _build(
     model: config.Model,
@@ -228,7 +70,7 @@ def _build(
     record = model.dictionary
     apply, decode = _computations(module, precision, record.auxk if record and _repairs(model) else None)
     observe, update = _following(model)
-    like = likelihood(model.likelihood)
+    like = factories.likelihood(model.likelihood)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
@@ -256,7 +98,7 @@ def _build(
 
 def _following(model: config.Model) -> tuple[Any, Any]:
     """`observe` and `update` of the engine's parts."""
-    kept, record = memory(model.bottleneck), model.dictionary
+    kept, record = factories.memory(model.bottleneck), model.dictionary
 
     def observe(outputs: Outputs) -> PyTree:
         seen = {} if kept is None else {BOTTLENECK: kept.observe(outputs.latent)}
@@ -323,11 +165,11 @@ def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) ->
     spatial = isinstance(part, config.Conv) and part.spatial
     assert model.latent_dim is not None  # resolved
     features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
-    encoder, decoder = backbone(part, shape)
+    encoder, decoder = factories.backbone(part, shape)
     if rematerialize:
         encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
-    middle = bottleneck(model.bottleneck, features, not spatial)
+    middle = factories.bottleneck(model.bottleneck, features, not spatial)
     pre_bias = Offset(shape) if model.dictionary and model.dictionary.pre_bias else None
     return Autoencoder(encoder, middle, decoder, learn_scale, pre_bias)
 
@@ -350,7 +192,7 @@ def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
 
 
 def _corrupt(model: config.Model) -> Any:
-    corrupt = corruption(model.corruption)
+    corrupt = factories.corruption(model.corruption)
     return lambda keys, images, hyper: corrupt(keys, images, hyper["model"]["corruption"])
 
 
@@ -358,7 +200,7 @@ def _penalties(model: config.Model) -> dict[str, objectives.Penalty]:
     """Penalties that are on, by field name."""
     record = model.penalties
     parts = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: penalty(part) for name, part in parts.items() if part is not None}
+    return {name: factories.penalty(part) for name, part in parts.items() if part is not None}
 
 
 def _objective(model: config.Model, like: objectives.Likelihood) -> Any:

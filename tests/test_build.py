@@ -9,7 +9,7 @@ import pytest
 from variants import Harness, experiment
 
 import aeflax
-from aeflax import build, config, presets
+from aeflax import build, config, factories, presets
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
 
@@ -37,11 +37,11 @@ def own_parts():
 
         energy: Energy | None = None
 
-    @build.corruption.register
+    @factories.corruption.register
     def _(part: Invert):
         return lambda keys, images, values: values["amount"] * (1 - images) + (1 - values["amount"]) * images
 
-    @build.penalty.register
+    @factories.penalty.register
     def _(part: Energy):
         def cost(outputs, mean, values, step):
             energy = jnp.sum(outputs.latent.code**2, axis=-1)
@@ -123,9 +123,9 @@ def test_a_kind_without_a_factory_says_where_to_read_on():
 
     try:
         with pytest.raises(
-            ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.build"
+            ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.factories"
         ):
-            build.corruption(Orphan())
+            factories.corruption(Orphan())
     finally:
         del config.Corruption.kinds["test-orphan"]
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aeflax import build, config
+from aeflax import config, factories
 from aeflax.applications.filters import FILTERS, Scores, quality, require_images, squared_error, window_of
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinned
@@ -201,7 +201,7 @@ class _Clean:
 @functools.lru_cache(maxsize=8)
 def _corruption(part: config.Corruption) -> Callable[..., jax.Array]:
     """A corruption, compiled once for all levels."""
-    return jax.jit(build.corruption(part))
+    return jax.jit(factories.corruption(part))
 
 
 def _compared(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from aeflax import build, config, presets
+from aeflax import config, factories, presets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Penalties(config.Penalties, kind="with-a-fault"):
     bad: Bad | None = Bad()
 
 
-@build.penalty.register
+@factories.penalty.register
 def _(part: Bad):
     def cost(outputs, mean, values, step):
         now = (step >= values["first"]) & (step < values["first"] + values["count"])

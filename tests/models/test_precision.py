@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from variants import BY_VARIANT, NO_NUMBERS, SHAPE, Harness, experiment, images
 
-from aeflax import build
+from aeflax import build, factories
 from aeflax.config import Backbone, Conv, Dense, Experiment, GaussianLikelihood, Model, Train
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
@@ -201,7 +201,7 @@ def test_a_backbone_that_cannot_rematerialize_says_so():
     class Own(Backbone, kind="test-own"):
         """A user's backbone."""
 
-    @build.backbone.register
+    @factories.backbone.register
     def _(part: Own, shape):
         return nn.Dense(3), nn.Dense(3)
 
