@@ -10,7 +10,9 @@ and a Gaussian likelihood, 8,000 steps of 256 by Adam at 3e-3 with a cosine to i
 dictionary, examples and weights. Directions found and true ones are matched one to one so that the sum of their cosines
 is largest (Hungarian method); `cosine` is the mean of these, `recovered` the share above .9. Weights of the penalties
 were chosen by their cosine on a further seed, of .03, .1 and .3 for L1 and of .01, .1 and 1 for the rate. Neither
-penalty holds the decoder's directions to a length, so a small code with long directions escapes it.
+penalty holds the decoder's directions to a length, so a small code with long directions escapes it. Rows named
+`+ dictionary` hold them (`model.dictionary`: unit norm, transpose start, pre-bias, AuxK but for L1) and change nothing
+else. A sigmoid code has no such row: its units are never idle.
 """
 
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ from aeflax.config import (
     L1,
     BatchTopK,
     Data,
+    Dictionary,
     GaussianLikelihood,
     JumpReLU,
     Lifetime,
@@ -50,13 +53,18 @@ CONFIG = replace(
     train=Train(steps=8000),
 )
 # What each kind changes of the model.
-KINDS: Mapping[str, Mapping[str, Any]] = {
+KINDS: dict[str, Mapping[str, Any]] = {
     "l1": {"bottleneck": Sparse(), "penalties": Penalties(l1=L1(weight=0.1))},
     "rate": {"bottleneck": Sparse(), "penalties": Penalties(rate=Rate(target=ACTIVE / DIRECTIONS, weight=1.0))},
     "top-k": {"bottleneck": TopK(k=ACTIVE), "penalties": Penalties()},
     "batch-top-k": {"bottleneck": BatchTopK(mean_k=float(ACTIVE)), "penalties": Penalties()},
     "jump-relu": {"bottleneck": JumpReLU(), "penalties": Penalties(l0=L0(weight=0.1))},
     "lifetime": {"bottleneck": Lifetime(rate=ACTIVE / DIRECTIONS), "penalties": Penalties()},
+}
+KINDS |= {
+    f"{kind} + dictionary": {**KINDS[kind], "dictionary": Dictionary(auxk_weight=None if kind == "l1" else 1 / 32)}
+    for kind in KINDS
+    if kind != "rate"
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from aeflax.report import canvas
-from experiments.tables import applications, presets, restoring, summary
+from experiments.tables import applications, presets, restoring, sparse, summary
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md")
@@ -29,6 +29,8 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "denoising": (("denoising_filters",), restoring.denoising),
     "compression": (("compression",), restoring.compression),
     "generation": (("generation",), restoring.generation),
+    "recovery": (("dictionary_recovery",), sparse.recovery),
+    "sparse_front": (("sparse_front",), sparse.front),
     "uses": (
         ("few_labels", "stacked_pretraining", "one_class_mnist", "denoising_filters", "compression", "generation"),
         summary.summary,
@@ -38,6 +40,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
 FIGURES: dict[str, tuple[str, Callable[[Record], Figure]]] = {
     "denoising_curves": ("denoising_filters", restoring.denoising_figure),
     "compression": ("compression", restoring.compression_figure),
+    "sparse_front": ("sparse_front", sparse.front_figure),
 }
 
 
