@@ -11,16 +11,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "config", "errors", "estimator", "load", "presets", "train", "verify"]
+__all__ = ["Run", "config", "errors", "estimator", "load", "presets", "sweep", "train", "verify"]
 
 if TYPE_CHECKING:
     from aeflax import config, errors, estimator, presets
     from aeflax.api import load, train
     from aeflax.audit import verify
+    from aeflax.population.sweep import sweep
     from aeflax.trained import Run
 
 _MODULES = ("config", "errors", "estimator", "presets")
-_HOMES = {"Run": "aeflax.trained", "load": "aeflax.api", "train": "aeflax.api", "verify": "aeflax.audit"}
+_HOMES = {
+    "Run": "aeflax.trained",
+    "load": "aeflax.api",
+    "sweep": "aeflax.population.sweep",
+    "train": "aeflax.api",
+    "verify": "aeflax.audit",
+}
 
 
 def __getattr__(name: str) -> Any:

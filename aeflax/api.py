@@ -81,8 +81,38 @@ def train(
     elif data is not None:
         experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
+    return train_on(
+        experiment,
+        dataset,
+        path=path,
+        resume=resume,
+        overwrite=overwrite,
+        init_from=init_from,
+        report=report,
+        profile=profile,
+        callbacks=callbacks,
+        stop=stop,
+        preset=preset,
+    )
+
+
+def train_on(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    *,
+    path: Path | None,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: str | Path | None = None,
+    report: bool = True,
+    profile: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    stop: Callable[[], bool] = never,
+    preset: str = "custom",
+) -> Run:
+    """`train` on data that are loaded already; the experiment is a valid one."""
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
-    _require_range(resolved, dataset)
+    require_range(resolved, dataset)
     described = manifest.describe(experiment, resolved, dataset, preset, None)
     hosts.require_alike(
         {
@@ -283,7 +313,7 @@ def _mismatches(found: PyTree, wanted: PyTree) -> list[str]:
     return [f"{name} is {a or 'missing'}, expected {b or 'none'}" for name, a, b in pairs if a != b]
 
 
-def _require_range(resolved: config.Experiment, dataset: Dataset) -> None:
+def require_range(resolved: config.Experiment, dataset: Dataset) -> None:
     """Raises ConfigError where the experiment needs data in [0, 1] that are not."""
     if dataset.unit_range:
         return

@@ -28,6 +28,8 @@ Trains autoencoders with JAX, fast and reproducibly.
 commands:
   train [PRESET | FILE.py]   train, evaluate and keep a run; without a name:
                              vanilla on digits
+  sweep [PRESET | FILE.py]   train all models of a grid as few compiled
+                             programs
   evaluate RUN               metrics of a kept run over a split
   report RUN                 draw a run's figures and report.html anew
   encode RUN IN OUT          codes of the examples in a file
@@ -54,6 +56,7 @@ examples:
   aeflax train vae --data.source mnist --train.epochs 20
   aeflax train conv --model.corruption gaussian --model.corruption.sigma 0.3
   aeflax train vanilla --run-dir runs/first --resume
+  aeflax sweep vae --grid model.penalties.kl.beta=0.5,1,2 --grid train.seed=0..3
   aeflax evaluate runs/first --split train --json
   aeflax encode runs/first images.npy codes.npz
 
@@ -65,6 +68,7 @@ Exit codes: 0 done, 1 a bug of ours, 2 configuration, 3 diverged,
 
 COMMANDS = {
     "train": "aeflax.cli.train:main",
+    "sweep": "aeflax.cli.sweep:main",
     "evaluate": "aeflax.cli.use:evaluate",
     "report": "aeflax.cli.use:report",
     "encode": "aeflax.cli.use:encode",

@@ -16,6 +16,7 @@ from aeflax.schema import problems
 
 DOES = {
     "train": "Trains, evaluates and keeps a run.",
+    "sweep": "Trains one model for every combination of --grid values, those of one structure as one program.",
     "bench": "Measures how fast a model trains on this machine.",
 }
 

@@ -49,14 +49,14 @@ class Meter:
         (step, sums, waited), self.closed = self.closed, None
         weighted = jax.device_get(sums)
         self.clock.lap()
-        seconds, metrics = self.clock.record(), _means(weighted)
+        seconds, metrics = self.clock.record(), means(weighted)
         self._last = metrics or self._last
         speed = {"images_per_second": float(weighted["weight"]) / seconds, "data_wait": min(1.0, waited / seconds)}
         return {"step": step, "metrics": metrics, **speed}
 
     def last_means(self) -> dict[str, float]:
         """Means over the last updates that were applied, in the open record or before it; empty without any."""
-        return _means(jax.device_get(self.sums)) or self._last
+        return means(jax.device_get(self.sums)) or self._last
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps of the open record and the clock."""
@@ -72,7 +72,7 @@ class Meter:
         self.sums = replicate({name: np.float32(progress["sums"][name]) for name in self.sums})
 
 
-def _means(sums: Sums) -> dict[str, float]:
+def means(sums: Sums) -> dict[str, float]:
     """Weighted means; none where no update was applied."""
     examples = float(sums["weight"])
     return {name: float(total) / examples for name, total in sums.items() if name != "weight"} if examples else {}

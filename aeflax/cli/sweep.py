@@ -1,0 +1,153 @@
+"""`aeflax sweep`: a grid over a preset or an experiment file, trained as few compiled programs."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from aeflax import run as runs
+from aeflax.cli.naming import named_experiment
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.stopping import Stop
+from aeflax.config import Experiment
+from aeflax.errors import ConfigError, StoppedError
+from aeflax.population.grid import Axis, Member, axis, members
+from aeflax.validation import metrics, validate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aeflax.population.sweep import Group
+
+SHOWN = 20  # rows of the leaderboard
+EXAMPLE = "--grid optimizer.learning-rate=1e-4,1e-3 --grid train.seed=0..7"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCommand:
+    """Arguments of `aeflax sweep`."""
+
+    # FIELD=V1,V2,... or FIELD=A..B (whole numbers); given again, all combinations
+    grid: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # where the sweep is kept; None: runs/sweep-PRESET-SOURCE-K, the first free K
+    run_dir: Path | None = None
+    resume: bool = False  # go on with the sweep in --run-dir
+    overwrite: bool = False  # replace the sweep in --run-dir
+    json: bool = False  # print members and groups as one JSON object; the table goes to standard error
+    experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
+        default_factory=Experiment
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Trains the grid, prints the leaderboard and returns the exit code."""
+    stop = Stop()
+    named = named_experiment("sweep", arguments)
+    default = SweepCommand(experiment=named.experiment)
+    command: SweepCommand = parse(
+        SweepCommand, named.arguments, named.prog, named.description, default, faults=named.faults, require=_members
+    )
+    stem = Path(named.name).stem
+    with (
+        runs.first_free(Path("runs"), f"sweep-{stem}", command.experiment.data.source)
+        if command.run_dir is None
+        else nullcontext(command.run_dir)
+    ) as path:
+        stop.created = None if command.run_dir else path
+        try:
+            return _sweep(command, path, stem, stop)
+        except StoppedError as error:
+            place = "" if command.run_dir is not None else f" (add --run-dir {shlex.quote(str(path))})"
+            raise StoppedError(f"{error}{place}") from error
+
+
+def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...]]:
+    """What the grid makes. Raises ConfigError with what is wrong, before anything is imported."""
+    if not command.grid:
+        raise ConfigError(f"a sweep needs a grid, e.g. {EXAMPLE}")
+    if command.resume and command.run_dir is None:
+        raise ConfigError("--resume needs --run-dir, the sweep to go on with")
+    validate(command.experiment)
+    axes = tuple(axis(text, command.experiment) for text in command.grid)
+    return axes, members(command.experiment, axes)
+
+
+def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bool]) -> int:
+    from aeflax.cli.progress import reporter
+    from aeflax.population.sweep import SWEEP, sweep
+
+    progress = console(stderr=True)
+    axes, _ = _members(command)
+    result = sweep(
+        command.experiment,
+        axes,
+        run_dir=path,
+        resume=command.resume,
+        overwrite=command.overwrite,
+        callbacks=(reporter(progress),),
+        stop=stop,
+        plan=lambda groups: progress.print(_plan(groups), highlight=False, soft_wrap=True),
+        preset=preset,
+    )
+    ranked = command.experiment.train.monitor or metrics(command.experiment.model)[0]
+    console(stderr=command.json).print(_table(result.members, ranked))
+    progress.print(f"sweep kept in {path} ({SWEEP}, members/NNNN)", highlight=False, soft_wrap=True)
+    if command.json:
+        print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
+    return 0
+
+
+def _plan(groups: "Sequence[Group]") -> str:
+    """What is going to be trained, a line a program."""
+    lines = [
+        f"  program {number}: {_count(len(group.members), 'model')} of {group.parameters:,} parameters, "
+        f"{group.state_bytes / 2**20:,.1f} MiB of state"
+        for number, group in enumerate(groups, 1)
+    ]
+    models = _count(sum(len(group.members) for group in groups), "model")
+    return "\n".join([f"{models} as {_count(len(groups), 'compiled program')}:", *lines])
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def _table(found: Sequence[dict[str, Any]], ranked: str) -> "Table":
+    """The leaderboard: a row a setting, means over seeds with their 95 % intervals."""
+    from rich.table import Table
+
+    from aeflax.population.grid import described
+    from aeflax.population.leaderboard import leaderboard
+
+    rows = leaderboard(found, ranked)
+    others = [name for name in rows[0]["metrics"] if name != ranked and not name.endswith("_floor")]
+    names = [ranked, *others][:5]
+    table = Table(title=f"by {ranked} of the test split", title_justify="left")
+    table.add_column("settings", overflow="fold")
+    table.add_column("models", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows[:SHOWN]:
+        models = f"{len(row['members'])}" + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
+        table.add_row(described(_short(row["settings"])), models, *(_cell(row["metrics"].get(name)) for name in names))
+    if len(rows) > SHOWN:
+        table.caption = f"the best {SHOWN} of {len(rows)} settings"
+    return table
+
+
+def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the last two words of their fields' paths."""
+    return {".".join(name.split(".")[-2:]): value for name, value in settings.items()}
+
+
+def _cell(found: Any) -> str:
+    if found is None:
+        return "–"
+    if found["low"] is None:
+        return f"{found['mean']:.4g}"
+    return f"{found['mean']:.4g} ± {found['mean'] - found['low']:.2g}"

@@ -1,0 +1,158 @@
+"""The grid of a sweep: which fields vary, over which values, and the experiments that this makes. Standard library."""
+
+import itertools
+import json
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aeflax.config import Experiment
+from aeflax.errors import ConfigError
+from aeflax.schema import nearest, options, walk
+from aeflax.validation import validate
+
+MAX_MEMBERS = 4096
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A field of the experiment by its dotted path, and the values that it takes."""
+
+    field: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a sweep: what the axes set, and the experiment that it makes."""
+
+    index: int
+    settings: Mapping[str, Any]
+    experiment: Experiment
+
+
+def axis(text: str, experiment: Experiment) -> Axis:
+    """Reads `FIELD=A,B,C`, or `FIELD=A..B`, all integers from A to B. Words of one value are parted by spaces.
+
+    Raises:
+      ConfigError: for a field that there is not, and a text that names no values.
+    """
+    name, equals, listed = text.partition("=")
+    field = name.strip().replace("-", "_")
+    if not equals or not field or not listed.strip():
+        raise ConfigError(f"--grid {text} has the form FIELD=V1,V2,... or FIELD=A..B, e.g. train.seed=0..7")
+    hint = _hint(field, experiment)
+    if found := _RANGE.fullmatch(listed.strip()):
+        first, last = map(int, found.groups())
+        if last < first:
+            raise ConfigError(f"--grid {text} counts up: write {field}={last}..{first}")
+        if last - first >= MAX_MEMBERS:
+            raise ConfigError(
+                f"--grid {text} names {last - first + 1:,} values; at most {MAX_MEMBERS:,} can be trained"
+            )
+        return _axis(field, range(first, last + 1), hint)
+    return _axis(field, (_value(word.strip(), hint) for word in listed.split(",")), hint)
+
+
+def axes(grid: Mapping[str, Iterable[Any]], experiment: Experiment) -> tuple[Axis, ...]:
+    """Axes from Python values, e.g. {"train.seed": range(8)}. Raises ConfigError for a field that there is not."""
+    return tuple(
+        _axis(field, tuple(values) if not isinstance(values, str) else (values,), _hint(field, experiment))
+        for field, values in grid.items()
+    )
+
+
+def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
+    """All combinations of the axes' values, the last axis varying fastest.
+
+    Raises:
+      ConfigError: for a field that two axes vary, for too many combinations, and for an experiment that none can be.
+    """
+    if twice := {one.field for one in grid if sum(other.field == one.field for other in grid) > 1}:
+        raise ConfigError(f"{' and '.join(sorted(twice))} stands in the grid twice; name all its values at once")
+    count = 1
+    for one in grid:
+        count *= len(one.values)
+    if count > MAX_MEMBERS:
+        raise ConfigError(f"the grid has {count:,} combinations; at most {MAX_MEMBERS:,} can be trained")
+    found = []
+    for index, values in enumerate(itertools.product(*(one.values for one in grid))):
+        settings = dict(zip((one.field for one in grid), values, strict=True))
+        changed = experiment
+        for field, value in settings.items():
+            changed = _with(changed, field, value)
+        try:
+            found.append(Member(index, settings, validate(changed)))
+        except ConfigError as error:
+            raise ConfigError(f"--grid with {described(settings)}: {error}") from error
+    return tuple(found)
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Settings in a few words: `train.seed=3 optimizer.learning_rate=0.001`."""
+    return " ".join(f"{field}={_shown(value)}" for field, value in settings.items()) or "no settings"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "×".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
+    wanted = tuple(_fitting(value, hint) for value in values)
+    if not wanted:
+        raise ConfigError(f"the grid names no value of {field}")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError(f"the grid names a value of {field} twice: {', '.join(map(_shown, wanted))}")
+    return Axis(field, wanted)
+
+
+def _hint(field: str, experiment: Experiment) -> Any:
+    """The annotation of a field that can vary."""
+    known = {path: hint for path, hint, _ in walk(experiment)}
+    if field not in known:
+        off = [path for path, _, value in walk(experiment) if field.startswith(f"{path}.") and value is None]
+        if off:
+            switch = off[0].replace("_", "-")
+            raise ConfigError(f"the grid varies {field}, but {off[0]} is off; switch it on with --{switch} on")
+        raise ConfigError(f"the grid varies {field}, which is no field of this experiment{nearest(field, known)}")
+    if field.startswith("data."):
+        raise ConfigError(f"the grid varies {field}, but all models of a sweep see the same data; run a sweep for each")
+    return known[field]
+
+
+def _value(word: str, hint: Any) -> Any:
+    """One value as it stands in a grid."""
+    if any(typing.get_origin(option) is tuple for option in options(hint)):
+        return tuple(_plain(part) for part in word.split())
+    return _plain(word)
+
+
+def _plain(word: str) -> Any:
+    if word in ("None", "True", "False"):
+        return {"None": None, "True": True, "False": False}[word]
+    try:
+        found = json.loads(word)
+    except ValueError:
+        return word
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else word
+
+
+def _fitting(value: Any, hint: Any) -> Any:
+    """A whole number as a float where the field is one, and NumPy's scalars as Python's."""
+    value = value.item() if hasattr(value, "item") else value
+    value = tuple(value) if isinstance(value, list) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        bare = [typing.get_args(option)[0] if hasattr(option, "__metadata__") else option for option in options(hint)]
+        return float(value) if float in bare and int not in bare else value
+    return value
+
+
+def _with(part: Any, field: str, value: Any) -> Any:
+    """A configuration with one field changed."""
+    name, _, rest = field.partition(".")
+    return replace(part, **{name: _with(getattr(part, name), rest, value) if rest else value})

@@ -1,0 +1,43 @@
+"""What a sweep found: settings ranked by the means of a metric over their seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aeflax.config import HIGHER_IS_BETTER
+from aeflax.evaluation.intervals import Interval, interval
+from aeflax.population.grid import described
+
+SEED = "train.seed"
+
+
+class Row(dict[str, Any]):
+    """Members that differ in their seed alone: `settings`, `members`, `diverged` and an Interval a metric."""
+
+
+def leaderboard(members: Sequence[Mapping[str, Any]], metric: str, split: str = "test") -> list[Row]:
+    """One row for each setting, the best first; members that diverged are counted and not averaged.
+
+    Args:
+      members: of a sweep's outcome.
+      metric: that ranks them.
+      split: whose metrics are told.
+    """
+    found: dict[str, Row] = {}
+    for member in members:
+        settings = {name: value for name, value in member["settings"].items() if name != SEED}
+        row = found.setdefault(described(settings), Row(settings=settings, members=[], diverged=0, metrics={}))
+        row["members"].append(member["index"])
+        if member["status"] == "done":
+            for name, value in member[split].items():
+                row["metrics"].setdefault(name, []).append(value)
+        else:
+            row["diverged"] += 1
+    for row in found.values():
+        row["metrics"] = {name: interval(values) for name, values in row["metrics"].items()}
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+
+    def place(row: Row) -> float:
+        known: Interval | None = row["metrics"].get(metric)
+        return float("inf") if known is None else sign * known["mean"]
+
+    return sorted(found.values(), key=place)

@@ -1,0 +1,270 @@
+"""The host loop of a population: run the mapped epoch in chunks, record, evaluate and save each member.
+
+A member is an ordinary run at every moment: its checkpoints and its log are those that it would have written alone.
+"""
+
+import functools
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeflax.checkpoint import Checkpoints
+from aeflax.data.dataset import Dataset
+from aeflax.data.order import permutation
+from aeflax.engine.feed import Tables
+from aeflax.engine.state import Order, TrainState, all_finite
+from aeflax.errors import StoppedError
+from aeflax.evaluation.scores import evaluate
+from aeflax.population.program import Population, members_of
+from aeflax.program import Program
+from aeflax.run import CHECKPOINTS
+from aeflax.training.clock import Clock, Pace
+from aeflax.training.meter import means
+from aeflax.training.monitor import Monitor
+from aeflax.training.records import Callback, Kind, Record, metrics
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one member is trained: its program and its run directory."""
+
+    program: Program
+    path: Path
+
+
+class Trainer:
+    """Trains a population in the run directories of its members, which end with a checkpoint of the last step.
+
+    Args:
+      places: one a member; programs of equal structure, that differ in traced numbers and seeds.
+      dataset: that all of them see.
+      callbacks: called with records of the population: means over the members that are finite.
+      stop: asked between chunks; True saves all members and ends.
+
+    Attributes:
+      compile_seconds: spent compiling the loop.
+      clock: of the training.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        dataset: Dataset,
+        *,
+        callbacks: Sequence[Callback] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._places, self._dataset, self._callbacks, self._stop = places, dataset, callbacks, stop
+        experiment = places[0].program.experiment
+        self._train = experiment.train
+        self._total = experiment.train.steps or 0
+        rows = dataset.train.values[:]
+        self._steps_per_epoch = experiment.data.steps_per_epoch(len(rows))
+        self._population = Population(
+            [place.program for place in places],
+            rows.reshape(len(rows), -1),
+            (dataset.scaling.shift, dataset.scaling.divisor),
+        )
+        self._tables = {
+            seed: Tables(
+                functools.partial(permutation, seed, examples=len(rows)),
+                len(rows),
+                experiment.data.batch_size,
+                self._steps_per_epoch,
+                slice(None),
+            )
+            for seed in dict.fromkeys(place.program.experiment.train.seed for place in places)
+        }
+        self._order: tuple[int, Order] | None = None  # and its epoch
+        self._logs = [metrics(place.path) for place in places]
+        self._monitors = [
+            None if dataset.validation is None or self._train.monitor is None else Monitor(self._train.monitor)
+            for _ in places
+        ]
+        self._pace, self.clock, self.compile_seconds = Pace(), Clock(), 0.0
+        self._step = self._saved = 0
+        self._state: TrainState
+
+    def fit(self) -> None:
+        """Trains to the last step, and saves every member.
+
+        Raises:
+          CheckpointError: if a checkpoint cannot be restored or saved.
+          StoppedError: when `stop` said so; every member is saved.
+        """
+        self._begin()
+        try:
+            while self._step < self._total:
+                if self._stop():
+                    self._save()
+                    raise StoppedError(
+                        f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
+                    )
+                self._advance()
+                if self._due(self._train.log_every):
+                    self._record()
+                improved = self._due(self._train.eval_every) and self._evaluate()
+                if improved or self._due(self._train.checkpoint_every) or self._step == self._total:
+                    self._save()
+                    self.clock.start()
+                    self._pace.reset()
+        finally:
+            self._tell("end")
+
+    def _begin(self) -> None:
+        self._step = self._saved = self._common_step()
+        if self._step:
+            self._restore()
+        else:
+            self._state, self._sums = self._population.initial_state(), self._population.zero_sums()
+        for log, place in zip(self._logs, self._places, strict=True):
+            log(self._of(place, "start"))
+        self._say(Record("start", self._step, self._total, self._epoch, devices=str(self._population)))
+        if self._step < self._total:
+            compiling = Clock()
+            self._run(0)
+            jax.block_until_ready(self._state)
+            compiling.lap()
+            self.compile_seconds = compiling.seconds
+        self.clock.start()
+        self._pace.reset()
+
+    @property
+    def _epoch(self) -> float:
+        return self._step / self._steps_per_epoch
+
+    def _run(self, count: int) -> None:
+        epoch, first = divmod(self._step, self._steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            of_seed = {seed: tables[epoch] for seed, tables in self._tables.items()}
+            example = np.stack([of_seed[place.program.experiment.train.seed] for place in self._places])
+            sizes = next(iter(self._tables.values())).sizes(epoch)
+            self._order = epoch, self._population.order(example, sizes)
+        self._state, self._sums = self._population.run(self._state, self._sums, self._order[1], first, count)
+
+    def _advance(self) -> None:
+        every = (self._train.log_every, self._train.eval_every, self._train.checkpoint_every, self._steps_per_epoch)
+        boundary = min(self._total, *(self._step - self._step % n + n for n in every if n))
+        before, count = self._state.step + 0, min(self._pace.steps, boundary - self._step)
+        self._run(count)
+        self._step += count
+        jax.block_until_ready(before)
+        self._pace.dispatched(count)
+        self._tell("chunk")
+
+    def _record(self) -> None:
+        """Writes every member's means since the last record; the speed counts the images of all members."""
+        sums = members_of(self._sums, len(self._places))
+        self.clock.lap()
+        seconds = self.clock.record()
+        speed = sum(float(each["weight"]) for each in sums) / seconds
+        found = [means(each) for each in sums]
+        for log, place, each in zip(self._logs, self._places, found, strict=True):
+            log(self._of(place, "train", split="train", metrics=each, images_per_second=speed, data_wait=0.0))
+        self._tell("train", split="train", metrics=_middle(found), images_per_second=speed, data_wait=0.0)
+        self._sums = self._population.zero_sums()
+
+    def _evaluate(self) -> bool:
+        """Evaluates every member on the monitored split; says whether one of them is better than ever."""
+        self._settle()
+        split = "test" if self._dataset.validation is None else "validation"
+        better, all_found = False, []
+        for place, log, monitor, state in zip(self._places, self._logs, self._monitors, self._states(), strict=True):
+            found = evaluate(place.program, state, self._dataset, split)
+            log(self._of(place, "evaluation", split=split, metrics=found))
+            all_found.append(found)
+            better |= monitor is not None and monitor.observe(self._step, found)
+        self._tell("evaluation", split=split, metrics=_middle(all_found))
+        self.clock.start()
+        self._pace.reset()
+        return better
+
+    def _settle(self) -> None:
+        """Waits for all that was dispatched, and counts the time."""
+        jax.block_until_ready(self._state)
+        self.clock.lap()
+
+    def _states(self) -> list[TrainState]:
+        """Every member's own state, as it would be alone."""
+        held = members_of(self._state, len(self._places))
+        return [place.program.placement.replicate(state) for place, state in zip(self._places, held, strict=True)]
+
+    def _save(self) -> None:
+        """Saves every member whose weights are finite; one that has overflowed keeps what it had."""
+        self._settle()
+        if self._saved == self._step:
+            return
+        sums = members_of(self._sums, len(self._places))
+        share = 1 / len(self._places)
+        for place, log, monitor, state, held in zip(
+            self._places, self._logs, self._monitors, self._states(), sums, strict=True
+        ):
+            if not all_finite(state.params):
+                continue
+            log(self._of(place, "checkpoint"))
+            progress = {
+                "seconds": self.clock.seconds * share,
+                "record_seconds": self.clock.record_seconds * share,
+                "sums": {name: float(value) for name, value in held.items()},
+                "monitor": None if monitor is None else monitor.progress(),
+            }
+            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+                checkpoints.save(state, progress, best=None if monitor is None else monitor.step)
+        self._saved = self._step
+
+    def _common_step(self) -> int:
+        """The newest step that every member holds, 0 for none."""
+        held = []
+        for place in self._places:
+            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+                held.append(set(checkpoints.steps()))
+        return max(set.intersection(*held), default=0)
+
+    def _restore(self) -> None:
+        """Takes every member's state of the common step; what some had saved after it is computed again."""
+        states, sums = [], []
+        for place, monitor in zip(self._places, self._monitors, strict=True):
+            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+                later = [step for step in checkpoints.steps() if step > self._step]
+            for step in later:
+                shutil.rmtree(place.path / CHECKPOINTS / str(step))
+            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+                state, progress = checkpoints.restore(place.program.template(), self._step)
+            states.append(jax.device_get(state))
+            sums.append({name: np.float32(value) for name, value in progress["sums"].items()})
+            if monitor is not None:
+                monitor.restore(progress["monitor"])
+            self.clock.seconds += progress["seconds"]
+            self.clock.record_seconds += progress["record_seconds"]
+        self._state, self._sums = self._population.stacked(states), self._population.stacked(sums)
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and (self._step % every == 0 or self._step == self._total)
+
+    def _of(self, place: Place, kind: Kind, **details: Any) -> Record:
+        return Record(kind, self._step, self._total, self._epoch, **details)
+
+    def _tell(self, kind: Kind, **details: Any) -> None:
+        if kind == "end":
+            for log, place in zip(self._logs, self._places, strict=True):
+                log(self._of(place, "end"))
+        self._say(Record(kind, self._step, self._total, self._epoch, **details))
+
+    def _say(self, record: Record) -> None:
+        for callback in self._callbacks:
+            callback(record)
+
+
+def _middle(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over the members that have finite ones."""
+    known: dict[str, list[float]] = {}
+    for each in found:
+        for name, value in each.items():
+            if np.isfinite(value):
+                known.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in known.items()}
