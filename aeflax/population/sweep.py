@@ -43,13 +43,15 @@ class Group:
     @property
     def parameters(self) -> int:
         """Of one member."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
+        found: int = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
+        return found
 
     @property
     def state_bytes(self) -> int:
         """Of all members' states: parameters, what the optimizer keeps, averages."""
         leaves = jax.tree.leaves(self.programs[0].template())
-        return len(self.members) * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+        one: int = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+        return one * len(self.members)
 
 
 @dataclass(frozen=True)

@@ -218,21 +218,23 @@ class Trainer:
         self._saved = self._step
 
     def _common_step(self) -> int:
-        """The newest step that every member holds, 0 for none."""
+        """The newest step that every member holds, 0 for none; what some saved after it is computed again."""
+        folders = [place.path / CHECKPOINTS for place in self._places]
         held = []
-        for place in self._places:
-            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+        for folder in folders:
+            with Checkpoints(folder, held=True) as checkpoints:
                 held.append(set(checkpoints.steps()))
-        return max(set.intersection(*held), default=0)
+        common = max(set.intersection(*held), default=0)
+        for folder, steps in zip(folders, held, strict=True):
+            for step in steps:
+                if step > common:
+                    shutil.rmtree(folder / str(step))
+        return common
 
     def _restore(self) -> None:
-        """Takes every member's state of the common step; what some had saved after it is computed again."""
+        """Takes every member's state of the common step."""
         states, sums = [], []
         for place, monitor in zip(self._places, self._monitors, strict=True):
-            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
-                later = [step for step in checkpoints.steps() if step > self._step]
-            for step in later:
-                shutil.rmtree(place.path / CHECKPOINTS / str(step))
             with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
                 state, progress = checkpoints.restore(place.program.template(), self._step)
             states.append(jax.device_get(state))

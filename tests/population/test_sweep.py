@@ -1,0 +1,216 @@
+"""A sweep's members are the runs that they would be alone, whatever trains beside them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+import aeflax
+from aeflax.checkpoint import Checkpoints
+from aeflax.errors import ConfigError, StoppedError
+from aeflax.population.grid import axes, members
+from aeflax.population.sweep import SWEEP, grouped, sweep
+from tests.variants import BY_VARIANT, EXAMPLES, experiment, images
+
+DATA = images(EXAMPLES * 5 // 4)
+RATES, SEEDS = (1e-3, 3e-3), (3, 5)
+GRID = {"optimizer.learning_rate": RATES, "train.seed": SEEDS}
+
+
+def alone(settings, rate, seed):
+    varied = replace(
+        settings,
+        optimizer=replace(settings.optimizer, learning_rate=rate),
+        train=replace(settings.train, seed=seed),
+    )
+    return aeflax.train(varied, DATA, report=False)
+
+
+def largest_difference(a, b):
+    pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
+    differences = [np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)) for x, y in pairs]
+    return max((float(np.max(found, initial=0)) for found in differences), default=0.0)
+
+
+@pytest.mark.parametrize("variant", BY_VARIANT)
+def test_every_member_is_the_run_that_it_would_be_alone(variant, tmp_path):
+    """Products of several models round in another order than one's: 1e-6 is ten units in the last place of a weight
+    near 1, and a seed or rate of another member moves weights by 1e-3 and more.
+    """
+    settings = experiment(variant)
+    found = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep")
+    runs = [found.load(member["index"]) for member in found.members]
+    for run, (rate, seed) in zip(runs, [(rate, seed) for rate in RATES for seed in SEEDS], strict=True):
+        single = alone(settings, rate, seed)
+        assert largest_difference(run.state.params, single.state.params) <= 1e-6
+        assert largest_difference(run.state.model, single.state.model) <= 1e-5
+        assert run.summary["test"]["mse"] == pytest.approx(single.summary["test"]["mse"], rel=1e-5)
+        assert int(run.state.step) == int(single.state.step) == 7
+    assert largest_difference(runs[0].state.params, runs[1].state.params) > 1e-3
+    assert largest_difference(runs[0].state.params, runs[2].state.params) > 1e-3
+
+
+def test_numbers_share_a_program_and_structures_do_not(tmp_path):
+    settings = experiment("vae")
+    grid = axes({"model.latent_dim": [2, 3], "model.penalties.kl.beta": [0.5, 1.0]}, settings)
+    found = sweep(settings, grid, DATA, run_dir=tmp_path / "sweep")
+    assert [group["members"] for group in found.groups] == [[0, 1], [2, 3]]
+    assert [member["settings"]["model.latent_dim"] for member in found.members] == [2, 2, 3, 3]
+    assert found.load(3).encode(DATA[:2]).shape == (2, 3)
+
+
+def test_groups_are_told_before_anything_is_trained(tmp_path):
+    told = []
+
+    def plan(groups):
+        told.extend(groups)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(experiment("vanilla"), GRID, DATA, run_dir=tmp_path / "sweep", plan=plan)
+    (group,) = told
+    assert len(group.members) == 4
+    assert group.state_bytes > 4 * 3 * 4 * group.parameters  # parameters and Adam's two moments
+    assert not (tmp_path / "sweep" / "members").exists()
+
+
+def test_a_member_that_diverges_touches_no_other(tmp_path):
+    settings = experiment("vanilla")
+    settings = replace(settings, train=replace(settings.train, max_nonfinite=2))
+    wild = {"optimizer.learning_rate": [1e-3, 1e38, 3e-3]}
+    tame = {"optimizer.learning_rate": [1e-3, 2e-3, 3e-3]}  # the same program
+    found = sweep(settings, wild, DATA, run_dir=tmp_path / "wild")
+    other = sweep(settings, tame, DATA, run_dir=tmp_path / "tame")
+    assert [member["status"] for member in found.members] == ["done", "diverged", "done"]
+    assert "training diverged" in found.members[1]["reason"]
+    for index in (0, 2):
+        assert found.members[index]["state_sha256"] == other.members[index]["state_sha256"]
+
+
+def test_a_stopped_sweep_goes_on_as_if_it_had_not_been(tmp_path):
+    settings = experiment("vae", steps=20)
+    whole = sweep(settings, GRID, DATA, run_dir=tmp_path / "whole")
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > 2
+
+    with pytest.raises(StoppedError, match="--resume"):
+        sweep(settings, GRID, DATA, run_dir=tmp_path / "parts", stop=stop)
+    again = sweep(settings, GRID, DATA, run_dir=tmp_path / "parts", resume=True)
+    digests = [[member["state_sha256"] for member in found.members] for found in (whole, again)]
+    assert digests[0] == digests[1]
+    logs = [(tmp_path / name / "members" / "0002" / "metrics.jsonl").read_text() for name in ("whole", "parts")]
+    losses = [[json.loads(line).get("loss") for line in log.splitlines()] for log in logs]
+    assert losses[0] == losses[1]
+
+
+def test_members_that_were_saved_apart_go_on_from_their_common_step(tmp_path):
+    """A process killed between two members' saves leaves one ahead of the other."""
+    settings = experiment("vanilla", steps=20)
+    settings = replace(settings, train=replace(settings.train, checkpoint_every=8))
+    whole = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep")
+    ahead = tmp_path / "sweep" / "members"
+    for name in ("0001", "0003"):
+        with Checkpoints(ahead / name / "checkpoints") as checkpoints:
+            steps = checkpoints.steps()
+
+        shutil.rmtree(ahead / name / "checkpoints" / str(steps[-1]))
+    for member in ahead.iterdir():
+        (member / "summary.json").unlink()
+    again = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep", resume=True)
+    assert [member["state_sha256"] for member in again.members] == [member["state_sha256"] for member in whole.members]
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_loses_nothing(tmp_path):
+    words = [sys.executable, "-m", "aeflax", "sweep", "vanilla", "--grid", "train.seed=0..2", "--json"]
+    words += ["--train.steps", "3000", "--train.checkpoint-every", "100", "--train.eval-every", "1500"]
+    first = tmp_path / "killed"
+    process = subprocess.Popen([*words, "--run-dir", str(first)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 120
+    while not list(first.glob("members/0002/checkpoints/[0-9]*")) and process.poll() is None:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(first.glob("members/*/summary.json"))
+    digests = []
+    for extra in (["--run-dir", str(first), "--resume"], ["--run-dir", str(tmp_path / "whole")]):
+        done = subprocess.run([*words, *extra], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        digests.append([member["state_sha256"] for member in found["members"]])
+    assert digests[0] == digests[1]
+
+
+def test_a_finished_sweep_is_told_again_without_training(tmp_path):
+    settings = experiment("vanilla")
+    first = sweep(settings, {"train.seed": [1, 2]}, DATA, run_dir=tmp_path / "sweep")
+    trained = []
+    again = sweep(
+        settings, {"train.seed": [1, 2]}, DATA, run_dir=tmp_path / "sweep", resume=True, callbacks=(trained.append,)
+    )
+    assert again.members == first.members
+    assert not trained
+
+
+def test_members_are_ordinary_runs(tmp_path, run):
+    (code, output, errors) = run(
+        *("sweep", "vanilla", "--grid", "train.seed=0,1", "--train.steps", 9, "--run-dir", tmp_path / "s", "--json")
+    )
+    assert code == 0, errors
+    found = json.loads(output.splitlines()[-1])
+    assert [member["settings"] for member in found["members"]] == [{"train.seed": 0}, {"train.seed": 1}]
+    assert found["groups"][0]["members"] == [0, 1]
+    member = tmp_path / "s" / "members" / "0001"
+    assert run("evaluate", member)[0] == 0
+    assert run("verify", member)[0] == 0
+    assert run("train", "vanilla", "--run-dir", member, "--resume", "--train.seed", 1, "--train.steps", 12)[0] == 0
+    assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"] == found["members"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "a sweep needs a grid, e.g. --grid"),
+        (("--grid", "train.seed=0,1", "--resume"), "--resume needs --run-dir"),
+        (("--grid", "train.seed=0,1", "--train.placement", "pmap"), "train.placement=pmap shares each batch out"),
+        (("--grid", "train.seed=0,1", "--data.validation", "60", "--train.patience", "2"), "train.patience ends runs"),
+        (("--grid", "train.seed=0,1", "--data.resident", "False"), "data.resident=False streams the data"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
+    code, _, errors = run("sweep", "vanilla", *words)
+    assert code == 2
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_directory_of_something_else_stays(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="holds something else than a sweep"):
+        sweep(experiment("vanilla"), GRID, DATA, run_dir=tmp_path)
+    sweep(experiment("vanilla"), {"train.seed": [1]}, DATA, run_dir=tmp_path / "s")
+    with pytest.raises(ConfigError, match="go on with --resume, or replace it with --overwrite"):
+        sweep(experiment("vanilla"), {"train.seed": [1]}, DATA, run_dir=tmp_path / "s")
+    with pytest.raises(ConfigError, match="another grid or experiment"):
+        sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", resume=True)
+    again = sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", overwrite=True)
+    assert [member["settings"] for member in again.members] == [{"train.seed": 2}]
+
+
+def test_members_of_one_structure_are_one_group():
+    settings = experiment("sparse")
+    dataset = aeflax.api.load_data(settings.data, DATA)
+    grid = axes({"model.penalties.l1.weight": [0.1, 0.2], "train.seed": [0, 1]}, settings)
+    assert [len(group.members) for group in grouped(members(settings, grid), dataset)] == [4]
