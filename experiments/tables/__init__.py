@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from aeflax.report import canvas
-from experiments.tables import applications, presets, restoring, sparse, summary
+from experiments.tables import applications, populations, presets, restoring, sparse, summary
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md")
@@ -31,6 +31,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "generation": (("generation",), restoring.generation),
     "recovery": (("dictionary_recovery",), sparse.recovery),
     "sparse_front": (("sparse_front",), sparse.front),
+    "rate_distortion": (("rate_distortion",), populations.rate_distortion),
     "uses": (
         ("few_labels", "stacked_pretraining", "one_class_mnist", "denoising_filters", "compression", "generation"),
         summary.summary,
@@ -41,6 +42,7 @@ FIGURES: dict[str, tuple[str, Callable[[Record], Figure]]] = {
     "denoising_curves": ("denoising_filters", restoring.denoising_figure),
     "compression": ("compression", restoring.compression_figure),
     "sparse_front": ("sparse_front", sparse.front_figure),
+    "rate_distortion": ("rate_distortion", populations.rate_distortion_figure),
 }
 
 

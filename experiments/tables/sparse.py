@@ -19,6 +19,7 @@ NAMES = {
     "lifetime": "lifetime",
 }
 _HEIGHT = 3.4  # inches
+_TICKS = (4, 16, 64, 256)  # active units
 _DICTIONARY = " + dictionary"
 
 
@@ -58,6 +59,8 @@ def front_figure(record: Record) -> Figure:
         points = sorted((row["l0"], row["unexplained"]) for row in record["figures"] if row["kind"] == kind)
         axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=NAMES[kind])
     axes.set(xscale="log", xlabel="active units an example", ylabel="fraction of variance unexplained", ylim=(0, None))
+    axes.set_xticks(_TICKS, [str(tick) for tick in _TICKS])
+    axes.minorticks_off()
     axes.legend()
     return figure
 
