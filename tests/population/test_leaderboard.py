@@ -1,0 +1,37 @@
+"""What a sweep found, against values worked out by hand."""
+
+import pytest
+
+from aeflax.population.leaderboard import leaderboard
+
+
+def member(index, rate, seed, mse=None, **more):
+    told = {"index": index, "settings": {"optimizer.learning_rate": rate, "train.seed": seed}}
+    return told | ({"status": "diverged"} if mse is None else {"status": "done", "test": {"mse": mse, **more}})
+
+
+MEMBERS = [
+    member(0, 0.1, 0, mse=3.0, psnr=1.0),
+    member(1, 0.1, 1, mse=5.0, psnr=3.0),
+    member(2, 0.2, 0, mse=2.0, psnr=9.0),
+    member(3, 0.2, 1),
+    member(4, 0.3, 0),
+]
+
+
+def test_settings_are_ranked_by_their_means_over_seeds():
+    rows = leaderboard(MEMBERS, "mse")
+    assert [row["members"] for row in rows] == [[2, 3], [0, 1], [4]]
+    assert [row["diverged"] for row in rows] == [1, 0, 1]
+    assert rows[1]["settings"] == {"optimizer.learning_rate": 0.1}
+    found = rows[1]["metrics"]["mse"]
+    # Student's t of one degree of freedom is 12.706 at 97.5 %; the deviation of 3 and 5 is √2, over √2 values.
+    assert found["mean"] == 4.0
+    assert found["high"] == pytest.approx(4 + 12.7062, abs=1e-3)
+    assert rows[0]["metrics"]["mse"] == {"mean": 2.0, "low": None, "high": None}
+    assert rows[2]["metrics"] == {}
+
+
+def test_of_some_metrics_more_is_better():
+    assert [row["members"] for row in leaderboard(MEMBERS, "psnr")] == [[2, 3], [0, 1], [4]]
+    assert leaderboard(MEMBERS[:2] + [member(2, 0.2, 0, mse=2.0, psnr=0.5)], "psnr")[0]["members"] == [0, 1]
