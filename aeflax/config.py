@@ -158,7 +158,7 @@ class TopK(Bottleneck, kind="top-k"):
     """Keeps the k largest units of each example's ReLU code, zeroes the rest (Makhzani & Frey 2014)."""
 
     sparse = True
-    k: Units = 32  # units kept
+    k: Annotated[Units, TRACED] = 32  # units kept
 
 
 @dataclass(frozen=True, kw_only=True)

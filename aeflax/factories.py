@@ -61,7 +61,7 @@ def _(part: config.Deterministic | config.Sparse, features: int, project: bool) 
 
 @bottleneck.register
 def _(part: config.TopK, features: int, project: bool) -> nn.Module:
-    return bottlenecks.TopK(features, part.k, project)
+    return bottlenecks.TopK(features, project)
 
 
 @bottleneck.register

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from aeflax.models.layers import ACTIVATIONS, dense
-from aeflax.models.selection import largest
+from aeflax.models.selection import largest, largest_of_each
 from aeflax.outputs import Context, Latent
 
 PyTree = Any
@@ -49,19 +49,18 @@ class Deterministic(nn.Module):
 
 
 class TopK(nn.Module):
-    """The k largest units of the ReLU code, the rest zero; ties keep the lower index."""
+    """The k largest units of each example's ReLU code and ties with the last one, the rest zero."""
 
     features: int
-    k: int
     project: bool = True
 
     @nn.compact
     def __call__(self, hidden: jax.Array, context: Context) -> Latent:
-        """Maps features [B, ...] to a code [B, D] with at most k non-zero units."""
+        """Maps features [B, ...] to a code [B, D]."""
         code = _rectified(self, hidden)
-        _, kept = lax.top_k(lax.stop_gradient(code), self.k)
-        rows = jnp.arange(code.shape[0])[:, None]
-        return Latent(code=code * jnp.zeros_like(code).at[rows, kept].set(1.0), unselected=code)
+        if self.is_initializing():  # without numbers
+            return Latent(code=code)
+        return Latent(code=code * largest_of_each(code, context.values["k"]), unselected=code)
 
 
 class BatchTopK(nn.Module):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aeflax.models.selection import largest
+from aeflax.models.selection import largest_of_each
 
 PyTree = Any
 
@@ -61,6 +61,4 @@ def counted(idle: jax.Array, activity: jax.Array, examples: jax.Array) -> jax.Ar
 def spare(code: jax.Array, dead: jax.Array, k: int) -> jax.Array:
     """The `k` largest dead units of each example's unselected code [B, D], ties included, the rest zero; dead: [D]."""
     idle = jnp.where(dead, code, 0.0)
-    # Counted, not sorted: with a k of hundreds a sort takes longer than the rest of the step.
-    marks, _ = largest(idle.T, jnp.float32(k), lambda marks: jnp.sum(marks, axis=0))
-    return idle * marks.T
+    return idle * largest_of_each(idle, jnp.float32(k))

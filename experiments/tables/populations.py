@@ -35,13 +35,14 @@ def rate_distortion(record: Record) -> str:
 def rate_distortion_figure(record: Record) -> Figure:
     """Distortion over rate with the intervals over seeds."""
     rows = sorted(record["figures"]["rows"], key=lambda row: row["beta"])
-    figure = blank("Rate and distortion of a VAE on MNIST: 16 betas, four seeds", _HEIGHT)
+    figure = blank("What beta buys: a VAE on MNIST", _HEIGHT)
     axes = figure.subplots()
     rate, distortion = ([row[name]["mean"] for row in rows] for name in ("kl", "reconstruction_nats"))
     halves = [[_half(row[name]) for row in rows] for name in ("kl", "reconstruction_nats")]
     axes.errorbar(rate, distortion, xerr=halves[0], yerr=halves[1], marker="o", markersize=3, linewidth=1)
     for row, x, y in list(zip(rows, rate, distortion, strict=True))[::_NAMED]:
         axes.annotate(f"β = {row['beta']:g}", (x, y), xytext=(6, 4), textcoords="offset points")
+    axes.margins(x=0.15)
     axes.set(xlabel="rate: KL to the prior, nats", ylabel="distortion, nats")
     return figure
 

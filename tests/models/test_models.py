@@ -84,7 +84,8 @@ def test_vanilla_is_the_classic_784_64_784():
 @settings(deadline=None, max_examples=20)
 def test_top_k_keeps_exactly_the_k_largest_positive_units(k, seed):
     hidden = np.random.RandomState(seed).randn(5, 6).astype(np.float32)
-    code = np.asarray(bottlenecks.TopK(features=6, k=k, project=False).apply({}, hidden, Context()).code)
+    context = Context(values={"k": jnp.float32(k)})
+    code = np.asarray(bottlenecks.TopK(features=6, project=False).apply({}, hidden, context).code)
     for row, kept in zip(hidden, code, strict=True):
         expected = np.where(np.isin(np.arange(6), np.argsort(-row, kind="stable")[:k]), np.maximum(row, 0), 0)
         np.testing.assert_array_equal(kept, expected)

@@ -34,4 +34,4 @@ def test_settings_are_ranked_by_their_means_over_seeds():
 
 def test_of_some_metrics_more_is_better():
     assert [row["members"] for row in leaderboard(MEMBERS, "psnr")] == [[2, 3], [0, 1], [4]]
-    assert leaderboard(MEMBERS[:2] + [member(2, 0.2, 0, mse=2.0, psnr=0.5)], "psnr")[0]["members"] == [0, 1]
+    assert leaderboard([*MEMBERS[:2], member(2, 0.2, 0, mse=2.0, psnr=0.5)], "psnr")[0]["members"] == [0, 1]

@@ -209,6 +209,15 @@ def test_a_directory_of_something_else_stays(tmp_path):
     assert [member["settings"] for member in again.members] == [{"train.seed": 2}]
 
 
+def test_k_varies_within_a_program(tmp_path):
+    settings = experiment("top-k")
+    found = sweep(settings, {"model.bottleneck.k": [1, 3, 6]}, DATA, run_dir=tmp_path / "sweep")
+    assert [group["members"] for group in found.groups] == [[0, 1, 2]]
+    for index, k in enumerate((1, 3, 6)):
+        assert (found.load(index).encode(DATA) > 0).sum(axis=1).max() <= k
+        assert found.members[index]["state_sha256"] != found.members[index - 1]["state_sha256"]
+
+
 def test_members_of_one_structure_are_one_group():
     settings = experiment("sparse")
     dataset = aeflax.api.load_data(settings.data, DATA)
