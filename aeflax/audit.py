@@ -1,5 +1,7 @@
 """Whether a kept run is still what was written: every digest in its directory, checked. Standard library only."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ class Audit:
 
 
 def verify(path: str | Path) -> Audit:
-    """Checks every digest in a run directory: those of all that a restore reads, and of the summary.
+    """Checks every digest in a run directory: those of all that a restore reads, of the summary and of findings.
 
     Changes nothing, and needs neither JAX nor the run's data.
 
@@ -62,6 +64,9 @@ def verify(path: str | Path) -> Audit:
     for name in (runs.MANIFEST, runs.SUMMARY):
         if (place / name).exists():
             audit.files[name] = _faults(place, name)
+    for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
+        name = f"{runs.APPLICATIONS}/{path.name}"
+        audit.files[name] = _faults(place, name) or _array_faults(path)
     return audit
 
 
@@ -72,3 +77,16 @@ def _faults(place: Path, name: str) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _array_faults(path: Path) -> list[str]:
+    """What is wrong with the arrays beside the JSON of an application, by the sums that their archive holds."""
+    if not (read_json(path) or {}).get("arrays"):
+        return []
+    beside = path.with_suffix(".npz")
+    try:
+        with zipfile.ZipFile(beside) as archive:
+            broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        return [f"{beside} cannot be read ({error}); run the application again"]
+    return [] if broken is None else [f"{beside} is not what was written to it ({broken}); run the application again"]

@@ -27,6 +27,7 @@ METRICS = "metrics.jsonl"
 DIGESTS = "digests.jsonl"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
+APPLICATIONS = "applications"
 LOCK = "run.lock"
 PROBE = leftover("probe")
 

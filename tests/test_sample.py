@@ -134,7 +134,7 @@ def test_a_traversal_goes_over_its_span_in_order_of_the_kl(run, runs):
         (("sample", "vae", "a.npy", "--temperature", "nan"), 2, "--temperature nan must be finite"),
         (("sample", "vae", "a.npy", "--temperature", "1e9"), 2, "temperature 1e+09 lies outside [0, 1e+06]"),
         (("sample", "vectors", "a.npy", "--nearest"), 2, "needs a model with a prior"),
-        (("interpolate", "vae", "digits", "a.npy", "--between", "1"), 2, "--between has 1 indices; give two a pair"),
+        (("interpolate", "vae", "digits", "a.npy", "--between", "1"), 2, "--between takes two indices a pair"),
         (("interpolate", "vae", "digits", "a.npy", "--between", "1", "1797"), 2, "digits has no example 1797"),
         (
             ("interpolate", "vae", "digits", "a.npy", "--between", "1", "2", "--count", "1"),

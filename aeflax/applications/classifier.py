@@ -23,6 +23,7 @@ from aeflax.engine.keys import Keys
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
 from aeflax.engine.step import zero_sums
+from aeflax.errors import DivergedError
 from aeflax.models.bottlenecks import STATE
 from aeflax.outputs import BatchMean, Context, Values
 from aeflax.schema import traced
@@ -138,6 +139,9 @@ def train(
       seed: of the order and of the weights that are drawn.
       values: the encoder's traced numbers, None where it has none.
 
+    Raises:
+      DivergedError: where a loss or gradient was not finite.
+
     Returns:
       A function of rows [M, F] in the encoder's range -> their classes [M].
     """
@@ -165,6 +169,11 @@ def train(
         chunk = feed.chunk(step, budget.steps - step)
         state, sums = epoch(state, sums, chunk.source, chunk.order, chunk.first, chunk.steps, key, hyper)
         step += chunk.steps
+    if skipped := int(state.skipped):
+        raise DivergedError(
+            f"a classifier diverged: {skipped} of {step} updates at the learning rate {budget.learning_rate:g} had a "
+            "non-finite loss or gradient; lower the learning rate"
+        )
     return functools.partial(_classify, parts, state.params, state.model, hyper)
 
 

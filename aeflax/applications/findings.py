@@ -5,7 +5,6 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ import numpy as np
 from aeflax.data import files, writers
 from aeflax.document import read_json, write_json
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
-
-FOLDER = "applications"
+from aeflax.run import APPLICATIONS
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def keep(run_directory: Path, name: str, found: Findings) -> Path:
     Raises:
       ConfigError: where it cannot be written.
     """
-    folder = run_directory / FOLDER
+    folder = run_directory / APPLICATIONS
     try:
         folder.mkdir(exist_ok=True)
         path = folder / f"{name}.json"
@@ -64,13 +62,16 @@ def remember(run_directory: Path | None, name: str, found: Findings) -> None:
 
 
 def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
-    """All that is kept about a state, by name; what is damaged or about another state is left out."""
+    """All that is kept about a state, by name; what is about another is left out, what is damaged with a warning."""
     found = {}
-    for path in sorted((run_directory / FOLDER).glob("*.json")) if run_directory is not None else []:
-        with suppress(ConfigError, DataError):
+    for path in sorted((run_directory / APPLICATIONS).glob("*.json")) if run_directory is not None else []:
+        try:
             values = read_json(path) or {}
             if values.pop("state_sha256", None) != state_sha256:
                 continue
             arrays = files.npz_arrays(path.with_suffix(".npz")) if values.pop("arrays", False) else {}
-            found[path.stem] = Findings(state_sha256, values, arrays)
+        except (ConfigError, DataError) as error:
+            warnings.warn(f"the report leaves {path.stem} out: {error}", AeflaxWarning, stacklevel=2)
+            continue
+        found[path.stem] = Findings(state_sha256, values, arrays)
     return found

@@ -93,7 +93,7 @@ def decompress(arguments: list[str]) -> int:
 
     run = api.load(command.run, step=command.step)
     inference = run.inference
-    found.require(state_sha256(run.state), math.prod(inference.program.built.shape), inference.code_size)
+    found.require(state_sha256(run.state), inference.program.built.shape, inference.code_size)
     made: Iterator[dict[str, Any]] = packing.decompress(inference, found, picture=picture)
     return write_out(command.out, made, found.header.count, "reconstructions")
 
@@ -109,10 +109,11 @@ def _require(command: CompressCommand) -> None:
 
 def _say(screen: "Console", found: Any, out: Path, *, labelled: bool) -> None:
     """Prints what a container takes and gives."""
+    examples = "1 example" if found.examples == 1 else f"{found.examples:,} examples"
     said = [
-        f"{found.examples:,} examples in {out}: {len(found.data):,} bytes, {found.bits_per_pixel:.4g} bits per pixel "
+        f"{examples} in {out}: {len(found.data):,} bytes, {found.bits_per_pixel:.4g} bits per pixel "
         f"({found.payload_bits_per_pixel:.4g} without header and tables), step size {found.step_size:.4g}",
-        f"quantisation costs {found.loss:.3f} dB",
+        f"quantisation {'costs' if found.loss >= 0 else 'gains'} {abs(found.loss):.3f} dB",
     ]
     if found.psnr is not None:
         said[1] += f": PSNR {found.psnr:.2f} dB, and {found.unquantised_psnr:.2f} without it"

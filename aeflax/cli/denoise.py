@@ -45,11 +45,12 @@ def main(arguments: list[str]) -> int:
 
     if clean is not None:
         denoising.require_pairs(inputs, clean)
-    code = write_reconstructions(command.out, run, inputs, "denoised examples")
     screen = console(stderr=command.json)
     found: dict[str, Any] = {"step": run.step, "examples": len(inputs)}
-    if clean is not None:
+    if clean is not None:  # before OUT is written: the values of both files are looked at
         found["clean"] = denoising.compare(run.inference, inputs, clean)
+    code = write_reconstructions(command.out, run, inputs, "denoised examples")
+    if clean is not None:
         screen.print(grid(report.compared(found["clean"]), f"{command.run}, step {run.step:,}"))
     if command.judge:
         found["denoising"] = _judged(command, run)

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     what = "Writes examples decoded on the way between the codes of two inputs, in the units of the run's data."
     command: InterpolateCommand = parse(InterpolateCommand, arguments, "aeflax interpolate", what)
     if not command.between or len(command.between) % 2:
-        raise ConfigError(f"--between has {len(command.between)} indices; give two a pair: --between 0 1 2 3")
+        raise ConfigError("--between takes two indices a pair, as in --between 0 1 2 3; one has no other end")
     if min(command.between) < 0:
         raise ConfigError(f"--between {min(command.between)} is no index; they count from 0")
     require_count(command.count)

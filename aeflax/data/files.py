@@ -166,9 +166,9 @@ def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
 def csv(path: Path, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
-    A first line with a cell of text is a header; a column headed `label` is taken as the labels: int64 where all of
-    them are integers, as classes are, else float64. Where values may be `missing`, a cell that is empty or says so
-    becomes NaN; else it is an error.
+    A first line of names is a header, in which some may be numbers counted up from 0 or 1; a column headed `label` is
+    taken as the labels: int64 where all of them are integers, as classes are, else float64. Where values may be
+    `missing`, a cell that is empty or says so becomes NaN; else it is an error.
     """
     try:
         text = _bytes(path).decode("utf-8-sig")
@@ -178,6 +178,11 @@ def csv(path: Path, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray | 
     header = _cells(lines[0][1]) if lines else []
     # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
     has_header = any(_is_text(cell) for cell in header)
+    if has_header and (stray := _stray(header)) is not None:
+        raise DataError(
+            f"{path}: line {lines[0][0]} is neither a header nor numbers: column {stray + 1} is {header[stray][:40]!r} "
+            "between numbers; mend the cell, or name all columns"
+        )
     body = lines[1:] if has_header else lines
     if not body:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
@@ -270,6 +275,14 @@ def _cells(line: str) -> list[str]:
 def _present(cell: str) -> str:
     """The cell, empty where it says that its value is missing."""
     return "" if cell.lower() in MISSING else cell
+
+
+def _stray(header: list[str]) -> int | None:
+    """The place of a cell of text in a first line that is data; None for names, or numbers counted up among them."""
+    numbers = [found for cell in header if _present(cell) and (found := _number(cell)) is not None]
+    if not numbers or numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
+        return None
+    return next(place for place, cell in enumerate(header) if _is_text(cell))
 
 
 def _is_text(cell: str) -> bool:

@@ -282,11 +282,13 @@ def test_a_small_container_of_many_examples_is_refused():
 def test_a_container_of_another_model_names_both_digests():
     found = container.unpack(packed(integers("normal")), "x.aez")
     with pytest.raises(DataError, match=f"of the digest {DIGEST}, and this one's is {'cd' * 32}"):
-        found.require("cd" * 32, 64, 6)
-    for features, code_size in ((63, 6), (64, 7)):
+        found.require("cd" * 32, found.header.shape, 6)
+    for shape, code_size in (((63,), 6), (found.header.shape, 7), ((4, 16, 1), 6)):
         with pytest.raises(DataError, match="its shapes are not those of its model"):
-            found.require(DIGEST, features, code_size)
-    found.require(DIGEST, 64, 6)
+            found.require(DIGEST, shape, code_size)
+    found.require(DIGEST, found.header.shape, 6)
+    flat = container.unpack(packed(integers("normal"), shape=(64,)), "x.aez")
+    flat.require(DIGEST, (8, 8, 1), 6)  # as rows of a table give it
 
 
 def test_quantised_codes_are_within_half_a_step_and_zeros_stay():

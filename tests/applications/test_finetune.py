@@ -18,7 +18,7 @@ from aeflax.cli import main
 from aeflax.config import Data, Train
 from aeflax.engine.keys import Keys, root_key
 from aeflax.engine.state import Source
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DivergedError
 
 SHORT = Budget(steps=40, batch_size=16, learning_rate=0.01)
 PLAIN = (np.zeros(1, np.float32), np.ones(1, np.float32))
@@ -88,6 +88,13 @@ def test_what_a_line_parts_is_learned():
     judged, classes = apart(700, seed=1)
     fit = classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights=None, budget=SHORT, seed=0)
     np.testing.assert_array_equal(fit(judged), classes)
+
+
+def test_a_classifier_that_diverges_is_no_result():
+    rows, known = apart(60)
+    wild = replace(SHORT, learning_rate=1e38)
+    with pytest.raises(DivergedError, match=r"of \d+ updates at the learning rate 1e\+38 .*; lower the learning rate"):
+        classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights=None, budget=wild, seed=0)
 
 
 def test_three_arms_with_intervals_and_a_gain(run):

@@ -329,9 +329,23 @@ def test_csv_without_a_header_is_all_values(store):
 
 
 def test_csv_with_a_header_drops_the_first_line(store):
-    values, labels = files.csv(store("width,2\n3,4\n"))
+    values, labels = files.csv(store("width,height\n3,4\n"))
     assert values.tolist() == [[3, 4]]
     assert labels is None
+
+
+@pytest.mark.parametrize("header", ["0,1,label", "1,2,label", "name,0,1", "index,1,2"])
+def test_csv_names_may_be_numbers_counted_up(store, header):
+    assert files.csv(store(f"{header}\n3,4,5\n"))[0][0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "cell"), [("1,2x,3", 2, "2x"), ("0.5,o.7,0.1", 2, "o.7"), ("a,3,4", 1, "a"), ("7,8,x", 3, "x")]
+)
+def test_csv_does_not_lose_an_example_with_a_slip_as_a_header(store, line, column, cell):
+    said = rf"line 1 is neither a header nor numbers: column {column} is '{cell}' between numbers; mend the cell"
+    with pytest.raises(DataError, match=said):
+        files.csv(store(f"{line}\n3,4,5\n"))
 
 
 def test_csv_takes_the_column_called_label_as_labels(store):

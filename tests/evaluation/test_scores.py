@@ -17,6 +17,7 @@ from aeflax.engine.placement import choose
 from aeflax.engine.state import Source
 from aeflax.evaluation import scores as scores_module
 from aeflax.evaluation.scores import evaluate
+from aeflax.outputs import Context
 from aeflax.program import prepare
 
 BATCHES = importlib.import_module("aeflax.evaluation.batches")
@@ -102,7 +103,10 @@ def test_sparse_metrics_count_units():
     found = run.evaluate("test")
     code = np.asarray(
         run._program.built.module.apply(
-            {"params": run.state.params}, TEST.reshape(-1, 9, 7, 1).astype(np.float32), method="encode"
+            {"params": run.state.params},
+            TEST.reshape(-1, 9, 7, 1).astype(np.float32),
+            Context(values={"k": np.float32(2)}),
+            method="encode",
         )
     )
     assert found["l0"] == pytest.approx((code > 0).sum(axis=1).mean())

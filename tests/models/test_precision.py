@@ -16,6 +16,7 @@ from aeflax.config import Backbone, Conv, Dense, Experiment, GaussianLikelihood,
 from aeflax.defaults import resolve
 from aeflax.errors import ConfigError
 from aeflax.models.bottlenecks import STATE
+from aeflax.outputs import Context
 
 BATCH = 128
 
@@ -107,9 +108,10 @@ def test_noise_and_data_are_those_of_float32(variant):
 def test_float32_adds_no_conversion_to_the_model(variant):
     _, params, built = losses(experiment(variant))
     _, state = built.parts.init(jax.random.key(0))
-    rows = jnp.ones((2, *SHAPE))
-    plain = lambda params: built.module.apply({"params": params, STATE: state}, rows)  # noqa: E731
-    through = lambda params: built.parts.apply(params, state, rows, None, NO_NUMBERS, None)  # noqa: E731
+    rows, hyper = jnp.ones((2, *SHAPE)), {"model": {"bottleneck": {"k": jnp.float32(2)}}}
+    context = Context(values=hyper["model"]["bottleneck"])
+    plain = lambda params: built.module.apply({"params": params, STATE: state}, rows, context)  # noqa: E731
+    through = lambda params: built.parts.apply(params, state, rows, None, hyper, None)  # noqa: E731
     assert str(jax.make_jaxpr(through)(params)) == str(jax.make_jaxpr(plain)(params))
 
 

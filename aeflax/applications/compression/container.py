@@ -95,15 +95,16 @@ class Container:
         except ValueError as error:
             raise _damaged(self.name, str(error)) from error
 
-    def require(self, state_sha256: str, features: int, code_size: int) -> None:
-        """Raises DataError unless a model of this state, with so many features and units of its code, wrote it."""
+    def require(self, state_sha256: str, shape: tuple[int, ...], code_size: int) -> None:
+        """Raises DataError unless a model of this state, with such examples and units of its code, wrote it."""
         header = self.header
         if header.state_sha256 != state_sha256:
             raise DataError(
                 f"{self.name} was compressed by a model of the digest {header.state_sha256}, and this one's is "
                 f"{state_sha256}; give the run, and the checkpoint by --step, that compressed it"
             )
-        if (math.prod(header.shape), header.code_size) != (features, code_size):
+        flat = (math.prod(shape),)  # as rows of a table give it
+        if header.shape not in (shape, flat) or header.code_size != code_size:
             raise _damaged(self.name, "its shapes are not those of its model")
 
 
