@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test test-faults lint check fast install format lock bench results tables clean
+.PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results tables clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its final table
 	$(BIN)/aeflax train --run-dir runs/demo --overwrite
@@ -25,6 +25,9 @@ test-faults: $(STAMP)  ## try every fault many times (about two hours), record h
 
 fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
+
+test-accelerator: $(STAMP)  ## what must hold on an accelerator, against the CPU beside it
+	$(BIN)/pytest --noconftest tests/accelerator/checks.py
 
 lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -2,7 +2,9 @@
 
 Variants:
 
-- aeflax: the compiled epoch, as `aeflax train` runs it, data resident on the device.
+- aeflax: the compiled epoch, as `aeflax train` runs it, data resident on the device; of several models, as `aeflax
+  sweep` trains them at once.
+- one-by-one: the same compiled epoch for one model after another.
 - loop: the same pure train step under `jax.jit`, called once a step with a batch that NumPy gathers and scales; the
   loss is read once an epoch.
 - script: the same as training scripts write it: a key split for every step, the loss read after it.
@@ -32,14 +34,17 @@ from aeflax.config import Data, Experiment
 from aeflax.data.dataset import load
 from aeflax.data.order import permutation
 from aeflax.defaults import resolve
-from aeflax.engine.feed import Feed
+from aeflax.engine.feed import Feed, Tables
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step
 from aeflax.models import layers
+from aeflax.population.program import Population
 from aeflax.program import Program
 from aeflax.program import prepare as prepare_program
 
-PEAK_SIZE, PEAK_COUNT = 2048, 10
+PEAK_SIZE, PEAK_COUNT = (2048 if jax.default_backend() == "cpu" else 8192), 10
+
+SCALING = np.zeros(1, np.float32), np.full(1, 255, np.float32)  # shift and divisor of an image
 
 
 def experiment(workload: Workload) -> Experiment:
@@ -86,7 +91,7 @@ def pictures(workload: Workload) -> np.ndarray:
 def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, dict[str, Any]]:
     """One epoch of a variant, compiled."""
     if variant == "peak":
-        return _peak()
+        return peak()
     if variant == "native":
         layers.convolve = _native  # type: ignore[assignment]
     images = np.load(directory / "images.npy")
@@ -94,20 +99,48 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
     if variant == "flax-example":
         return _flax_example(workload, images), described
     program = program_of(workload)
-    if variant in ("aeflax", "native"):
-        return _compiled_epoch(program, workload, images), described | {"flops_per_step": flops_per_step(program)}
+    described |= {"flops_per_step": flops_per_step(program)}
+    if variant == "aeflax" and workload.models > 1:
+        return mapped_epoch(program, workload, images, workload.models), described
+    if variant in ("aeflax", "one-by-one", "native"):
+        return _compiled_epoch(program, workload, images), described
     return _python_loop(program, workload, images, variant), described
+
+
+def mapped_epoch(program: Program, workload: Workload, images: np.ndarray, models: int) -> Round:
+    """An epoch of several models at once, each with an order of its own."""
+    tables = [
+        Tables(
+            functools.partial(permutation, seed, examples=workload.images),
+            workload.images,
+            workload.batch,
+            workload.epoch_steps,
+            slice(None),
+        )
+        for seed in range(models)
+    ]
+    population = Population([program] * models, images.reshape(len(images), -1), SCALING)
+    state, epochs = population.initial_state(), 0
+
+    def run() -> float:
+        nonlocal state, epochs
+        order = population.order(np.stack([table[epochs] for table in tables]), tables[0].sizes(epochs))
+        state, sums = population.run(state, population.zero_sums(), order, 0, workload.epoch_steps)
+        epochs += 1
+        held = jax.device_get(sums)
+        return float(np.mean(held["loss"] / held["weight"]))
+
+    return run
 
 
 def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) -> Round:
     order = functools.partial(permutation, 0, examples=workload.images)
-    scaling = np.zeros(1, np.float32), np.full(1, 255, np.float32)
-    feed = Feed(images, scaling, workload.batch, order, program.placement)
+    feed = Feed(images, SCALING, workload.batch, order, program.placement)
     epoch, state, step = program.compile(streamed=False), program.initial_state(), 0
 
     def run() -> float:
         nonlocal state, step
-        chunk = feed.chunk(step, workload.steps)
+        chunk = feed.chunk(step, workload.epoch_steps)
         sums = program.zero_sums()
         state, sums = epoch(state, sums, *program.arguments(chunk))
         step += chunk.steps
@@ -190,8 +223,9 @@ def _native(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
-def _peak() -> tuple[Round, dict[str, Any]]:
-    left = jnp.ones((PEAK_SIZE, PEAK_SIZE))
+def peak() -> tuple[Round, dict[str, Any]]:
+    """Large matrix products, and how many operations they are."""
+    left = jax.random.normal(jax.random.key(0), (PEAK_SIZE, PEAK_SIZE))
     product = jax.jit(lambda a, b: a @ b)
 
     def run() -> float:
@@ -218,4 +252,4 @@ def _forward(params: Any) -> list[tuple[str, jax.Array]]:
 
 
 if __name__ == "__main__":
-    serve(prepare)
+    serve(prepare, at_once=("aeflax", "peak"))

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,14 @@ class Side:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        self.described = self._read()
+        self.described: dict[str, Any] = {}
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self.peak_bytes = 0
+
+    def warm(self) -> None:
+        """Waits until it has started, which all sides do at the same time, and lets it compile alone."""
+        self.described = self._read()
         for _ in range(WARM_UP):
             self.run()
         self.seconds.clear()
@@ -73,8 +78,8 @@ class Side:
         return answer
 
 
-def measure(name: str, workload: Workload, peers: Path, rounds: int) -> dict[str, Any]:
-    """The record of one workload."""
+def measure(name: str, workload: Workload, variants: Sequence[str], peers: Path, rounds: int) -> dict[str, Any]:
+    """The record of one workload, beside the given peers."""
     own = Path(sys.executable)
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         write_inputs(workload, Path(directory))
@@ -88,10 +93,12 @@ def measure(name: str, workload: Workload, peers: Path, rounds: int) -> dict[str
             stack.callback(side.close)
             return side
 
-        aeflax, peak = start("aeflax"), start("peak")
+        aeflax, peak, *others = map(start, ("aeflax", "peak", *variants))
+        aeflax.warm()
+        peak.warm()
         rows = {}
-        for variant in workload.peers:
-            peer = start(variant)
+        for variant, peer in zip(variants, others, strict=True):
+            peer.warm()
             ratios = []
             for _ in range(rounds):
                 own_seconds = aeflax.run()
@@ -151,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)}; none: all")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sides", nargs="+", metavar="SIDE", help="peers, in place of each workload's own")
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers" / "bin" / "python")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "compare.jsonl")
     options = parser.parse_args()
@@ -159,7 +167,8 @@ def main() -> None:
     if not options.peers.exists():
         parser.error(f"{options.peers} does not exist; `make bench` creates the peers' environment")
     for name in options.workloads or WORKLOADS:
-        record = measure(name, WORKLOADS[name], options.peers, options.rounds)
+        workload = WORKLOADS[name]
+        record = measure(name, workload, options.sides or workload.peers, options.peers, options.rounds)
         with options.out.open("a") as file:
             file.write(json.dumps(record) + "\n")
 

@@ -1,6 +1,6 @@
 """Keras 3's side: `fit` on arrays, compiled by XLA where the backend can.
 
-Variants: keras-tensorflow, keras-torch.
+Variants: keras-tensorflow, keras-torch, keras-jax.
 """
 
 import os
@@ -29,7 +29,7 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        jit_compile=variant == "keras-tensorflow",
+        jit_compile=variant != "keras-torch",
     )
 
     def epoch() -> float:

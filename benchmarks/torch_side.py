@@ -1,6 +1,9 @@
 """PyTorch's side, as its own documentation advises: fused Adam, gradients set to None, data preloaded as float tensors.
 
-Variants: torch (eager), torch-channels-last, torch-compile (the loss compiled; channels last for convolutions).
+Variants: torch (eager), torch-channels-last, torch-compile (the loss compiled; channels last for convolutions),
+torch-graphs (the same, replayed as CUDA graphs: `mode="reduce-overhead"`).
+
+On a GPU the data stay on it, and float32 products may use TF32, as JAX' own default allows.
 """
 
 import itertools
@@ -20,7 +23,9 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
     """The model with the given weights, and one epoch of it."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
-    images = torch.from_numpy(np.load(directory / "images.npy")).float() / 255
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
+    images = torch.from_numpy(np.load(directory / "images.npy")).to(device).float() / 255
     last = bool(workload.features) and variant != "torch"
     layout = torch.channels_last if last else torch.contiguous_format
     if workload.features:
@@ -29,7 +34,7 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
         images = images.reshape(len(images), -1)
     model = (Variational if workload.posterior else nn.Sequential)(*layers(workload))
     load(model, [values for _, values in sorted(np.load(directory / "weights.npz").items())])
-    model = model.to(memory_format=layout)
+    model = model.to(device, memory_format=layout)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def loss_of(batch: torch.Tensor) -> torch.Tensor:
@@ -40,12 +45,12 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
             return (F.binary_cross_entropy_with_logits(logits, batch, reduction="sum") + kl) / len(batch)
         return F.binary_cross_entropy_with_logits(model(batch), batch, reduction="sum") / len(batch)
 
-    if variant == "torch-compile":
-        loss_of = torch.compile(loss_of)
+    if variant in ("torch-compile", "torch-graphs"):
+        loss_of = torch.compile(loss_of, mode="reduce-overhead" if variant == "torch-graphs" else None)
 
     def epoch() -> float:
-        order = torch.randperm(len(images))
-        total = torch.zeros(())
+        order = torch.randperm(len(images), device=device)
+        total = torch.zeros((), device=device)
         for part in order.split(workload.batch):
             batch = images[part].contiguous(memory_format=layout) if last else images[part]
             optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,9 @@ from workloads import WORKLOADS, Workload
 Round = Callable[[], float]
 
 
-def serve(prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]]) -> None:
+def serve(
+    prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]], at_once: tuple[str, ...] = ()
+) -> None:
     """Answers each line of standard input with the seconds and the loss of one epoch of every model, as JSON.
 
     Started as `python SIDE.py WORKLOAD VARIANT DIRECTORY`. The directory holds images.npy, [N, H, W, C] uint8, and
@@ -22,9 +24,10 @@ def serve(prepare: Callable[[Workload, str, Path], tuple[Round, dict[str, Any]]]
     Args:
       prepare: (workload, variant, directory) -> (one epoch of training, which waits for its result and returns the
         mean loss in nats an image; what to record of this side).
+      at_once: variants that train all of a workload's models in one epoch; others train one after another.
     """
     workload, variant, directory = WORKLOADS[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
-    models = 1 if variant == "peak" else workload.models
+    models = 1 if variant in at_once else workload.models
     prepared = [prepare(workload, variant, directory) for _ in range(models)]
     _say(prepared[0][1])
     for _ in sys.stdin:

@@ -15,7 +15,7 @@ class Workload:
       code: size of the code.
       widths: of the dense layers before the code, mirrored after it.
       features: of the strided 3×3 convolutions before the code; sub-pixel convolutions lead back.
-      models: trained one after another, an epoch each, in one process.
+      models: that are trained, an epoch each, in one process: aeflax' at once, a peer's one after another.
       posterior: whether the code is a Gaussian posterior's sample, and the loss the negative ELBO.
       peers: sides that it is compared with, first the one that its target is about.
       target: how many times faster than the first peer aeflax should be.
@@ -42,9 +42,14 @@ class Workload:
         return height * width * channels
 
     @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch of one model."""
+        return -(-self.images // self.batch)
+
+    @property
     def steps(self) -> int:
         """Steps of an epoch, of all models."""
-        return self.models * -(-self.images // self.batch)
+        return self.models * self.epoch_steps
 
 
 LOOPS = ("loop", "script")
@@ -101,12 +106,12 @@ WORKLOADS = {
         tolerance=0.03,
     ),
     "M1": Workload(
-        title="sixteen 784-64-784 one after another, batch 256",
+        title="sixteen 784-64-784 at once, batch 256",
         images=6_400,
         batch=256,
         code=64,
         models=16,
-        peers=("torch",),
+        peers=("torch", "one-by-one"),
         target=4.0,
     ),
 }

@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+# Host devices, also where there is an accelerator: tests/accelerator looks at that one.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Unoptimised programs: most of the tests' time is compiling, and none of them times anything. The tests of the
 # command line start processes without these flags.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0")
