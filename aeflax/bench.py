@@ -250,7 +250,18 @@ def flops_per_step(program: Program) -> float:
     example, count = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
     batch = Batch(Source(rows, scaling, scaling), example, count)  # type: ignore[arg-type]
     step = jax.jit(make_step(program.built.parts))
-    alone = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), program.template())
-    counted = step.lower(alone, batch, program.key, program.hyper).cost_analysis()
+    arguments = jax.tree.map(_shape, (program.template(), batch, program.key, program.hyper))
+    try:
+        host = jax.local_devices(backend="cpu")[0]  # an accelerator's compiler does not say before it optimises
+    except RuntimeError as error:
+        raise ConfigError(
+            "operations are counted on the CPU, which JAX_PLATFORMS leaves out; add it: cuda,cpu"
+        ) from error
+    with jax.default_device(host):
+        counted = step.lower(*arguments).cost_analysis()
     assert counted is not None
     return float(counted["flops"])
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))

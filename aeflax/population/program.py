@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aeflax.engine.epoch import Epoch, make_epoch
+from aeflax.engine.placement import repeatable
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import ALONE, Division
@@ -80,5 +81,7 @@ def members_of(stacked: PyTree, count: int) -> list[PyTree]:
 def _compiled(parts: Parts, division: Division) -> Epoch:
     epoch = make_epoch(parts, ALONE, division)
     order = Order(example=0, size=None)  # type: ignore[arg-type]
-    mapped: Epoch = jax.jit(jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0)), donate_argnums=0)
-    return mapped
+    mapped = jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0))
+    options = repeatable(jax.local_devices()[0], division)
+    compiled: Epoch = jax.jit(mapped, donate_argnums=0, compiler_options=options)
+    return compiled

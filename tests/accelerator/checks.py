@@ -30,18 +30,18 @@ SHAPE, EXAMPLES, STEPS = (12, 10, 1), 640, 48
 CHOSEN = (*PRESETS, "batch-top-k", "dictionary", "denoising-conv-vae")
 
 
-def settings(variant, **changed):
+def settings(variant, placement="jit"):
     """Batches of 64: 512 training examples are eight steps an epoch."""
     base = experiment(variant, steps=STEPS)
     data = replace(base.data, batch_size=64)
-    train = replace(base.train, **{"checkpoint_every": 16, "log_every": 16, **changed})
+    train = replace(base.train, checkpoint_every=16, log_every=16, placement=placement)
     return replace(base, data=data, train=train)
 
 
-def trained(variant, path=None, **changed):
+def trained(variant, path=None, *, placement="jit", **how):
     """A run with products in full float32."""
     with jax.default_matmul_precision("highest"):
-        return aeflax.train(settings(variant, **changed), images(EXAMPLES, SHAPE), run_dir=path, report=False)
+        return aeflax.train(settings(variant, placement), images(EXAMPLES, SHAPE), run_dir=path, report=False, **how)
 
 
 def metrics(run):
@@ -71,14 +71,8 @@ def test_a_run_repeats_and_resumes_to_the_bit(variant, tmp_path):
     assert trained(variant, tmp_path / "again").summary["state_sha256"] == whole
     asked = iter([False, False, True])
     with pytest.raises(StoppedError):
-        aeflax.train(
-            settings(variant), images(EXAMPLES, SHAPE), run_dir=tmp_path / "stopped", stop=lambda: next(asked, True)
-        )
-    with jax.default_matmul_precision("highest"):
-        resumed = aeflax.train(
-            settings(variant), images(EXAMPLES, SHAPE), run_dir=tmp_path / "stopped", resume=True, report=False
-        )
-    assert resumed.summary["state_sha256"] == whole
+        trained(variant, tmp_path / "stopped", stop=lambda: next(asked, True))
+    assert trained(variant, tmp_path / "stopped", resume=True).summary["state_sha256"] == whole
 
 
 @pytest.mark.parametrize("variant", ["vae", "conv"])
