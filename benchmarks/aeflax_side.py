@@ -35,7 +35,7 @@ from aeflax.data.dataset import load
 from aeflax.data.order import permutation
 from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed, Tables
-from aeflax.engine.state import Batch, Source
+from aeflax.engine.state import Batch, Order, Source
 from aeflax.engine.step import make_step
 from aeflax.models import layers
 from aeflax.population.program import Population
@@ -120,13 +120,17 @@ def mapped_epoch(program: Program, workload: Workload, images: np.ndarray, model
         for seed in range(models)
     ]
     population = Population([program] * models, images.reshape(len(images), -1), SCALING)
-    state, epochs = population.initial_state(), 0
+
+    def order_of(epoch: int) -> Order:
+        return population.order(np.stack([table[epoch] for table in tables]), tables[0].sizes(epoch))
+
+    state, epochs, order = population.initial_state(), 0, order_of(0)
 
     def run() -> float:
-        nonlocal state, epochs
-        order = population.order(np.stack([table[epochs] for table in tables]), tables[0].sizes(epochs))
+        nonlocal state, epochs, order
         state, sums = population.run(state, population.zero_sums(), order, 0, workload.epoch_steps)
         epochs += 1
+        order = order_of(epochs)  # while the devices compute, as training does
         held = jax.device_get(sums)
         return float(np.mean(held["loss"] / held["weight"]))
 
@@ -137,13 +141,13 @@ def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) ->
     order = functools.partial(permutation, 0, examples=workload.images)
     feed = Feed(images, SCALING, workload.batch, order, program.placement)
     epoch, state, step = program.compile(streamed=False), program.initial_state(), 0
+    chunk = feed.chunk(0, workload.epoch_steps)
 
     def run() -> float:
-        nonlocal state, step
-        chunk = feed.chunk(step, workload.epoch_steps)
-        sums = program.zero_sums()
-        state, sums = epoch(state, sums, *program.arguments(chunk))
+        nonlocal state, step, chunk
+        state, sums = epoch(state, program.zero_sums(), *program.arguments(chunk))
         step += chunk.steps
+        chunk = feed.chunk(step, workload.epoch_steps)  # while the devices compute, as training does
         return float(sums["loss"]) / float(sums["weight"])
 
     return run

@@ -10,8 +10,11 @@ At stride 1 both are the same map, and the side with fewer channels is taken. Th
 other.
 """
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -21,7 +24,21 @@ from jax import lax
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 NARROW = 16  # channels below which patches are gathered in two passes, so that whole rows of them are copied
+_many = ContextVar("many kernels", default=False)
 PATCH_BYTES = 256 * 2**20  # patches of one layer beyond this are made, and made again, a part of the batch at a time
+
+
+@contextlib.contextmanager
+def many_kernels() -> Iterator[None]:
+    """Convolutions that are traced inside are to be mapped over kernels: products everywhere.
+
+    Mapped, the native operation is a grouped convolution, which GPUs compute as slowly as one after another.
+    """
+    token = _many.set(True)
+    try:
+        yield
+    finally:
+        _many.reset(token)
 
 
 def same_pads(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: int) -> Pads:
@@ -75,6 +92,8 @@ def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transp
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     product = functools.partial(_by_product, stride=stride, pads=pads, transposed=transposed)
+    if _many.get():
+        return product(x, kernel)
     return lax.platform_dependent(x, kernel, cpu=product, default=native)  # type: ignore[no-any-return]
 
 

@@ -15,6 +15,7 @@ from aeflax.engine.placement import repeatable
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import ALONE, Division
+from aeflax.models.convolution import many_kernels
 from aeflax.program import Program
 
 MEMBERS = "members"
@@ -81,7 +82,11 @@ def members_of(stacked: PyTree, count: int) -> list[PyTree]:
 def _compiled(parts: Parts, division: Division) -> Epoch:
     epoch = make_epoch(parts, ALONE, division)
     order = Order(example=0, size=None)  # type: ignore[arg-type]
-    mapped = jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0))
+
+    def mapped(*arguments: Any) -> tuple[TrainState, Sums]:
+        with many_kernels():
+            return jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0))(*arguments)
+
     options = repeatable(jax.local_devices()[0], division)
     compiled: Epoch = jax.jit(mapped, donate_argnums=0, compiler_options=options)
     return compiled
