@@ -122,7 +122,7 @@ def mapped_epoch(program: Program, workload: Workload, images: np.ndarray, model
     population = Population([program] * models, images.reshape(len(images), -1), SCALING)
 
     def order_of(epoch: int) -> Order:
-        return population.order(np.stack([table[epoch] for table in tables]), tables[0].sizes(epoch))
+        return population.order([table[epoch] for table in tables], tables[0].sizes(epoch))
 
     state, epochs, order = population.initial_state(), 0, order_of(0)
 

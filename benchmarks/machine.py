@@ -14,7 +14,11 @@ def describe() -> dict[str, Any]:
     """Machine, versions, commit and time of a recorded result."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "devices": [str(d) for d in jax.devices()]},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "devices": [device.device_kind for device in jax.devices()],
+        },
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("aeflax", "jax", "jaxlib")},
         "commit": commit.stdout.strip() or None,

@@ -25,6 +25,9 @@ NAMES = {
     "torch-compile": "PyTorch, `torch.compile`",
     "keras-tensorflow": "Keras 3, TensorFlow, XLA",
     "keras-torch": "Keras 3, PyTorch",
+    "keras-jax": "Keras 3, JAX",
+    "torch-graphs": "PyTorch, `torch.compile`, CUDA graphs",
+    "one-by-one": "aeflax, one after another",
     "loop": "JAX, the same step in a Python loop",
     "script": "JAX, a loop that reads its loss",
     "native": "aeflax with XLA's own convolutions",
@@ -95,6 +98,39 @@ def peers() -> str:
     return "\n".join(lines)
 
 
+def gpu() -> str:
+    """Every peer of every workload that was measured on a GPU."""
+    lines = ["| workload | side | µs a step | its time, in aeflax' | loss, nats an image |", "|---|---|---|---|---|"]
+    records = newest("gpu")
+    for name, record in records.items():
+        own = record["aeflax"]
+        lines.append(f"| {name}: {WORKLOADS[name].title} | **aeflax** | {1e3 * own['ms_per_step']:.0f} | 1 | |")
+        for peer, row in record["peers"].items():
+            loss, theirs = row["losses"]
+            void = " (differs: void)" if row["void"] else ""
+            losses = f"{theirs:.2f}, aeflax {loss:.2f}{void}"
+            lines.append(f"| | {NAMES[peer]} | {1e3 * row['ms_per_step']:.0f} | {_ratio(row)} | {losses} |")
+    record = next(iter(records.values()))
+    torch = next(row["versions"]["torch"] for row in record["peers"].values() if "torch" in row["versions"])
+    lines.append(f"\n{record['machine']['devices'][0]}, JAX {record['versions']['jax']}, PyTorch {torch}.")
+    return "\n".join(lines)
+
+
+def populations() -> str:
+    """Time a model over the number of models at once, on each machine."""
+    machines = {where: newest(name) for where, name in (("CPU", "populations"), ("GPU", "populations_gpu"))}
+    sizes = [row["models"] for row in next(iter(machines["CPU"].values()))["rows"]]
+    lines = [f"| workload | {' | '.join(map(str, sizes))} | share of peak at {sizes[-1]} |"]
+    lines.append("|---" * (len(sizes) + 2) + "|")
+    for where, records in machines.items():
+        for name, record in sorted(records.items()):
+            cells = [f"{row['us_per_model_step']:,.0f}" for row in record["rows"]]
+            lines.append(f"| {name}, {where} | {' | '.join(cells)} | {record['rows'][-1]['share_of_peak']:.0%} |")
+    cpu, device = (next(iter(records.values()))["machine"] for records in machines.values())
+    lines.append(f"\nµs a model and step. CPU: {cpu['cores']} cores ({cpu['processor']}); GPU: {device['devices'][0]}.")
+    return "\n".join(lines)
+
+
 def whole() -> str:
     """Whole processes."""
     records = newest("whole")
@@ -153,6 +189,8 @@ def _machine(record: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole, "curves": curves} | {
+    "gpu": gpu,
+    "populations": populations,
     "agreement": scale.agreement,
     "overhead": scale.overhead,
     "exact": scale.exact,

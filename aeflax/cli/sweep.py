@@ -17,12 +17,13 @@ from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import Axis, Member, axis, members
+from aeflax.population.halving import rungs
 from aeflax.validation import metrics, validate
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from aeflax.population.sweep import Group
+    from aeflax.population.group import Group
 
 SHOWN = 20  # rows of the leaderboard
 EXAMPLE = "--grid optimizer.learning-rate=1e-4,1e-3 --grid train.seed=0..7"
@@ -36,6 +37,8 @@ class SweepCommand:
     grid: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # where the sweep is kept; None: runs/sweep-PRESET-SOURCE-K, the first free K
     run_dir: Path | None = None
+    # after an eighth, a quarter and half of the steps, drop the worse half of the settings, on the validation split
+    halving: bool = False
     resume: bool = False  # go on with the sweep in --run-dir
     overwrite: bool = False  # replace the sweep in --run-dir
     json: bool = False  # print members and groups as one JSON object; the table goes to standard error
@@ -74,7 +77,10 @@ def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...
         raise ConfigError("--resume needs --run-dir, the sweep to go on with")
     validate(command.experiment)
     axes = tuple(axis(text, command.experiment) for text in command.grid)
-    return axes, members(command.experiment, axes)
+    found = members(command.experiment, axes)
+    if command.halving:
+        rungs(found)
+    return axes, found
 
 
 def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bool]) -> int:
@@ -87,6 +93,7 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         command.experiment,
         axes,
         run_dir=path,
+        halving=command.halving,
         resume=command.resume,
         overwrite=command.overwrite,
         callbacks=(reporter(progress),),
@@ -104,13 +111,17 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
 
 def _plan(groups: "Sequence[Group]") -> str:
     """What is going to be trained, a line a program."""
-    lines = [
-        f"  program {number}: {_count(len(group.members), 'model')} of {group.parameters:,} parameters, "
-        f"{group.state_bytes / 2**20:,.1f} MiB of state"
-        for number, group in enumerate(groups, 1)
-    ]
-    models = _count(sum(len(group.members) for group in groups), "model")
-    return "\n".join([f"{models} as {_count(len(groups), 'compiled program')}:", *lines])
+    lines = []
+    for number, group in enumerate(groups, 1):
+        parts = len(group.waves.cut(len(group)))
+        waves = "" if parts == 1 else f", in {parts} waves of at most {group.waves.size}"
+        lines.append(
+            f"  program {number}: {_count(len(group), 'model')} of {group.parameters:,} parameters, "
+            f"{group.waves.bytes / 2**20:,.0f} MiB of memory{waves}"
+        )
+    models = _count(sum(len(group) for group in groups), "model")
+    compiled = sum(group.compilations for group in groups)
+    return "\n".join([f"{models} as {_count(len(groups), 'program')}, {_count(compiled, 'compilation')}:", *lines])
 
 
 def _count(number: int, thing: str) -> str:
@@ -133,7 +144,9 @@ def _table(found: Sequence[dict[str, Any]], ranked: str) -> "Table":
     for name in names:
         table.add_column(name, justify="right")
     for row in rows[:SHOWN]:
-        models = f"{len(row['members'])}" + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
+        fate = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        fate = f" (to step {row['dropped']:,})" if row["dropped"] else fate
+        models = f"{len(row['members'])}{fate}"
         table.add_row(described(_short(row["settings"])), models, *(_cell(row["metrics"].get(name)) for name in names))
     if len(rows) > SHOWN:
         table.caption = f"the best {SHOWN} of {len(rows)} settings"

@@ -14,6 +14,7 @@ from aeflax.schema import nearest, options, walk
 from aeflax.validation import validate
 
 MAX_MEMBERS = 4096
+SEED = "train.seed"
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 

@@ -5,17 +5,18 @@ from typing import Any
 
 from aeflax.config import HIGHER_IS_BETTER
 from aeflax.evaluation.intervals import Interval, interval
-from aeflax.population.grid import described
-
-SEED = "train.seed"
+from aeflax.population.grid import SEED, described
 
 
 class Row(dict[str, Any]):
-    """Members that differ in their seed alone: `settings`, `members`, `diverged` and an Interval a metric."""
+    """Members that differ in their seed alone: `settings`, `members`, and `metrics`, an Interval each.
+
+    How many of them `diverged`, and the step at which halving `dropped` them, None where it did not.
+    """
 
 
 def leaderboard(members: Sequence[Mapping[str, Any]], metric: str, split: str = "test") -> list[Row]:
-    """One row for each setting, the best first; members that diverged are counted and not averaged.
+    """One row for each setting, the best first; members that diverged or were dropped are told of and not averaged.
 
     Args:
       members: of a sweep's outcome.
@@ -25,19 +26,23 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str, split: str = 
     found: dict[str, Row] = {}
     for member in members:
         settings = {name: value for name, value in member["settings"].items() if name != SEED}
-        row = found.setdefault(described(settings), Row(settings=settings, members=[], diverged=0, metrics={}))
+        row = found.setdefault(
+            described(settings), Row(settings=settings, members=[], diverged=0, dropped=None, metrics={})
+        )
         row["members"].append(member["index"])
         if member["status"] == "done":
             for name, value in member[split].items():
                 row["metrics"].setdefault(name, []).append(value)
+        elif member["status"] == "dropped":
+            row["dropped"] = member["step"]
         else:
             row["diverged"] += 1
     for row in found.values():
         row["metrics"] = {name: interval(values) for name, values in row["metrics"].items()}
     sign = -1 if metric in HIGHER_IS_BETTER else 1
 
-    def place(row: Row) -> float:
+    def place(row: Row) -> tuple[float, int]:
         known: Interval | None = row["metrics"].get(metric)
-        return float("inf") if known is None else sign * known["mean"]
+        return float("inf") if known is None else sign * known["mean"], -(row["dropped"] or 0)
 
     return sorted(found.values(), key=place)

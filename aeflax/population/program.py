@@ -1,16 +1,15 @@
 """Many models of one structure as one compiled program: the epoch of a single run, mapped over its members."""
 
 import functools
-import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from aeflax.engine.epoch import Epoch, make_epoch
+from aeflax.engine.epoch import make_epoch
 from aeflax.engine.placement import repeatable
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
@@ -24,7 +23,8 @@ MEMBERS = "members"
 class Population:
     """Members' programs, which share their structure, as one. States and sums carry an axis of members in front.
 
-    The members are spread over the devices that divide them, and never ask each other anything.
+    The members are spread over the devices, and never ask each other anything. Where they do not come out even, the
+    last one is computed again in the places that are left.
 
     Args:
       programs: one a member, each as it would run alone on one device.
@@ -34,14 +34,11 @@ class Population:
 
     def __init__(self, programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> None:
         self.programs = tuple(programs)
-        devices = jax.local_devices()
-        used = devices[: math.gcd(len(programs), len(devices))]
-        mesh = Mesh(np.array(used), (MEMBERS,))
-        self._each, self._all = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((MEMBERS,), ()))
-        first = programs[0]
-        self.epoch = _compiled(first.built.parts, first.division)
+        self._each, self._all = _places(len(programs))
+        self._epoch = compiled(programs, rows, scaling)
         self._hyper = self.stacked([program.hyper for program in programs])
-        self._key = jax.device_put(jax.numpy.stack([program.key for program in programs]), self._each)
+        keys = self._filled([program.key for program in programs])
+        self._key = jax.device_put(jax.numpy.stack(keys), self._each)
         shift, divisor = jax.device_put(scaling, self._all)
         self._source = Source(rows=jax.device_put(rows, self._all), shift=shift, divisor=divisor)
 
@@ -51,7 +48,8 @@ class Population:
 
     def stacked(self, trees: Sequence[PyTree]) -> Any:
         """Members' trees as one, on the devices."""
-        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(trees)), self._each)
+        held = self._filled(jax.device_get(list(trees)))
+        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *held), self._each)
 
     def initial_state(self) -> TrainState:
         """The state before the first step: each member's is drawn as it would be alone, to the bit."""
@@ -63,13 +61,18 @@ class Population:
         sums: Sums = self.stacked([zero_sums(self.programs[0].built.parts)] * len(self.programs))
         return sums
 
-    def order(self, example: np.ndarray, size: np.ndarray) -> Order:
-        """Every member's batches [M, S, B], and the examples that a step has [S], on the devices."""
-        return Order(jax.device_put(example, self._each), jax.device_put(size, self._all))
+    def order(self, example: Sequence[np.ndarray], size: np.ndarray) -> Order:
+        """Every member's batches of an epoch [S, B], and the examples that a step has [S], on the devices."""
+        return Order(self.stacked(example), jax.device_put(size, self._all))
 
     def run(self, state: TrainState, sums: Sums, order: Order, first: int, count: int) -> tuple[TrainState, Sums]:
         """Runs rows first .. first + count - 1 of the order for every member; the state is donated."""
-        return self.epoch(state, sums, self._source, order, first, count, self._key, self._hyper)
+        steps = np.int32(first), np.int32(count)
+        trained: tuple[TrainState, Sums] = self._epoch(state, sums, self._source, order, *steps, self._key, self._hyper)
+        return trained
+
+    def _filled(self, each: Sequence[Any]) -> list[Any]:
+        return [*each, *[each[-1]] * (_width(len(each), len(self._each.device_set)) - len(each))]
 
 
 def members_of(stacked: PyTree, count: int) -> list[PyTree]:
@@ -78,15 +81,61 @@ def members_of(stacked: PyTree, count: int) -> list[PyTree]:
     return [jax.tree.map(operator.itemgetter(index), held) for index in range(count)]
 
 
+def compiled(programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> Any:
+    """The mapped epoch of some members, compiled and not run; populations of the same shapes share it."""
+    first, (each, everywhere) = programs[0], _places(len(programs))
+    count = _width(len(programs), len(each.device_set))
+
+    def stacked(tree: PyTree) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype, sharding=each), tree)
+
+    def shared(*shape: int, dtype: Any = np.int32) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
+
+    batch, steps = first.experiment.data.batch_size, first.experiment.data.steps_per_epoch(len(rows))
+    shift, divisor = (shared(*part.shape, dtype=part.dtype) for part in scaling)
+    arguments = (
+        stacked(first.template()),
+        stacked(zero_sums(first.built.parts)),
+        Source(rows=shared(*rows.shape, dtype=rows.dtype), shift=shift, divisor=divisor),
+        Order(stacked(jax.ShapeDtypeStruct((steps, batch), np.int32)), shared(steps, dtype=np.float32)),
+        shared(),
+        shared(),
+        stacked(first.key),
+        stacked(first.hyper),
+    )
+    leaves, structure = jax.tree.flatten(arguments)
+    return _compiled(first.built.parts, first.division, tuple(leaves), structure)
+
+
+def needed_bytes(program: Any) -> int:
+    """Memory that a compiled program needs on each device: what it is given, what it makes, and what lies between."""
+    found = program.memory_analysis()
+    total: int = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return total - int(found.alias_size_in_bytes)
+
+
+def _places(members: int) -> tuple[NamedSharding, NamedSharding]:
+    """Where an axis of members lies, and where what all of them share."""
+    mesh = Mesh(np.array(jax.local_devices()[:members]), (MEMBERS,))
+    return NamedSharding(mesh, PartitionSpec(MEMBERS)), NamedSharding(mesh, PartitionSpec())
+
+
+def _width(members: int, devices: int) -> int:
+    """Of the axis of members: every device holds as many."""
+    return -(-members // devices) * devices
+
+
 @functools.lru_cache(maxsize=32)
-def _compiled(parts: Parts, division: Division) -> Epoch:
+def _compiled(parts: Parts, division: Division, leaves: tuple[Any, ...], structure: Any) -> Callable[..., Any]:
     epoch = make_epoch(parts, ALONE, division)
     order = Order(example=0, size=None)  # type: ignore[arg-type]
 
-    def mapped(*arguments: Any) -> tuple[TrainState, Sums]:
+    def mapped(*arguments: Any) -> Any:
         with many_kernels():
             return jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0))(*arguments)
 
     options = repeatable(jax.local_devices()[0], division)
-    compiled: Epoch = jax.jit(mapped, donate_argnums=0, compiler_options=options)
-    return compiled
+    lowered = jax.jit(mapped, donate_argnums=0, compiler_options=options).lower(*jax.tree.unflatten(structure, leaves))
+    program: Callable[..., Any] = lowered.compile()
+    return program

@@ -1,57 +1,30 @@
 """`sweep`: trains all members of a grid, those of one structure as one program, each kept as an ordinary run."""
 
-import math
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from aeflax import api, config, hosts, manifest
+from aeflax import api, config, hosts
 from aeflax import run as runs
-from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
-from aeflax.defaults import resolve
 from aeflax.document import read_json, write_json
-from aeflax.errors import ConfigError, DivergedError
+from aeflax.errors import ConfigError
 from aeflax.population import grid as grids
+from aeflax.population import halving as halvings
+from aeflax.population.course import MEMBERS, Course
 from aeflax.population.grid import Axis, Member
-from aeflax.population.trainer import Place, Trainer
-from aeflax.program import Program, prepare
-from aeflax.schema import structure, to_dict
+from aeflax.population.group import Group, grouped
+from aeflax.schema import to_dict
 from aeflax.trained import Run
-from aeflax.training import memory
 from aeflax.training.records import Callback
 from aeflax.validation import ARRAY, validate
 
 SWEEP = "sweep.json"
-MEMBERS = "members"
-
-
-@dataclass(frozen=True)
-class Group:
-    """Members of one structure: one compiled program."""
-
-    members: tuple[Member, ...]
-    programs: tuple[Program, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Of one member."""
-        found: int = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
-        return found
-
-    @property
-    def state_bytes(self) -> int:
-        """Of all members' states: parameters, what the optimizer keeps, averages."""
-        leaves = jax.tree.leaves(self.programs[0].template())
-        one: int = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-        return one * len(self.members)
 
 
 @dataclass(frozen=True)
@@ -60,14 +33,17 @@ class Sweep:
 
     Attributes:
       path: its directory; `members/NNNN` in it are ordinary run directories.
-      members: one object a member: `index`, `settings`, `status` (done or diverged), `run`, and where it is done `step`
-        and the metrics of each split.
-      groups: one object a compiled program: its `members`, the `parameters` of each, `seconds` and `compile_seconds`.
+      members: one object a member: `index`, `settings`, `status` (done, diverged or dropped), `run`, where it is done
+        `step` and the metrics of each split, and where it was dropped the `step`.
+      groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
+        wave on a device, `seconds` and `compile_seconds`.
+      rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
     """
 
     path: Path
     members: list[dict[str, Any]]
     groups: list[dict[str, Any]]
+    rungs: list[dict[str, Any]]
 
     def load(self, index: int) -> Run:
         """One member as a run."""
@@ -80,6 +56,7 @@ def sweep(
     data: str | np.ndarray | None = None,
     *,
     run_dir: str | Path,
+    halving: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -99,6 +76,8 @@ def sweep(
         range(8)}.
       data: a source such as "mnist", or an array; None takes `data.source`.
       run_dir: where the sweep is kept, its members in `members/NNNN`.
+      halving: drop the worse half of the settings, by the monitored metric of the validation split, after an eighth, a
+        quarter and half of the steps.
       resume: go on with what is there: finished members stay, others go on from the newest step that all of their
         program have saved.
       overwrite: replace the sweep in `run_dir`.
@@ -123,37 +102,76 @@ def sweep(
     if not isinstance(data, np.ndarray):
         validate(experiment)
     members = grids.members(experiment, axes)
+    rungs = halvings.rungs(members) if halving else ()
     require_usable(path, resume=resume, overwrite=overwrite)
     dataset = load_data(experiment.data, None if isinstance(data, str) else data)
     groups = grouped(members, dataset)
     described = {
         "experiment": to_dict(experiment),
         "grid": {axis.field: list(axis.values) for axis in axes},
+        "halving": halving,
         "data": dataset.fingerprint(),
     }
     with ExitStack() as stack:
-        _claim(path, stack, described, resume=resume, overwrite=overwrite)
+        decided = _claim(path, stack, described, resume=resume, overwrite=overwrite)
         plan(groups)
-        outcomes: dict[int, dict[str, Any]] = {}
-        told = []
-        for group in groups:
-            found, outcome = _train(group, path, dataset, callbacks, stop, preset)
-            outcomes |= found
-            told.append(outcome)
-        result = Sweep(path, [outcomes[member.index] for member in members], told)
-        write_json(path / SWEEP, described | {"members": result.members, "groups": result.groups})
+        course = Course(path, callbacks, stop, preset)
+        for rung in rungs[len(decided) :]:
+            decided.append(_halve(groups, course, rung, decided))
+            write_json(path / SWEEP, described | {"rungs": decided})
+        alive = _alive(members, decided)
+        found = [course.told(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
+        for group in filter(None, (group.only(alive) for group in groups)):
+            course.train(group)
+        for group in filter(None, (group.only(alive) for group in groups)):
+            for index, outcome in course.finish(group).items():
+                found[index] = outcome
+        result = Sweep(path, found, [_told(group, course) for group in groups], decided)
+        whole = {"members": result.members, "groups": result.groups, "rungs": result.rungs}
+        write_json(path / SWEEP, described | whole)
     return result
 
 
-def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
-    """Members by their structure, in order: what one compiled program can train together."""
-    found: dict[Any, list[tuple[Member, Program]]] = {}
-    for member in members:
-        resolved = resolve(member.experiment, dataset.shape, len(dataset.train.values))
-        api.require_range(resolved, dataset)
-        alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
-        found.setdefault(alike, []).append((member, prepare(resolved, dataset.shape)))
-    return tuple(Group(*(tuple(part) for part in zip(*each, strict=True))) for each in found.values())
+def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Trains those that are still there up to a rung, and says which of them stay."""
+    train = groups[0].programs[0].experiment.train
+    assert train.steps is not None  # resolved
+    assert train.monitor is not None
+    step = halvings.step_of(rung, train.steps)
+    alive = _alive([member for group in groups for member in group.members], decided)
+    values: dict[int, float] = {}
+    judged: list[Member] = []
+    for group in filter(None, (group.only(alive) for group in groups)):
+        values |= course.train(group, until=step, judged=train.monitor)
+        judged += group.members
+    ranked = halvings.kept(sorted(judged, key=lambda member: member.index), values, train.monitor)
+    return {"step": step, "metric": train.monitor, "settings": ranked}
+
+
+def _alive(members: Sequence[Member], decided: Sequence[dict[str, Any]]) -> set[int]:
+    """Indices of those that no rung has dropped."""
+    return {member.index for member in members if _dropped(member, decided) is None}
+
+
+def _dropped(member: Member, decided: Sequence[dict[str, Any]]) -> int | None:
+    """The step at which a member was dropped, None where it was not."""
+    for rung in decided:
+        if any(member.index in one["members"] and not one["kept"] for one in rung["settings"]):
+            return int(rung["step"])
+    return None
+
+
+def _told(group: Group, course: Course) -> dict[str, Any]:
+    """What is said of a group."""
+    first = group.members[0].index
+    return {
+        "members": [member.index for member in group.members],
+        "parameters": group.parameters,
+        "waves": len(group.waves.cut(len(group))),
+        "memory_bytes": group.waves.bytes,
+        "seconds": course.seconds.get(first),
+        "compile_seconds": course.compile_seconds.get(first),
+    }
 
 
 def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
@@ -190,8 +208,10 @@ def _for_members(experiment: config.Experiment) -> config.Experiment:
     return replace(experiment, train=replace(train, placement="jit"))
 
 
-def _claim(path: Path, stack: ExitStack, described: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Locks the sweep's directory, and says in it what the sweep is."""
+def _claim(
+    path: Path, stack: ExitStack, described: dict[str, Any], *, resume: bool, overwrite: bool
+) -> list[dict[str, Any]]:
+    """Locks the sweep's directory, and says in it what the sweep is -> the rungs that were decided before."""
     runs.create_folder(path, "the sweep")
     stack.enter_context(directory := runs.RunDirectory(path)).lock()
     require_usable(path, resume=resume, overwrite=overwrite)
@@ -199,64 +219,10 @@ def _claim(path: Path, stack: ExitStack, described: dict[str, Any], *, resume: b
         shutil.rmtree(path / MEMBERS, ignore_errors=True)
         directory.remove(SWEEP)
     stored = read_json(path / SWEEP)
-    if stored is not None and any(stored.get(name) != described[name] for name in ("experiment", "grid")):
+    if stored is not None and any(stored.get(name) != described[name] for name in ("experiment", "grid", "halving")):
         raise ConfigError(f"{path} holds a sweep of another grid or experiment; give the same, or another --run-dir")
     if stored is not None and stored.get("data") != described["data"]:
         raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
     if stored is None:
         write_json(path / SWEEP, described)
-
-
-def _train(
-    group: Group,
-    path: Path,
-    dataset: Dataset,
-    callbacks: Sequence[Callback],
-    stop: Callable[[], bool],
-    preset: str,
-) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-    """Trains one group; what its members gave, and what it took."""
-    places = [
-        Place(program, path / MEMBERS / f"{member.index:04d}")
-        for member, program in zip(group.members, group.programs, strict=True)
-    ]
-    outcome = {
-        "members": [member.index for member in group.members],
-        "parameters": group.parameters,
-        "seconds": None,
-        "compile_seconds": None,
-    }
-    if not all(runs.read_summary(place.path) if place.path.exists() else None for place in places):
-        for member, place in zip(group.members, places, strict=True):
-            place.path.mkdir(parents=True, exist_ok=True)
-            resolved = place.program.experiment
-            write_json(
-                place.path / runs.MANIFEST, manifest.describe(member.experiment, resolved, dataset, preset, None)
-            )
-        trainer = Trainer(places, dataset, callbacks=callbacks, stop=stop)
-        started = time.perf_counter()
-        with memory.named(places[0].program.experiment):
-            trainer.fit()
-        outcome |= {"seconds": time.perf_counter() - started, "compile_seconds": trainer.compile_seconds}
-    return {
-        member.index: _finished(member, place, dataset, stop, preset)
-        for member, place in zip(group.members, places, strict=True)
-    }, outcome
-
-
-def _finished(member: Member, place: Place, dataset: Dataset, stop: Callable[[], bool], preset: str) -> dict[str, Any]:
-    """What one trained member gives: it is finished as any run that was interrupted after its last step."""
-    told = {
-        "index": member.index,
-        "settings": dict(member.settings),
-        "run": f"{MEMBERS}/{place.path.name}",
-    }
-    try:
-        run = api.train_on(
-            member.experiment, dataset, path=place.path, resume=True, report=False, stop=stop, preset=preset
-        )
-    except DivergedError as error:
-        return told | {"status": "diverged", "reason": str(error)}
-    assert run.summary is not None
-    shown = ("step", "seconds", "state_sha256", *dataset.splits)
-    return told | {"status": "done"} | {name: run.summary[name] for name in shown}
+    return list((stored or {}).get("rungs", []))

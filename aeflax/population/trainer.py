@@ -38,11 +38,12 @@ class Place:
 
 
 class Trainer:
-    """Trains a population in the run directories of its members, which end with a checkpoint of the last step.
+    """Trains a population in the run directories of its members, which end with a checkpoint of where it stops.
 
     Args:
       places: one a member; programs of equal structure, that differ in traced numbers and seeds.
       dataset: that all of them see.
+      until: the step to stop at; None is the last.
       callbacks: called with records of the population: means over the members that are finite.
       stop: asked between chunks; True saves all members and ends.
 
@@ -56,6 +57,7 @@ class Trainer:
         places: Sequence[Place],
         dataset: Dataset,
         *,
+        until: int | None = None,
         callbacks: Sequence[Callback] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -63,6 +65,7 @@ class Trainer:
         experiment = places[0].program.experiment
         self._train = experiment.train
         self._total = experiment.train.steps or 0
+        self._until = until or self._total
         rows = dataset.train.values[:]
         self._steps_per_epoch = experiment.data.steps_per_epoch(len(rows))
         self._population = Population(
@@ -91,7 +94,7 @@ class Trainer:
         self._state: TrainState
 
     def fit(self) -> None:
-        """Trains to the last step, and saves every member.
+        """Trains to the step to stop at, and saves every member.
 
         Raises:
           CheckpointError: if a checkpoint cannot be restored or saved.
@@ -99,7 +102,7 @@ class Trainer:
         """
         self._begin()
         try:
-            while self._step < self._total:
+            while self._step < self._until:
                 if self._stop():
                     self._save()
                     raise StoppedError(
@@ -109,12 +112,22 @@ class Trainer:
                 if self._due(self._train.log_every):
                     self._record()
                 improved = self._due(self._train.eval_every) and self._evaluate()
-                if improved or self._due(self._train.checkpoint_every) or self._step == self._total:
+                if improved or self._due(self._train.checkpoint_every) or self._step == self._until:
                     self._save()
                     self.clock.start()
                     self._pace.reset()
         finally:
             self._tell("end")
+
+    @property
+    def seconds(self) -> float:
+        """Spent training, by this process and those before it."""
+        return self.clock.seconds
+
+    def scores(self, metric: str) -> list[float]:
+        """A metric of the validation split, of each member as it stands."""
+        states = zip(self._places, self._states(), strict=True)
+        return [evaluate(place.program, state, self._dataset, "validation")[metric] for place, state in states]
 
     def _begin(self) -> None:
         self._step = self._saved = self._common_step()
@@ -125,7 +138,7 @@ class Trainer:
         for log, place in zip(self._logs, self._places, strict=True):
             log(self._of(place, "start"))
         self._say(Record("start", self._step, self._total, self._epoch, devices=str(self._population)))
-        if self._step < self._total:
+        if self._step < self._until:
             compiling = Clock()
             self._run(0)
             jax.block_until_ready(self._state)
@@ -142,14 +155,14 @@ class Trainer:
         epoch, first = divmod(self._step, self._steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             of_seed = {seed: tables[epoch] for seed, tables in self._tables.items()}
-            example = np.stack([of_seed[place.program.experiment.train.seed] for place in self._places])
+            example = [of_seed[place.program.experiment.train.seed] for place in self._places]
             sizes = next(iter(self._tables.values())).sizes(epoch)
             self._order = epoch, self._population.order(example, sizes)
         self._state, self._sums = self._population.run(self._state, self._sums, self._order[1], first, count)
 
     def _advance(self) -> None:
         every = (self._train.log_every, self._train.eval_every, self._train.checkpoint_every, self._steps_per_epoch)
-        boundary = min(self._total, *(self._step - self._step % n + n for n in every if n))
+        boundary = min(self._until, *(self._step - self._step % n + n for n in every if n))
         before, count = self._state.step + 0, min(self._pace.steps, boundary - self._step)
         self._run(count)
         self._step += count

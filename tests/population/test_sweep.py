@@ -18,7 +18,8 @@ import aeflax
 from aeflax.checkpoint import Checkpoints
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import axes, members
-from aeflax.population.sweep import SWEEP, grouped, sweep
+from aeflax.population.group import grouped
+from aeflax.population.sweep import SWEEP, sweep
 
 DATA = images(EXAMPLES * 5 // 4)
 RATES, SEEDS = (1e-3, 3e-3), (3, 5)

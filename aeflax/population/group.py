@@ -1,0 +1,85 @@
+"""Members of one structure: what one compiled program can train together."""
+
+import functools
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from aeflax import api
+from aeflax.data.dataset import Dataset
+from aeflax.defaults import resolve
+from aeflax.population.grid import Member
+from aeflax.population.waves import Waves, waves
+from aeflax.program import Program, prepare
+from aeflax.schema import structure
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Members whose programs differ in traced numbers and seeds alone."""
+
+    members: tuple[Member, ...]
+    programs: tuple[Program, ...]
+    dataset: Dataset
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def parameters(self) -> int:
+        """Of one member."""
+        found: int = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
+        return found
+
+    @property
+    def state_bytes(self) -> int:
+        """Of all members' states: parameters, what the optimizer keeps, averages."""
+        leaves = jax.tree.leaves(self.programs[0].template())
+        one: int = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+        return one * len(self)
+
+    @functools.cached_property
+    def waves(self) -> Waves:
+        """How many of them the memory holds at once; compiles their program."""
+        rows = self.dataset.train.values[:]
+        scaling = self.dataset.scaling.shift, self.dataset.scaling.divisor
+        return waves(self.programs, rows.reshape(len(rows), -1), scaling)
+
+    @property
+    def compilations(self) -> int:
+        """Programs that training all of them takes: a second one where the last wave is smaller."""
+        return len({part.stop - part.start for part in self.waves.cut(len(self))})
+
+    def parts(self) -> "list[Group]":
+        """Its waves."""
+        return [replace(self, members=self.members[w], programs=self.programs[w]) for w in self.waves.cut(len(self))]
+
+    def only(self, indices: Collection[int]) -> "Group | None":
+        """Those members alone; None for none of them."""
+        if all(member.index in indices for member in self.members):
+            return self
+        kept = [pair for pair in zip(self.members, self.programs, strict=True) if pair[0].index in indices]
+        return _group(kept, self.dataset) if kept else None
+
+
+def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
+    """Members by their structure, in order.
+
+    Raises:
+      ConfigError: for a member that these data do not suit.
+    """
+    found: dict[Any, list[tuple[Member, Program]]] = {}
+    for member in members:
+        resolved = resolve(member.experiment, dataset.shape, len(dataset.train.values))
+        api.require_range(resolved, dataset)
+        alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
+        found.setdefault(alike, []).append((member, prepare(resolved, dataset.shape)))
+    return tuple(_group(pairs, dataset) for pairs in found.values())
+
+
+def _group(pairs: Sequence[tuple[Member, Program]], dataset: Dataset) -> Group:
+    members, programs = zip(*pairs, strict=True)
+    return Group(members, programs, dataset)

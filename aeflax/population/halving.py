@@ -1,0 +1,75 @@
+"""Successive halving (Jamieson & Talwalkar 2016): at a few steps, the worse half of the settings ends its training.
+
+Settings compete, by the mean over their seeds, on the validation split: a seed that was lucky stays no longer than its
+setting, and the test split is looked at by nobody.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aeflax.config import HIGHER_IS_BETTER
+from aeflax.errors import ConfigError
+from aeflax.population.grid import SEED, Member, described
+
+RUNGS = 3  # at an eighth, a quarter and half of the steps
+
+
+def settings_of(member: Member) -> str:
+    """What a member has in common with those that differ from it in the seed alone."""
+    return described({name: value for name, value in member.settings.items() if name != SEED})
+
+
+def rungs(members: Sequence[Member]) -> tuple[int, ...]:
+    """The steps at which a sweep is halved; none without settings to choose from.
+
+    Raises:
+      ConfigError: where there is nothing to choose from, or no validation split to choose on.
+    """
+    settings = len({settings_of(member) for member in members})
+    if settings < 2:
+        raise ConfigError("--halving drops the worse half of the settings, but the grid varies the seed alone")
+    if len({(member.experiment.train.steps, member.experiment.train.epochs) for member in members}) > 1:
+        raise ConfigError(
+            "--halving compares models after the same steps; leave the length of training out of the grid"
+        )
+    if len({member.experiment.train.monitor for member in members}) > 1:
+        raise ConfigError("--halving compares models by one metric; leave train.monitor out of the grid")
+    experiment = members[0].experiment
+    if not experiment.data.validation:
+        raise ConfigError("--halving chooses on held-out training examples; withhold some, e.g. --data.validation 5000")
+    return tuple(range(-min(RUNGS, int(math.log2(settings))), 0))
+
+
+def step_of(rung: int, steps: int) -> int:
+    """The step of rung -1 (half of the steps), -2 (a quarter), and so on."""
+    return max(1, int(steps * 2.0**rung))
+
+
+def kept(members: Sequence[Member], values: Mapping[int, float], metric: str) -> list[dict[str, Any]]:
+    """The settings of a rung, the best first: `settings`, `members`, `value` and whether they are `kept`.
+
+    Args:
+      members: that are still there.
+      values: of the metric, by the members' indices; one that is not finite is the worst.
+      metric: that decides.
+    """
+    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(settings_of(member), []).append(member)
+    means = {name: sum(values[one.index] for one in those) / len(those) for name, those in found.items()}
+
+    def place(name: str) -> float:
+        return sign * means[name] if math.isfinite(means[name]) else math.inf
+
+    ranked = sorted(found, key=place)
+    return [
+        {
+            "settings": name,
+            "members": [one.index for one in found[name]],
+            "value": means[name] if math.isfinite(means[name]) else None,
+            "kept": position < -(-len(ranked) // 2),
+        }
+        for position, name in enumerate(ranked)
+    ]

@@ -1,0 +1,56 @@
+"""A population larger than the memory is trained in waves, and its members are the same models."""
+
+import jax
+import numpy as np
+import pytest
+from variants import EXAMPLES, experiment, images
+
+from aeflax.population import waves
+from aeflax.population.grid import axes, members
+from aeflax.population.group import grouped
+from aeflax.population.program import compiled, needed_bytes
+from aeflax.population.sweep import sweep
+
+DATA = images(EXAMPLES * 5 // 4)
+GRID = {"train.seed": [0, 1, 2, 3, 4]}
+
+
+def needed(count):
+    """Of five members or, again and again, of as many as are asked for."""
+    from aeflax.data.dataset import load
+
+    settings = experiment("vanilla")
+    dataset = load(settings.data, DATA)
+    (group,) = grouped(members(settings, axes(GRID, settings)), dataset)
+    rows = dataset.train.values.reshape(len(dataset.train), -1)
+    return needed_bytes(compiled((group.programs * 2)[:count], rows, (dataset.scaling.shift, dataset.scaling.divisor)))
+
+
+@pytest.mark.parametrize(("fits", "sizes"), [(5, [5]), (3, [3, 2]), (2, [2, 2, 1]), (0, [1, 1, 1, 1, 1])])
+def test_waves_are_as_large_as_the_memory(tmp_path, monkeypatch, fits, sizes):
+    devices = jax.local_devices()[:1]  # of several, each would hold as many
+    monkeypatch.setattr(jax, "local_devices", lambda *args, **names: devices)
+    limit = int(needed(fits) / waves.SHARE) + 1 if fits else 1
+    monkeypatch.setattr(waves, "free_bytes", lambda: limit)
+    told = []
+    found = sweep(experiment("vanilla"), GRID, DATA, run_dir=tmp_path / "sweep", plan=told.extend)
+    assert [len(part) for part in told[0].parts()] == sizes
+    assert told[0].compilations == len(set(sizes))
+    assert found.groups[0]["waves"] == len(sizes)
+    assert found.groups[0]["memory_bytes"] <= limit or not fits
+    assert [member["status"] for member in found.members] == ["done"] * 5
+
+
+def test_members_do_not_depend_on_their_wave(tmp_path, monkeypatch):
+    whole = sweep(experiment("vae"), GRID, DATA, run_dir=tmp_path / "whole")
+    monkeypatch.setattr(waves, "free_bytes", lambda: 1)
+    parts = sweep(experiment("vae"), GRID, DATA, run_dir=tmp_path / "parts")
+    for index in range(5):
+        pairs = zip(*(jax.tree.leaves(found.load(index).state.params) for found in (whole, parts)), strict=True)
+        for a, b in pairs:  # products of fewer models round otherwise
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_memory_grows_with_the_members():
+    assert needed(4) == pytest.approx(needed(1), rel=0.01)  # one on each of four devices
+    assert needed(4) < needed(8) < 3 * needed(4)
