@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import Axis, Member, axis, members
 from aeflax.population.halving import rungs
-from aeflax.validation import metrics, validate
+from aeflax.validation import validate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aeflax.population.group import Group
 
 SHOWN = 20  # rows of the leaderboard
+METRIC_WIDTH = 18  # characters of one of its columns
 EXAMPLE = "--grid optimizer.learning-rate=1e-4,1e-3 --grid train.seed=0..7"
 
 
@@ -41,6 +42,7 @@ class SweepCommand:
     halving: bool = False
     resume: bool = False  # go on with the sweep in --run-dir
     overwrite: bool = False  # replace the sweep in --run-dir
+    no_report: bool = False  # draw no figures and no report.html
     json: bool = False  # print members and groups as one JSON object; the table goes to standard error
     experiment: Annotated[tyro.conf.FlagConversionOff[Experiment], tyro.conf.arg(name="")] = field(
         default_factory=Experiment
@@ -94,6 +96,7 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         axes,
         run_dir=path,
         halving=command.halving,
+        report=not command.no_report,
         resume=command.resume,
         overwrite=command.overwrite,
         callbacks=(reporter(progress),),
@@ -101,9 +104,10 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         plan=lambda groups: progress.print(_plan(groups), highlight=False, soft_wrap=True),
         preset=preset,
     )
-    ranked = command.experiment.train.monitor or metrics(command.experiment.model)[0]
-    console(stderr=command.json).print(_table(result.members, ranked))
-    progress.print(f"sweep kept in {path} ({SWEEP}, members/NNNN)", highlight=False, soft_wrap=True)
+    out = console(stderr=command.json)
+    out.print(_table(result.members, result.metric, out.width))
+    told = path / SWEEP if command.no_report else path / runs.REPORT
+    progress.print(f"report: {told} (each model: {path / 'members' / 'NNNN'})", highlight=False, soft_wrap=True)
     if command.json:
         print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
     return 0
@@ -128,34 +132,31 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
-def _table(found: Sequence[dict[str, Any]], ranked: str) -> "Table":
-    """The leaderboard: a row a setting, means over seeds with their 95 % intervals."""
+def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
+    """The leaderboard: a row a setting, means over seeds with 95 % intervals; as many metrics as there is room."""
     from rich.table import Table
 
-    from aeflax.population.grid import described
+    from aeflax.population.grid import described, short
     from aeflax.population.leaderboard import leaderboard
 
     rows = leaderboard(found, ranked)
     others = [name for name in rows[0]["metrics"] if name != ranked and not name.endswith("_floor")]
-    names = [ranked, *others][:5]
+    settings = [described(short(row["settings"])) for row in rows[:SHOWN]]
+    room = (width - min(max(map(len, settings)), width // 2) - METRIC_WIDTH) // METRIC_WIDTH
+    names = [ranked, *others][: max(1, room)]
     table = Table(title=f"by {ranked} of the test split", title_justify="left")
     table.add_column("settings", overflow="fold")
     table.add_column("models", justify="right")
     for name in names:
         table.add_column(name, justify="right")
-    for row in rows[:SHOWN]:
+    for name, row in zip(settings, rows, strict=False):
         fate = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         fate = f" (to step {row['dropped']:,})" if row["dropped"] else fate
         models = f"{len(row['members'])}{fate}"
-        table.add_row(described(_short(row["settings"])), models, *(_cell(row["metrics"].get(name)) for name in names))
+        table.add_row(name, models, *(_cell(row["metrics"].get(name)) for name in names))
     if len(rows) > SHOWN:
         table.caption = f"the best {SHOWN} of {len(rows)} settings"
     return table
-
-
-def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under the last two words of their fields' paths."""
-    return {".".join(name.split(".")[-2:]): value for name, value in settings.items()}
 
 
 def _cell(found: Any) -> str:

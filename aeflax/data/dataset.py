@@ -65,6 +65,7 @@ class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
     `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places.
+    `computed` keeps, by name, what many models of these data would compute alike.
     """
 
     source: str
@@ -74,6 +75,7 @@ class Dataset:
     scaling: Scaling
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     fill: np.ndarray | None = None
+    computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -62,6 +62,7 @@ class Course:
                 [Place(*each) for each in zip(wave.programs, map(self._begun(wave), wave.members), strict=True)],
                 group.dataset,
                 until=until,
+                sparing=wave.members[0].experiment.train.checkpoint_every is None,
                 callbacks=self.callbacks,
                 stop=self.stop,
             )

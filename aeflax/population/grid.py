@@ -97,6 +97,14 @@ def described(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{field}={_shown(value)}" for field, value in settings.items()) or "no settings"
 
 
+def short(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the last word of their fields' paths, or as many of the last as tell them apart."""
+    words = 1
+    while len(names := [".".join(name.split(".")[-words:]) for name in settings]) > len(set(names)):
+        words += 1
+    return dict(zip(names, settings.values(), strict=True))
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"

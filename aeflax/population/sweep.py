@@ -19,10 +19,11 @@ from aeflax.population import halving as halvings
 from aeflax.population.course import MEMBERS, Course
 from aeflax.population.grid import Axis, Member
 from aeflax.population.group import Group, grouped
+from aeflax.population.leaderboard import leaderboard
 from aeflax.schema import to_dict
 from aeflax.trained import Run
 from aeflax.training.records import Callback
-from aeflax.validation import ARRAY, validate
+from aeflax.validation import ARRAY, metrics, validate
 
 SWEEP = "sweep.json"
 
@@ -38,12 +39,14 @@ class Sweep:
       groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
         wave on a device, `seconds` and `compile_seconds`.
       rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
+      metric: that ranks the members: `train.monitor`, or what decides for such a model by default.
     """
 
     path: Path
     members: list[dict[str, Any]]
     groups: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
+    metric: str
 
     def load(self, index: int) -> Run:
         """One member as a run."""
@@ -57,6 +60,7 @@ def sweep(
     *,
     run_dir: str | Path,
     halving: bool = False,
+    report: bool = True,
     resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -78,6 +82,7 @@ def sweep(
       run_dir: where the sweep is kept, its members in `members/NNNN`.
       halving: drop the worse half of the settings, by the monitored metric of the validation split, after an eighth, a
         quarter and half of the steps.
+      report: draw the figures and `report.html` in `run_dir` at the end.
       resume: go on with what is there: finished members stay, others go on from the newest step that all of their
         program have saved.
       overwrite: replace the sweep in `run_dir`.
@@ -126,10 +131,33 @@ def sweep(
         for group in filter(None, (group.only(alive) for group in groups)):
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
-        result = Sweep(path, found, [_told(group, course) for group in groups], decided)
+        metric = experiment.train.monitor or metrics(experiment.model)[0]
+        result = Sweep(path, found, [_told(group, course) for group in groups], decided, metric)
         whole = {"members": result.members, "groups": result.groups, "rungs": result.rungs}
         write_json(path / SWEEP, described | whole)
+        if report:
+            _report(result, described)
     return result
+
+
+def _report(result: Sweep, described: Mapping[str, Any]) -> None:
+    """Draws the page of a sweep."""
+    from aeflax.report import sweep as pages
+
+    histories = {one["index"]: runs.read_metrics(result.path / one["run"]) for one in result.members}
+    found = pages.Found(
+        name=result.path.name,
+        experiment=described["experiment"],
+        grid=described["grid"],
+        data=described["data"],
+        metric=result.metric,
+        rows=leaderboard(result.members, result.metric),
+        members=result.members,
+        groups=result.groups,
+        rungs=result.rungs,
+        histories=histories,
+    )
+    pages.write(found, result.path, lambda settings: grids.described(grids.short(settings)))
 
 
 def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence[dict[str, Any]]) -> dict[str, Any]:

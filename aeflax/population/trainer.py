@@ -5,6 +5,7 @@ A member is an ordinary run at every moment: its checkpoints and its log are tho
 
 import functools
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from aeflax.training.meter import means
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record, metrics
 
+SPARING = 10  # times as long as it takes to save all members they are trained before they are saved again
+
 
 @dataclass(frozen=True)
 class Place:
@@ -44,6 +47,8 @@ class Trainer:
       places: one a member; programs of equal structure, that differ in traced numbers and seeds.
       dataset: that all of them see.
       until: the step to stop at; None is the last.
+      sparing: leave out checkpoints that are due where saving would take more than a tenth of the time; what is lost
+        with the process is computed again, to the same bits.
       callbacks: called with records of the population: means over the members that are finite.
       stop: asked between chunks; True saves all members and ends.
 
@@ -58,6 +63,7 @@ class Trainer:
         dataset: Dataset,
         *,
         until: int | None = None,
+        sparing: bool = False,
         callbacks: Sequence[Callback] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -65,7 +71,8 @@ class Trainer:
         experiment = places[0].program.experiment
         self._train = experiment.train
         self._total = experiment.train.steps or 0
-        self._until = until or self._total
+        self._until, self._sparing = until or self._total, sparing
+        self._saved_at, self._saving_took = time.monotonic(), 0.0
         rows = dataset.train.values[:]
         self._steps_per_epoch = experiment.data.steps_per_epoch(len(rows))
         self._population = Population(
@@ -112,7 +119,7 @@ class Trainer:
                 if self._due(self._train.log_every):
                     self._record()
                 improved = self._due(self._train.eval_every) and self._evaluate()
-                if improved or self._due(self._train.checkpoint_every) or self._step == self._until:
+                if improved or self._due_to_save() or self._step == self._until:
                     self._save()
                     self.clock.start()
                     self._pace.reset()
@@ -212,23 +219,33 @@ class Trainer:
         self._settle()
         if self._saved == self._step:
             return
+        began = time.monotonic()
         sums = members_of(self._sums, len(self._places))
-        share = 1 / len(self._places)
-        for place, log, monitor, state, held in zip(
-            self._places, self._logs, self._monitors, self._states(), sums, strict=True
-        ):
-            if not all_finite(state.params):
-                continue
-            log(self._of(place, "checkpoint"))
-            progress = {
-                "seconds": self.clock.seconds * share,
-                "record_seconds": self.clock.record_seconds * share,
-                "sums": {name: float(value) for name, value in held.items()},
-                "monitor": None if monitor is None else monitor.progress(),
-            }
-            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
-                checkpoints.save(state, progress, best=None if monitor is None else monitor.step)
+        each = zip(self._places, self._logs, self._monitors, self._states(), sums, strict=True)
+        for place, log, monitor, state, held in each:
+            self._save_one(place, log, monitor, state, held)
+        self._saving_took, self._saved_at = time.monotonic() - began, time.monotonic()
         self._saved = self._step
+
+    def _due_to_save(self) -> bool:
+        """Whether a checkpoint is due, and worth its time where nobody has said how often."""
+        waited = time.monotonic() - self._saved_at
+        return self._due(self._train.checkpoint_every) and not (self._sparing and waited < SPARING * self._saving_took)
+
+    def _save_one(
+        self, place: Place, log: Callback, monitor: Monitor | None, state: TrainState, sums: dict[str, Any]
+    ) -> None:
+        if not all_finite(state.params):
+            return
+        log(self._of(place, "checkpoint"))
+        progress = {
+            "seconds": self.clock.seconds / len(self._places),
+            "record_seconds": self.clock.record_seconds / len(self._places),
+            "sums": {name: float(value) for name, value in sums.items()},
+            "monitor": None if monitor is None else monitor.progress(),
+        }
+        with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
+            checkpoints.save(state, progress, best=None if monitor is None else monitor.step)
 
     def _common_step(self) -> int:
         """The newest step that every member holds, 0 for none; what some saved after it is computed again."""

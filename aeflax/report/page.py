@@ -6,6 +6,7 @@ is escaped; equal material gives equal bytes.
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aeflax.report import canvas, words
 from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
+from aeflax.report.sections import Section
 from aeflax.run import REPORT
 
 FIGURE_DIRECTORY = "figures"
@@ -45,10 +47,12 @@ def write(material: Material, directory: Path) -> Path:
         _put(path, canvas.png(figure))
         shown.append({"name": name, "svg": Markup(canvas.svg(figure, name)), "caption": words.caption(name, material)})
     found = ((name, material.findings[name]) for name in SECTIONS if name in material.findings)
-    sections = [part for name, findings in found if (part := _section(directory, name, findings)) is not None]
+    sections = {name: part for name, findings in found if (part := _section(name, findings)) is not None}
     columns, rows = words.final_table(material)
-    text = _render(
+    return put_page(
         "page.html.jinja",
+        directory,
+        sections,
         name=material.name,
         sentence=words.sentence(material),
         notes=words.notes(material),
@@ -56,15 +60,34 @@ def write(material: Material, directory: Path) -> Path:
         rows=rows,
         pca=words.compared_with_pca(material),
         figures=shown,
-        sections=sections,
         command=material.command,
         settings=words.settings(material.experiment),
         versions=list(material.versions.items()),
         data=words.fingerprint(material.data),
         state=material.summary.get("state_sha256"),
     )
+
+
+def put_page(template: str, directory: Path, sections: Mapping[str, Section], **content: Any) -> Path:
+    """Writes `report.html`, and the figures of its sections also as files in `figures/`; returns the path of the page.
+
+    Args:
+      template: its name.
+      directory: that the report is written into.
+      sections: by their ids, in order.
+      **content: what the template shows beside them.
+    """
+    place = directory / FIGURE_DIRECTORY
+    place.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for name, section in sections.items():
+        figures = []
+        for stem, (figure, caption) in section.figures.items():
+            _put(place / f"{stem}.png", canvas.png(figure))
+            figures.append({"name": stem, "svg": Markup(canvas.svg(figure, stem)), "caption": caption})
+        parts.append({"name": name, "section": section, "figures": figures})
     page = directory / REPORT
-    _put(page, text.encode())
+    _put(page, _render(template, sections=parts, **content).encode())
     return page
 
 
@@ -92,17 +115,12 @@ def fragment(material: Material) -> str:
     )
 
 
-def _section(directory: Path, name: str, found: Findings) -> dict[str, Any] | None:
-    """An application's part of the page, its figures also as files; None where its findings are made up or of old."""
+def _section(name: str, found: Findings) -> Section | None:
+    """An application's part of the page; None where its findings are made up or of old."""
     try:
-        section = SECTIONS[name](found)
+        return SECTIONS[name](found)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
-    figures = []
-    for stem, (figure, caption) in section.figures.items():
-        _put(directory / FIGURE_DIRECTORY / f"{stem}.png", canvas.png(figure))
-        figures.append({"name": stem, "svg": Markup(canvas.svg(figure, stem)), "caption": caption})
-    return {"name": name, "section": section, "figures": figures}
 
 
 @functools.cache

@@ -1,0 +1,191 @@
+"""The report of a sweep: its leaderboard, and figures of all of its members, on one page."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from aeflax.report import words
+from aeflax.report.metrics import better, named
+from aeflax.report.page import put_page
+from aeflax.report.population import learning_curves, parallel_coordinates, pareto_front
+from aeflax.report.sections import Section, Table
+
+Figures = dict[str, tuple[Figure, str]]
+
+MAX_ROWS = 50  # of the leaderboard
+TRADES = (("kl", "reconstruction_nats"), ("l0", "mse"))  # what is paid, and what it buys
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a sweep found, in plain values.
+
+    Attributes:
+      name: of the sweep.
+      experiment: what all members have in common, as nested plain values.
+      grid: fields and their values.
+      data: fingerprint of the data.
+      metric: that ranks the members, on the test split.
+      rows: of the leaderboard, the best first.
+      members: one object a member, as `aeflax sweep --json` prints them.
+      groups: likewise.
+      rungs: of successive halving.
+      histories: the records of each member's metrics log, by its index.
+    """
+
+    name: str
+    experiment: Mapping[str, Any]
+    grid: Mapping[str, Sequence[Any]]
+    data: Mapping[str, Any]
+    metric: str
+    rows: Sequence[Mapping[str, Any]]
+    members: Sequence[Mapping[str, Any]]
+    groups: Sequence[Mapping[str, Any]]
+    rungs: Sequence[Mapping[str, Any]]
+    histories: Mapping[int, Sequence[Mapping[str, Any]]]
+
+    def finals(self, metric: str) -> dict[int, float]:
+        """The metric on the test split of every member that has a finite one, by its index."""
+        told = {member["index"]: member["test"].get(metric) for member in self.members if "test" in member}
+        return {index: value for index, value in told.items() if value is not None and math.isfinite(value)}
+
+
+def write(found: Found, directory: Path, describe: Callable[[Mapping[str, Any]], str]) -> Path:
+    """Writes `figures/*.png` and `report.html` into a sweep's directory, and returns the path of the page.
+
+    Args:
+      found: what to show.
+      directory: of the sweep.
+      describe: settings -> a few words.
+
+    Raises:
+      OSError: if the directory cannot be written to.
+    """
+    sections = {
+        "leaderboard": _leaderboard(found, describe),
+        "all": Section("All members", (), (), _curves(found) | _settings(found) | _trade(found)),
+        "halving": _halving(found),
+    }
+    programs = [
+        (f"program {number}", f"{len(group['members'])} models of {group['parameters']:,} parameters{_took(group)}")
+        for number, group in enumerate(found.groups, 1)
+    ]
+    return put_page(
+        "sweep.html.jinja",
+        directory,
+        {name: section for name, section in sections.items() if section is not None},
+        name=found.name,
+        sentence=_sentence(found, describe),
+        notes=_notes(found),
+        grid=[(field, ", ".join(map(str, values))) for field, values in found.grid.items()],
+        programs=programs,
+        settings=words.settings(found.experiment),
+        data=words.fingerprint(found.data),
+    )
+
+
+def _took(group: Mapping[str, Any]) -> str:
+    waves = "" if group["waves"] == 1 else f", in {group['waves']} waves"
+    return waves + (f", {group['seconds']:,.1f} s" if group["seconds"] is not None else "")
+
+
+def _sentence(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> str:
+    models = f"{len(found.members):,} models were trained as {len(found.groups)} compiled program"
+    models += "" if len(found.groups) == 1 else "s"
+    best = found.rows[0]
+    if (value := best["metrics"].get(found.metric)) is None:
+        return f"{models}; none of them came to its end with a finite {found.metric}."
+    return (
+        f"{models}. The best by {named(found.metric)} on the test split: {describe(best['settings'])}, {_cell(value)}."
+    )
+
+
+def _notes(found: Found) -> list[str]:
+    lost = [member["index"] for member in found.members if member["status"] == "diverged"]
+    if not lost:
+        return []
+    shown = ", ".join(map(str, lost[:10])) + (", …" if len(lost) > 10 else "")
+    return [f"{len(lost)} of {len(found.members)} models diverged and are in no mean: members {shown}."]
+
+
+def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Section:
+    others = [name for name in found.rows[0]["metrics"] if name != found.metric and not name.endswith("_floor")]
+    names = [found.metric, *others]
+    arrows = {"higher": " ↑", "lower": " ↓", None: ""}
+    rows = []
+    for row in found.rows[:MAX_ROWS]:
+        models = str(len(row["members"]))
+        models += f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        models += f" (dropped at {row['dropped']:,})" if row["dropped"] else ""
+        rows.append((describe(row["settings"]), models, *(_cell(row["metrics"].get(name)) for name in names)))
+    caption = "Test split. Means over seeds ± half of their 95 % interval"
+    caption += f"; the best {MAX_ROWS} of {len(found.rows)} settings." if len(found.rows) > MAX_ROWS else "."
+    columns = ("settings", "models", *(f"{named(name)}{arrows[better(name)]}" for name in names))
+    return Section("Leaderboard", (), (Table(columns, rows, caption),))
+
+
+def _curves(found: Found) -> Figures:
+    drawn = learning_curves(found.histories, found.metric, found.finals(found.metric))
+    if drawn is None:
+        return {}
+    figure, what = drawn
+    caption = f"{what} of all members, a line each; the brighter, the better it ended, and the best one bold."
+    return {"learning_curves": (figure, caption)}
+
+
+def _settings(found: Found) -> Figures:
+    varied = {field: values for field, values in found.grid.items() if len(values) > 1}
+    settings = {member["index"]: member["settings"] for member in found.members}
+    finals = found.finals(found.metric)
+    if not varied or len(finals) < 2:
+        return {}
+    figure = parallel_coordinates(varied, settings, finals, found.metric)
+    caption = "A line a member, through its settings to what it reached; the brighter, the better."
+    return {"parallel_coordinates": (figure, caption)}
+
+
+def _trade(found: Found) -> Figures:
+    for paid, bought in TRADES:
+        points = found.finals(paid), found.finals(bought)
+        common = sorted(set(points[0]) & set(points[1]))
+        if len(common) >= 2 and len({points[0][index] for index in common}) > 1:
+            values = [(points[0][index], points[1][index]) for index in common]
+            figure, front = pareto_front(values, paid, bought)
+            members = ", ".join(str(common[place]) for place in front)
+            caption = (
+                f"Every member by {named(paid)} and {named(bought)}, of the test split. On the line are those that no "
+                f"other one beats in both: members {members}."
+            )
+            return {"pareto_front": (figure, caption)}
+    return {}
+
+
+def _halving(found: Found) -> Section | None:
+    if not found.rungs:
+        return None
+    tables = []
+    for rung in found.rungs:
+        rows = [
+            (
+                one["settings"],
+                "–" if one["value"] is None else words.number(one["value"]),
+                "stays" if one["kept"] else "dropped",
+            )
+            for one in rung["settings"]
+        ]
+        columns = ("settings", named(rung["metric"]), "")
+        tables.append(Table(columns, rows, f"After step {rung['step']:,}, on the validation split"))
+    sentence = "At each rung the worse half of the settings ended its training, by the mean over their seeds."
+    return Section("Halving", (sentence,), tables)
+
+
+def _cell(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "–"
+    if value["low"] is None:
+        return words.number(value["mean"])
+    return f"{words.number(value['mean'])} ± {value['mean'] - value['low']:.2g}"
