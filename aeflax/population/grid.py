@@ -94,7 +94,7 @@ def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
 
 def described(settings: Mapping[str, Any]) -> str:
     """Settings in a few words: `train.seed=3 optimizer.learning_rate=0.001`."""
-    return " ".join(f"{field}={_shown(value)}" for field, value in settings.items()) or "no settings"
+    return " ".join(f"{field}={_shown(value)}" for field, value in settings.items()) or "seeds alone"
 
 
 def short(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_too_many_combinations():
 
 def test_settings_in_words():
     assert described({"train.seed": 3, "model.backbone.widths": (4, 2)}) == "train.seed=3 model.backbone.widths=4×2"
-    assert described({}) == "no settings"
+    assert described({}) == "seeds alone"
 
 
 def test_a_faulty_grid_is_found_without_jax():
