@@ -3,7 +3,8 @@
     AEFLAX_DATA_DIR=DATA python -m experiments classic_better
 
 Expected: test `bce` .0720 nats a pixel or less; the classic setting, `classic_keras`, gives .0731.
-Protocol: model, data and epochs as in `classic_keras`. Batches of 64 in place of 256, and Adam's learning rate falls as a
+Protocol: model, data and epochs as in `classic_keras`. Batches of 64 in place of 256, and Adam's learning rate falls
+as a
 cosine; its peak is chosen among six on the last 5,000 training images (a sweep with --halving), which then are trained
 on again.
 No peeking: the test images are looked at once, by the sixteen runs of the peak that was chosen.

@@ -3,7 +3,8 @@
     AEFLAX_DATA_DIR=DATA aeflax train experiments/classic_keras.py                               # one of them
     AEFLAX_DATA_DIR=DATA aeflax sweep experiments/classic_keras.py --grid train.seed=0..15       # all, one program
 
-Expected: test `bce` .0731 nats a pixel, the figure that the Keras example (https://blog.keras.io/building-autoencoders-in-keras.html,
+Expected: test `bce` .0731 nats a pixel, the figure that the Keras example
+(https://blog.keras.io/building-autoencoders-in-keras.html,
 with 64 units in place of 32) gives after 20 epochs on the TensorFlow and PyTorch backends; .0735 or less passes.
 Protocol: ReLU code, sigmoid output, Adam 1e-3, batch 256, 20 epochs, 60,000 training images, 10,000 test images.
 Deviation: the code's bias starts at 1, not 0 (docs/adr/0002).

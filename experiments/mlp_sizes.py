@@ -2,10 +2,12 @@
 
     AEFLAX_DATA_DIR=DATA python -m experiments mlp_sizes
 
-Expected: test MSE per pixel .0365, .0089, .0058 and .0053 at 2, 16, 32 and 64 dimensions (read off a published plot of this
+Expected: test MSE per pixel .0365, .0089, .0058 and .0053 at 2, 16, 32 and 64 dimensions (read off a published plot
+of this
 model, so to the second digit); .0375, .0094, .0062 and .0058 pass, and all lie below PCA's.
 Protocol: 784-512-256-d and back, ReLU, squared error, Adam 1e-3, batch 256, 20 epochs, the last epoch's figures.
-Deviation: the squared error is a Gaussian likelihood of scale 1, its gradient 784 / 2 times that of the mean a pixel; Adam
+Deviation: the squared error is a Gaussian likelihood of scale 1, its gradient 784 / 2 times that of the mean a pixel;
+Adam
 does not see the factor.
 Time: a quarter of an hour of training on two CPU cores.
 """

@@ -7,6 +7,7 @@ from typing import Any
 import aeflax
 from aeflax.config import Experiment
 from aeflax.evaluation.intervals import interval
+from aeflax.population.sweep import Sweep
 from aeflax.run import SUMMARY
 
 KEPT = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")
@@ -24,7 +25,7 @@ def measured(experiment: Experiment, path: Path, preset: str) -> tuple[aeflax.Ru
     return run, {name: run.summary[name] for name in KEPT}
 
 
-def swept(experiment: Experiment, grid: Mapping[str, Iterable[Any]], path: Path, **how: Any) -> aeflax.Sweep:
+def swept(experiment: Experiment, grid: Mapping[str, Iterable[Any]], path: Path, **how: Any) -> Sweep:
     """Trains a grid as `aeflax.sweep` does; what was interrupted goes on, what is finished is trained again."""
     finished = (path / "report.html").exists()
     begun = (path / "sweep.json").exists()
