@@ -70,8 +70,7 @@ def summary() -> str:
             f"{workload.target:g}{reached}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"\n{_machine(next(iter(records.values())))}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _machines(records)])
 
 
 def peers() -> str:
@@ -114,6 +113,19 @@ def gpu() -> str:
     torch = next(row["versions"]["torch"] for row in record["peers"].values() if "torch" in row["versions"])
     lines.append(f"\n{record['machine']['devices'][0]}, JAX {record['versions']['jax']}, PyTorch {torch}.")
     return "\n".join(lines)
+
+
+def gpu_summary() -> str:
+    """One row a workload that was measured on a GPU: aeflax and its strongest rival."""
+    lines = ["| workload | aeflax, µs a step | strongest peer | its time, in aeflax' |", "|---|---|---|---|"]
+    records = newest("gpu")
+    for name, record in records.items():
+        rivals = {peer: row for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))}
+        peer, row = min(rivals.items(), key=lambda item: item[1]["ratio"])
+        cells = (f"{1e3 * record['aeflax']['ms_per_step']:.0f}", NAMES[peer], _ratio(row))
+        lines.append(f"| {name}: {WORKLOADS[name].title} | {' | '.join(cells)} |")
+    record = next(iter(records.values()))
+    return "\n".join([*lines, "", f"{record['machine']['devices'][0]}, JAX {record['versions']['jax']}."])
 
 
 def populations() -> str:
@@ -179,17 +191,21 @@ def _ratio(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _machine(record: dict[str, Any]) -> str:
-    machine, versions = record["machine"], record["versions"]
-    peak = record["peak_flops_per_second"] / 1e9
-    return (
-        f"{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {versions['jax']}; peak: a 2048³ float32 "
-        f"product, {peak:.0f} GFLOP/s. Medians of paired rounds, with the least and the largest."
-    )
+def _machines(records: dict[str, dict[str, Any]]) -> str:
+    """The machine of each record, said once for those that share it."""
+    found: dict[str, list[str]] = {}
+    for name in WORKLOADS:
+        record = records[name]
+        machine, peak = record["machine"], record["peak_flops_per_second"] / 1e9
+        what = f"{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {record['versions']['jax']}"
+        found.setdefault(what, []).append(f"{name} {peak:.0f}")
+    told = [f"{what}; peak, a 2048³ float32 product, GFLOP/s: {', '.join(peaks)}" for what, peaks in found.items()]
+    return f"{'. '.join(told)}. Medians of paired rounds, with the least and the largest."
 
 
 TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole, "curves": curves} | {
     "gpu": gpu,
+    "gpu_summary": gpu_summary,
     "populations": populations,
     "agreement": scale.agreement,
     "overhead": scale.overhead,

@@ -1,0 +1,98 @@
+"""The report of a sweep: what it says of members that ended well, diverged or were dropped, and what it draws."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from variants import EXAMPLES, experiment, images
+
+from aeflax.population.sweep import sweep
+from aeflax.report.population import _curve, _places, nondominated, ranking
+
+DATA = images(EXAMPLES * 5 // 4)
+
+
+def page_of(found):
+    return (found.path / "report.html").read_text(encoding="utf-8")
+
+
+def figures_of(found):
+    return sorted(path.stem for path in (found.path / "figures").glob("*.png"))
+
+
+def test_members_are_ranked_drawn_and_named(tmp_path):
+    settings = experiment("vae", steps=20)
+    settings = replace(settings, train=replace(settings.train, eval_every=5))
+    grid = {"optimizer.learning_rate": [1e-3, 1e-2], "train.seed": [0, 1]}
+    found = sweep(settings, grid, DATA, run_dir=tmp_path / "a <b> name")
+    page = page_of(found)
+    assert "<h1>a &lt;b&gt; name</h1>" in page
+    assert figures_of(found) == ["learning_curves", "parallel_coordinates", "pareto_front"]
+    best, other = "learning_rate=0.01", "learning_rate=0.001"
+    assert f"on the test split: {best}," in page
+    assert page.index(f'<th scope="row">{best}') < page.index(f'<th scope="row">{other}')
+    assert "optimizer.learning_rate" in page
+    assert all(f'href="#{name}"' in page and f'id="{name}"' in page for name in ("leaderboard", "all", "made"))
+    assert "<script" not in page
+
+
+def test_a_sweep_without_a_page_has_none(tmp_path):
+    found = sweep(experiment("vanilla"), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path / "sweep", report=False)
+    assert not (found.path / "report.html").exists()
+
+
+def test_those_that_diverged_are_told_of_and_not_drawn_as_the_best(tmp_path):
+    settings = experiment("vanilla")
+    settings = replace(settings, train=replace(settings.train, max_nonfinite=2))
+    found = sweep(settings, {"optimizer.learning_rate": [1e-3, 1e38]}, DATA, run_dir=tmp_path / "some")
+    assert "1 of 2 models diverged and are in no mean: members 1." in page_of(found)
+    none = sweep(settings, {"optimizer.learning_rate": [1e37, 1e38]}, DATA, run_dir=tmp_path / "none")
+    assert "none of them came to its end" in page_of(none)
+    assert "parallel_coordinates" not in figures_of(none)
+
+
+def test_rungs_are_shown(tmp_path):
+    settings = experiment("vanilla", steps=20)
+    settings = replace(settings, data=replace(settings.data, validation=8))
+    grid = {"optimizer.learning_rate": [1e-5, 1e-2]}
+    found = sweep(settings, grid, DATA, run_dir=tmp_path / "sweep", halving=True)
+    page = page_of(found)
+    assert "After step 10, on the validation split" in page
+    assert page.index("stays") < page.index("<td>dropped</td>")
+    assert "dropped at 10" in page
+
+
+def test_the_front_holds_what_nothing_beats():
+    points = np.array([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0], [2.0, 2.5], [3.0, 0.5], [4.0, 0.5], [1.0, 4.0]])
+    assert nondominated(points) == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        ([1.0, 2.0, 3.0], [0.0, 0.5, 1.0]),
+        ([0.01, 0.1, 1.0], [0.0, 0.5, 1.0]),  # by the logarithm
+        ([0.0, 50.0, 100.0], [0.0, 0.5, 1.0]),
+        ([3, 3], [0.0, 0.0]),
+        (["relu", "tanh"], [0.0, 1.0]),
+        ([None, 0.5], [0.0, 1.0]),
+        ([True, False], [0.0, 1.0]),
+        (["relu"], [0.0]),
+    ],
+)
+def test_values_are_spread_over_their_axis(values, places):
+    assert [_places(values)[str(value)] for value in values] == pytest.approx(places)
+
+
+def test_curves_and_ranks():
+    records = [
+        {"step": 1, "split": "train", "loss": 3.0},
+        {"step": 1, "split": "test", "mse": 0.5},
+        {"step": 2, "split": "train", "loss": None},
+    ]
+    steps, values = _curve(records, "train", "loss")
+    assert steps.tolist() == [1, 2]
+    assert values[0] == 3.0
+    assert np.isnan(values[1])
+    assert ranking({0: 1.0, 1: 3.0, 2: 2.0}, "mse") == [0, 2, 1]
+    assert ranking({0: 1.0, 1: 3.0, 2: 2.0}, "psnr") == [1, 2, 0]
