@@ -29,6 +29,7 @@ from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
 from aeflax.report.sound import numbers, series, sound
+from aeflax.schema import to_dict
 from aeflax.words import again
 
 _NO_METRICS = ("step", "epoch", "split")  # of a record
@@ -222,6 +223,35 @@ class Run:
         except OSError as error:
             fault = os.strerror(error.errno or 0)
             raise ConfigError(f"cannot write the report to {place}: {fault}; choose another place") from error
+
+    def export(self, form: str, directory: str | Path | None = None) -> Path:
+        """Writes the model in a form that runs without aeflax, checked against it, with `manifest.json` beside it.
+
+        Args:
+          form: "stablehlo" (any batch size on CPU, CUDA and TPU; read by JAX alone), "onnx" (read by onnxruntime and
+            others), or "safetensors" (weights by name).
+          directory: where; None is `export/FORM` in the run directory.
+
+        Returns:
+          The directory, which holds a file each for encoder, decoder and the whole, or one of weights.
+
+        Raises:
+          ConfigError: where no directory is known, for a form that there is not, or whose extra is missing.
+          ExportError: if what was exported computes something else than the model; nothing is written then.
+        """
+        from aeflax.export.write import export
+
+        if directory is None and self.path is None:
+            raise ConfigError("this run is kept nowhere; name a directory for the export")
+        place = Path(directory) if directory is not None else Path(self.path or "") / "export" / form
+        about = {
+            "run": None if self.path is None else self.path.name,
+            "step": self.step,
+            "state_sha256": state_sha256(self.state),
+            "experiment": to_dict(self._program.experiment),
+        }
+        export(self.inference, form, place, about)
+        return place
 
     def __repr__(self) -> str:
         model = self.experiment.model

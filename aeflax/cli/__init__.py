@@ -45,6 +45,7 @@ commands:
   diagnose RUN               what ails a posterior or a sparse code
   finetune RUN               whether classifiers gain from the encoder
   trust RUN                  whether a small error means anything
+  export RUN --format F      the model as StableHLO, ONNX or safetensors
   verify RUN                 whether a kept run is still what was written
   bench [PRESET | FILE.py]   how fast it trains on this machine
 
@@ -84,6 +85,7 @@ COMMANDS = {
     "diagnose": "aeflax.cli.diagnose:main",
     "finetune": "aeflax.cli.finetune:main",
     "trust": "aeflax.cli.trust:main",
+    "export": "aeflax.cli.export:main",
     "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
 }

@@ -87,12 +87,13 @@ class Norm(nn.Module):
     def __call__(self, maps: jax.Array) -> jax.Array:
         """Normalises each position's channels (layer), or groups of them over all positions (group).
 
-        Statistics are float32, whatever the maps are.
+        Statistics are float32, whatever the maps are, and a variance is that of what the mean leaves: the difference of
+        two squares would lose it where a few channels lie close together.
         """
         if self.kind == "layer":
-            maps = nn.LayerNorm(name="layer")(maps)
+            maps = nn.LayerNorm(use_fast_variance=False, name="layer")(maps)
         elif self.kind == "group":
             channels = maps.shape[-1]
             groups = next(n for n in range(min(8, channels), 0, -1) if channels % n == 0)
-            maps = nn.GroupNorm(num_groups=groups, name="group")(maps)
+            maps = nn.GroupNorm(num_groups=groups, use_fast_variance=False, name="group")(maps)
         return maps

@@ -46,5 +46,11 @@ def largest_of_each(values: jax.Array, k: jax.Array) -> jax.Array:
 
     `k` is traced, so that it can vary without compiling; and counting takes a fraction of a sort's time on CPU.
     """
+    marked: jax.Array = _largest_of_each(values, k)
+    return marked
+
+
+@jax.jit  # a name, by which exporters know it
+def _largest_of_each(values: jax.Array, k: jax.Array) -> jax.Array:
     marks, _ = largest(values, k, lambda marks: jnp.sum(marks, axis=-1, keepdims=True))
     return marks

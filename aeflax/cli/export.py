@@ -1,0 +1,69 @@
+"""`aeflax export`: a kept run as StableHLO, ONNX or safetensors."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aeflax import run as runs
+from aeflax.cli.parsing import console, parse
+from aeflax.cli.use import RunCommand
+from aeflax.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCommand(RunCommand):
+    """Arguments of `aeflax export`."""
+
+    # stablehlo: any batch size on cpu, cuda and tpu, read by JAX alone; onnx: read by onnxruntime and others;
+    # safetensors: the weights by name
+    format: Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
+    # a folder; None: export/FORMAT in RUN
+    out: Path | None = None
+    # print the manifest as one JSON object; the table goes to standard error
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Writes a model in another form, and prints where."""
+    what = (
+        "Writes encoder, decoder and the whole of a kept run as functions that run without aeflax, or its weights, "
+        "with a manifest of inputs, outputs and digests. What is written was compared with the model."
+    )
+    command: ExportCommand = parse(ExportCommand, arguments, "aeflax export", what)
+    runs.read_manifest(command.run)
+    place = command.out or command.run / "export" / command.format
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"{place} is a file; an export is a folder, choose another --out")
+
+    from rich.table import Table
+
+    from aeflax import api
+    from aeflax.export.write import MANIFEST
+
+    run = api.load(command.run, step=command.step)
+    try:
+        run.export(command.format, place)
+    except OSError as error:
+        raise ConfigError(f"cannot write to {place}: {error.strerror}; choose another --out") from error
+    told = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    table = Table(title=f"{place}, step {run.step:,}", title_justify="left")
+    for title in ("file", "takes", "gives", "bytes"):
+        table.add_column(title, justify="right" if title == "bytes" else "left")
+    for name, file in told["files"].items():
+        ports = (_port(file[way]) if way in file else "–" for way in ("input", "output"))
+        table.add_row(name, *ports, f"{file['bytes']:,}")
+    if "checked" in told:
+        table.caption = f"differs from the model by at most {told['checked']['largest_difference']:.1g} of its output"
+    console(stderr=command.json).print(table)
+    if command.json:
+        print(json.dumps(told))  # noqa: T201
+    return 0
+
+
+def _port(told: dict[str, object]) -> str:
+    from rich.markup import escape
+
+    shape = told["shape"]
+    assert isinstance(shape, list)
+    return escape(f"{told['name']} [{', '.join(map(str, shape))}]")

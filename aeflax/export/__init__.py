@@ -1,0 +1,1 @@
+"""A trained model in forms that run without aeflax: StableHLO, safetensors, ONNX."""

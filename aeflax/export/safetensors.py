@@ -1,0 +1,30 @@
+"""Weights by name as safetensors, for whoever rebuilds the network elsewhere."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeflax.applications.inference import Inference
+from aeflax.engine.state import leaf_name
+
+
+def tensors(inference: Inference) -> dict[str, np.ndarray]:
+    """Parameters and what the model keeps beside them, by dotted names such as `encoder.conv_0.kernel`.
+
+    Kernels are [in, out] and [height, width, in, out], as Flax has them.
+    """
+    weights = jax.device_get({"params": inference.weights["params"], "model": inference.weights["model"]})
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        name = leaf_name(path).replace("/", ".").removeprefix("params.")
+        found[name] = np.ascontiguousarray(leaf)  # others would be written as if they were
+    return found
+
+
+def blob(inference: Inference, said: dict[str, str]) -> bytes:
+    """The file's bytes, with words beside the tensors."""
+    from safetensors.numpy import save
+
+    made: Any = save(tensors(inference), metadata=said)
+    return bytes(made)
