@@ -61,7 +61,9 @@ def test_no_command_prints_the_help_as_an_error(refused):
 def test_version(aeflax):
     import aeflax as package
 
-    assert aeflax("--version") == (0, f"aeflax {package.__version__}\n", "")
+    code, out, errors = aeflax("--version")
+    assert (code, errors) == (0, "")
+    assert out.splitlines()[0] == f"aeflax {package.__version__}"
 
 
 @pytest.mark.parametrize("preset", ["", *PRESETS])
@@ -378,7 +380,9 @@ LIGHT = {
     "train-help": (["train", "--help"], 0),
     "preset-help": (["train", "vae", "--help"], 0),
     "evaluate-help": (["evaluate", "--help"], 0),
-    "version": (["--version"], 0),
+    "sweep-help": (["sweep", "--help"], 0),
+    "export-help": (["export", "--help"], 0),
+    "doctor-help": (["doctor", "--help"], 0),
     "unknown-command": (["trian"], 2),
     "unknown-preset": (["train", "vea"], 2),
     "unknown-kind": (["train", "--model.bottleneck", "topk"], 2),

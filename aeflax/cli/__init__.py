@@ -48,6 +48,8 @@ commands:
   export RUN --format F      the model as StableHLO, ONNX or safetensors
   verify RUN                 whether a kept run is still what was written
   bench [PRESET | FILE.py]   how fast it trains on this machine
+  doctor                     what is installed, which devices there are, what
+                             is wrong and how to mend it
 
 presets:
 {presets}
@@ -88,6 +90,7 @@ COMMANDS = {
     "export": "aeflax.cli.export:main",
     "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
+    "doctor": "aeflax.cli.doctor:main",
 }
 
 
@@ -136,7 +139,9 @@ def _dispatch(arguments: list[str]) -> int:
         code: int = getattr(importlib.import_module(module), function)(arguments[1:])
         return code
     if name == "--version":
-        print(f"aeflax {__version__}")  # noqa: T201
+        from aeflax import surroundings
+
+        print(f"aeflax {__version__}\n{surroundings.stack()}\ndevices: {surroundings.devices()}")  # noqa: T201
         return 0
     if name in ("", "-h", "--help", "help"):
         first = {key: (preset.__doc__ or "").splitlines()[0] for key, preset in PRESETS.items()}

@@ -9,10 +9,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from aeflax.report import canvas
-from experiments.tables import applications, populations, presets, restoring, sparse, summary
+from experiments.tables import applications, populations, presets, published, restoring, sparse, summary
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "applications.md", ROOT / "docs" / "results.md")
 RESULTS = ROOT / "experiments" / "results"
 
 Record = dict[str, Any]
@@ -32,6 +32,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "recovery": (("dictionary_recovery",), sparse.recovery),
     "sparse_front": (("sparse_front",), sparse.front),
     "rate_distortion": (("rate_distortion",), populations.rate_distortion),
+    "published": (published.RECORDS, published.published),
     "uses": (
         ("few_labels", "stacked_pretraining", "one_class_mnist", "denoising_filters", "compression", "generation"),
         summary.summary,
