@@ -6,9 +6,10 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+DOCS := .venv-docs
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results tables clean
+.PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results tables docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +55,9 @@ results: $(STAMP)  ## run the experiments that fit in an hour, record their figu
 tables: $(STAMP)  ## write README's tables anew, from what is recorded
 	$(BIN)/python -m experiments --tables
 
+docs: $(DOCS)/.installed  ## the documentation, into site/; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
 lock: $(STAMP)  ## renew constraints.txt for every supported Python
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
@@ -66,6 +70,12 @@ clean:  ## remove environments and caches; runs stay
 $(PEERS)/.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	touch $@
+
+# The documentation's tools, without what they describe.
+$(DOCS)/.installed: docs/requirements.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
 	touch $@
 
 # Rebuilt when the dependencies change. Compiled here, so that the first command is not the slow one.

@@ -15,11 +15,13 @@ class AutoencoderOutlierDetector(OutlierMixin, Autoencoder):  # type: ignore[mis
 
     Args:
       contamination: share of the training examples that are to be called outliers, in (0, .5].
-      others: as `AutoencoderTransformer` has them.
+
+    Other arguments are those of `AutoencoderTransformer`.
 
     Attributes:
       offset_: score below which an example is an outlier: the quantile `contamination` of the training scores.
-      others: as `AutoencoderTransformer` has them.
+
+    Other attributes are those of `AutoencoderTransformer`.
 
     Example:
       >>> from sklearn.datasets import load_breast_cancer

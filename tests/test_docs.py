@@ -1,0 +1,56 @@
+"""The code and the commands of the documentation run, in their order; what has tests of its own is left to them.
+
+README's are run by tests/test_readme.py, those of docs/export.md by tests/export. The pages on performance, distributed
+training, reliability and applications show commands of an hour or of several hosts.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = ("index.md", "start.md", "architecture.md", "coming-from.md")
+pytestmark = pytest.mark.slow
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def done(words, folder):
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    found = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, f"{words}\n{found.stderr[-2000:]}"
+    return found.stdout
+
+
+@pytest.mark.parametrize("page", ["index.md", "start.md"])
+def test_every_command_runs(page, tmp_path):
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("aeflax ")]
+    assert len(lines) >= 2
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        more = ["--train.steps", "20"] if words[0] == "train" else []
+        done(["-m", "aeflax", *words, *more], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [("start.md", "(500, 4) True"), ("architecture.md", "True"), ("coming-from.md", "(300, 4) (300, 4)")],
+)
+def test_every_example_runs(page, said, tmp_path):
+    (code,) = blocks(page, "python")
+    assert done(["-c", code], tmp_path).strip() == said
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in (*DOCS.glob("*.md"), DOCS / "adr" / "index.md"):
+        assert f"- {page.relative_to(DOCS)}" in navigation, page
+    told = (DOCS / "adr" / "index.md").read_text(encoding="utf-8")
+    assert all(f"({page.name})" in told for page in DOCS.glob("adr/0*.md"))
