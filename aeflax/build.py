@@ -17,7 +17,7 @@ from aeflax.errors import ConfigError
 from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
-from aeflax.outputs import BatchMean, Context, Outputs
+from aeflax.outputs import BatchMean, Context, Outputs, Values
 from aeflax.schema import structure, traced
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
@@ -206,6 +206,15 @@ def _penalties(model: config.Model) -> dict[str, objectives.Penalty]:
 def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
     penalties = _penalties(model)
 
+    def weighted(outputs: Outputs, targets: jax.Array, values: Values) -> jax.Array:
+        """The importance-weighted bound, in place of the ELBO that one draw estimates."""
+        latent = outputs.latent
+        assert latent.drawn is not None
+        assert latent.mean is not None
+        assert latent.log_var is not None
+        nats = jax.vmap(lambda logits: like.nats(outputs.replace(logits=logits), targets, values))(outputs.drawn)
+        return objectives.importance_weighted_nats(nats, latent.drawn, latent.mean, latent.log_var)
+
     def objective(
         outputs: Outputs, targets: jax.Array, batch_mean: BatchMean, hyper: Hyper, step: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -215,6 +224,8 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
         for name, cost in penalties.items():
             charged, terms[name] = cost(outputs, batch_mean, values["penalties"][name], step)
             loss = loss + charged
+        if outputs.drawn is not None:
+            loss = weighted(outputs, targets, values["likelihood"])
         if outputs.repaired is not None:
             # Of a Gaussian likelihood: the squared error of what dead units make of the residual.
             scale = None if outputs.log_scale is None else jax.lax.stop_gradient(outputs.log_scale)

@@ -198,6 +198,10 @@ class Lifetime(Bottleneck, kind="lifetime"):
 class GaussianPosterior(Bottleneck, kind="posterior"):
     """A diagonal Gaussian posterior, sampled by reparameterisation (Kingma & Welling 2014)."""
 
+    # draws an example and step in training; above 1 the loss is the negative importance-weighted bound (Burda et al.
+    # 2016), which is the tighter the more they are
+    samples: Annotated[int, Interval(1, 2**16)] = 1
+
 
 class Likelihood(Part):
     """p(x | code): what the decoder's output means."""

@@ -49,6 +49,20 @@ def gaussian_kl(mean: jax.Array, log_var: jax.Array) -> jax.Array:
     return 0.5 * (jnp.exp(log_var) + mean**2 - 1.0 - log_var)
 
 
+def importance_weighted_nats(nats: jax.Array, codes: jax.Array, mean: jax.Array, log_var: jax.Array) -> jax.Array:
+    """-log 1/S Σ_s p(x, z_s) / q(z_s | x), [B], a bound of -log p(x) (Burda et al. 2016).
+
+    Args:
+      nats: -log p(x | z_s), [S, B].
+      codes: z_s drawn from q(z | x), [S, B, D].
+      mean: of q, [B, D].
+      log_var: of q, [B, D].
+    """
+    # log p(z) - log q(z | x); what both have of 2 pi cancels.
+    ratio = 0.5 * jnp.sum((codes - mean) ** 2 * jnp.exp(-log_var) + log_var - codes**2, axis=-1)
+    return math.log(len(nats)) - jax.nn.logsumexp(ratio - nats, axis=0)
+
+
 def bernoulli_kl(target: jax.Array, rate: jax.Array) -> jax.Array:
     """KL(Bernoulli(target) || Bernoulli(rate)), elementwise; rates are held 1e-6 away from 0 and 1."""
     rate = jnp.clip(rate, 1e-6, 1.0 - 1e-6)

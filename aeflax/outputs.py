@@ -35,6 +35,7 @@ class Latent(flax.struct.PyTreeNode):
       active: 1 for a unit that is on, else 0, [B, D], with a gradient where the bottleneck estimates one.
       threshold: above which units of this batch were kept, [B], the same for every example.
       unselected: of a sparse code, the ReLU code of all units, [B, D].
+      drawn: of a posterior that is sampled several times an example, all its codes, [S, B, D]; `code` is the first.
     """
 
     code: jax.Array
@@ -43,6 +44,7 @@ class Latent(flax.struct.PyTreeNode):
     active: jax.Array | None = None
     threshold: jax.Array | None = None
     unselected: jax.Array | None = None
+    drawn: jax.Array | None = None
 
 
 class Outputs(flax.struct.PyTreeNode):
@@ -50,13 +52,15 @@ class Outputs(flax.struct.PyTreeNode):
 
     `logits` [B, ...] parametrise the likelihood: Bernoulli logits, or the Gaussian's mean. `log_scale` is the
     learned log standard deviation of a Gaussian likelihood, else None. `repaired` [B, ...] are the logits without their
-    gradient plus what dead units of a dictionary would add, else None.
+    gradient plus what dead units of a dictionary would add, else None. `drawn` [S, B, ...] are the logits of every
+    drawn code, where the latent has several.
     """
 
     logits: jax.Array
     latent: Latent
     log_scale: jax.Array | None = None
     repaired: jax.Array | None = None
+    drawn: jax.Array | None = None
 
 
 def flat(images: jax.Array) -> jax.Array:

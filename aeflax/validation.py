@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 
 from aeflax.config import (
+    KL,
     Bernoulli,
     Conv,
     Corruption,
@@ -71,6 +72,16 @@ def _contradictions(experiment: Experiment) -> list[str]:
         "sparse kind) and --model.backbone dense without widths, or leave it out": (
             record is not None
             and not (bottleneck.sparse and isinstance(model.backbone, Dense) and not model.backbone.widths)
+        ),
+        "a sigmoid unit is never idle, so model.dictionary cannot tell which are dead; use the relu activation without "
+        "model.penalties.rate, or leave model.dictionary out": (
+            record is not None
+            and isinstance(bottleneck, Sparse)
+            and (bottleneck.activation or ("sigmoid" if penalties.rate else "relu")) == "sigmoid"
+        ),
+        "model.bottleneck.samples above 1 trains the importance-weighted bound, which is that of beta 1, without "
+        "warm-up and free bits; set --model.penalties.kl.beta 1, or samples to 1": (
+            isinstance(bottleneck, GaussianPosterior) and bottleneck.samples > 1 and penalties.kl != KL()
         ),
         "model.dictionary.pre_bias is in units of the input, and the output of a Bernoulli likelihood is not; "
         "use --model.likelihood gaussian, or leave it out": (

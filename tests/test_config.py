@@ -196,6 +196,16 @@ RULES = [
         [{"dictionary": Dictionary(), "bottleneck": TopK()}, {"bottleneck": TopK(), "backbone": Dense(widths=(9,))}],
     ),
     (
+        "a sigmoid unit is never idle",
+        {"dictionary": Dictionary(), "bottleneck": Sparse(activation="sigmoid")},
+        [{"dictionary": Dictionary(), "bottleneck": Sparse(activation="relu")}, {"bottleneck": Sparse()}],
+    ),
+    (
+        "a sigmoid unit is never idle",
+        {"dictionary": Dictionary(), "bottleneck": Sparse(), "penalties": Penalties(rate=Rate())},
+        [{"dictionary": Dictionary(), "bottleneck": Sparse()}],
+    ),
+    (
         "model.dictionary.pre_bias is in units of the input",
         {"dictionary": Dictionary(pre_bias=True), "bottleneck": TopK()},
         [

@@ -42,8 +42,12 @@ class Autoencoder(nn.Module):
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())
             log_scale = LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND)
-        logits = self.decode(latent.code.astype(images.dtype))
-        return Outputs(logits=logits, latent=latent, log_scale=log_scale)
+        if latent.drawn is None:
+            return Outputs(self.decode(latent.code.astype(images.dtype)), latent, log_scale)
+        samples, examples, size = latent.drawn.shape
+        every = self.decode(latent.drawn.reshape(samples * examples, size).astype(images.dtype))
+        drawn = every.reshape(samples, examples, *every.shape[1:])
+        return Outputs(drawn[0], latent, log_scale, drawn=drawn)
 
     def encode(self, images: jax.Array, context: Context = INFERENCE) -> jax.Array:
         """Maps images [B, ...] to codes [B, D]; without keys the mean of a posterior."""

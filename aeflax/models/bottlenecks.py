@@ -123,10 +123,12 @@ class JumpReLU(nn.Module):
 class GaussianPosterior(nn.Module):
     """q(z | x) = N(mean, exp(log_var)), sampled as mean + exp(log_var / 2) ε (Kingma & Welling 2014).
 
-    The log-variance is held in (-10, 10) by a scaled tanh, so that no input makes the KL infinite.
+    The log-variance is held in (-10, 10) by a scaled tanh, so that no input makes the KL infinite. In training
+    `samples` codes are drawn for each example.
     """
 
     features: int
+    samples: int = 1
 
     @nn.compact
     def __call__(self, hidden: jax.Array, context: Context) -> Latent:
@@ -137,8 +139,17 @@ class GaussianPosterior(nn.Module):
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
         if context.keys is None:
             return Latent(code=mean, mean=mean, log_var=log_var)
-        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(context.keys)
-        return Latent(code=mean + jnp.exp(0.5 * log_var) * noise, mean=mean, log_var=log_var)
+        deviation = jnp.exp(0.5 * log_var)
+
+        def draw(keys: jax.Array) -> jax.Array:
+            return mean + deviation * jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+
+        code = draw(context.keys)
+        if self.samples == 1 or context.mean is None:
+            return Latent(code=code, mean=mean, log_var=log_var)
+        # The first draw is the one that a single sample would be; the others have keys of their own.
+        others = [draw(jax.vmap(jax.random.fold_in, (0, None))(context.keys, n)) for n in range(1, self.samples)]
+        return Latent(code=code, mean=mean, log_var=log_var, drawn=jnp.stack([code, *others]))
 
 
 def jump(units: jax.Array, threshold: jax.Array, bandwidth: jax.Array) -> Latent:

@@ -1,6 +1,7 @@
 """What a sweep found: settings ranked by the means of a metric over their seeds."""
 
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 from typing import Any
 
 from aeflax.config import HIGHER_IS_BETTER
@@ -11,7 +12,8 @@ from aeflax.population.grid import SEED, described
 class Row(dict[str, Any]):
     """Members that differ in their seed alone: `settings`, `members`, and `metrics`, an Interval each.
 
-    How many of them `diverged`, and the step at which halving `dropped` them, None where it did not.
+    `deviations` over the seeds, where there are two and more; how many of them `diverged`, and the step at which
+    halving `dropped` them, None where it did not.
     """
 
 
@@ -38,7 +40,9 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str, split: str = 
         else:
             row["diverged"] += 1
     for row in found.values():
-        row["metrics"] = {name: interval(values) for name, values in row["metrics"].items()}
+        found_of = row["metrics"]
+        row["metrics"] = {name: interval(values) for name, values in found_of.items()}
+        row["deviations"] = {name: stdev(values) for name, values in found_of.items() if len(values) > 1}
     sign = -1 if metric in HIGHER_IS_BETTER else 1
 
     def place(row: Row) -> tuple[float, int]:

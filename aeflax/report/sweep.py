@@ -121,8 +121,8 @@ def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> 
         models = str(len(row["members"]))
         models += f" ({row['diverged']} diverged)" if row["diverged"] else ""
         models += f" (dropped at {row['dropped']:,})" if row["dropped"] else ""
-        rows.append((describe(row["settings"]), models, *(_cell(row["metrics"].get(name)) for name in names)))
-    caption = "Test split. Means over seeds ± half of their 95 % interval"
+        rows.append((describe(row["settings"]), models, *(_spread(row, name) for name in names)))
+    caption = "Test split. Means over seeds ± half of their 95 % interval, and the seeds' standard deviation σ"
     caption += f"; the best {MAX_ROWS} of {len(found.rows)} settings." if len(found.rows) > MAX_ROWS else "."
     columns = ("settings", "models", *(f"{named(name)}{arrows[better(name)]}" for name in names))
     return Section("Leaderboard", (), (Table(columns, rows, caption),))
@@ -181,6 +181,11 @@ def _halving(found: Found) -> Section | None:
         tables.append(Table(columns, rows, f"After step {rung['step']:,}, on the validation split"))
     sentence = "At each rung the worse half of the settings ended its training, by the mean over their seeds."
     return Section("Halving", (sentence,), tables)
+
+
+def _spread(row: Mapping[str, Any], name: str) -> str:
+    deviation = row["deviations"].get(name)
+    return _cell(row["metrics"].get(name)) + ("" if deviation is None else f" (σ {deviation:.2g})")
 
 
 def _cell(value: Mapping[str, Any] | None) -> str:

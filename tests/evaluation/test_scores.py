@@ -175,6 +175,7 @@ def test_the_baseline_is_scored_batch_by_batch(monkeypatch):
 
     run, taken = trained("vanilla"), []
     whole = run.pca()
+    run._dataset().computed.clear()  # a data set's components are fitted once
     transform = PCA.transform
     monkeypatch.setattr(PCA, "transform", lambda model, rows: taken.append(len(rows)) or transform(model, rows))
     monkeypatch.setattr(BATCHES, "BATCH_VALUES", 1)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
 # As where they are not installed: importing one of them is an error.
 ALONE = "import sys; sys.modules.update(dict.fromkeys(('aeflax', 'flax', 'optax', 'orbax', 'chex')))\n"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shipped")]  # trained once
 
 
 @pytest.fixture(scope="module")
