@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.tables import PAGES, TABLES, filled, presets, recorded
+from experiments.runs import claim
+from experiments.tables import PAGES, TABLES, filled, presets, published, recorded
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +45,32 @@ def test_a_table_is_written_from_its_record():
 def test_the_recorded_figures_are_the_published_ones():
     """PCA within to 1e-4 and .1 an image; the classic Keras example's .0731, at most .0735."""
     figures = recorded("pca")["figures"]
-    for dim, published in {2: 0.05567, 16: 0.02686, 32: 0.01683, 64: 0.00905}.items():
-        assert abs(figures[f"mse_{dim}"] - published) < 1e-4
+    for dim, figure in {2: 0.05567, 16: 0.02686, 32: 0.01683, 64: 0.00905}.items():
+        assert abs(figures[f"mse_{dim}"] - figure) < 1e-4
     assert abs(figures["squared_error_per_image_30"] - 13.87) < 0.1
-    assert recorded("classic_keras")["figures"]["test"]["bce"] <= 0.0735
+    (classic,) = recorded("classic_keras")["figures"]["claims"]
+    assert classic["mean"] <= 0.0735
+
+
+@pytest.mark.parametrize(
+    ("values", "passes", "beats", "verdict"),
+    [
+        ([0.0731, 0.0733], (None, 0.0735), None, "pass"),
+        ([0.0731, 0.0741], (None, 0.0735), None, "short"),
+        ([0.0731, 0.0733], (None, 0.0735), 0.0732, "beat"),  # of the mean, which is the bound
+        ([0.91], (0.90, None), 0.948, "pass"),
+        ([0.95], (0.90, None), 0.948, "beat"),
+        ([0.89], (0.90, None), 0.948, "short"),
+        ([118.7, 118.8], (118.74, 120.74), None, "pass"),
+        ([118.7], (118.74, 120.74), None, "short"),
+        ([120.8], (118.74, 120.74), None, "short"),
+    ],
+)
+def test_a_claim_is_judged_by_its_mean(values, passes, beats, verdict):
+    found = claim("P0", "something", values, published="that", passes=passes, beats=beats)
+    assert found["verdict"] == verdict
+    assert found["values"] == values
+    text = published.published({"name": "any", "figures": {"claims": [found]}})
+    shown = f"**{verdict}**" if verdict != "short" else "short"
+    assert text.splitlines()[2].endswith(f"| {shown} |")
+    assert ("seeds" in text.splitlines()[2]) is (len(values) > 1)

@@ -123,11 +123,12 @@ def encode(arguments: list[str]) -> int:
 
     from aeflax.applications import transforms
 
-    code = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
-    if command.projector is not None:
+    if command.projector is not None:  # first: where it cannot be written, neither is OUT
         from aeflax.data import projector
 
         projector.write(command.projector, *transforms.projected(run.inference, inputs))
+    code = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+    if command.projector is not None:
         shown = f"tensorboard --logdir {shlex.quote(str(command.projector))}  (tab Projector)"
         console(stderr=True).print(shown, highlight=False, soft_wrap=True)
     return code

@@ -11,7 +11,8 @@ from aeflax.document import write_json
 from aeflax.errors import DivergedError
 from aeflax.population.grid import Member
 from aeflax.population.group import Group
-from aeflax.population.trainer import Place, Trainer
+from aeflax.population.places import Place
+from aeflax.population.trainer import Trainer
 from aeflax.training import memory
 from aeflax.training.records import Callback
 

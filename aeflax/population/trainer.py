@@ -4,40 +4,27 @@ A member is an ordinary run at every moment: its checkpoints and its log are tho
 """
 
 import functools
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from aeflax.checkpoint import Checkpoints
 from aeflax.data.dataset import Dataset
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Tables
-from aeflax.engine.state import Order, TrainState, all_finite
+from aeflax.engine.state import Order, TrainState
 from aeflax.errors import StoppedError
 from aeflax.evaluation.scores import evaluate
+from aeflax.population.places import Place, common_step
 from aeflax.population.program import Population, members_of
-from aeflax.program import Program
-from aeflax.run import CHECKPOINTS
 from aeflax.training.clock import Clock, Pace
 from aeflax.training.meter import means
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record, metrics
 
 SPARING = 10  # times as long as it takes to save all members they are trained before they are saved again
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one member is trained: its program and its run directory."""
-
-    program: Program
-    path: Path
 
 
 class Trainer:
@@ -137,7 +124,7 @@ class Trainer:
         return [evaluate(place.program, state, self._dataset, "validation")[metric] for place, state in states]
 
     def _begin(self) -> None:
-        self._step = self._saved = self._common_step()
+        self._step = self._saved = common_step(self._places)
         if self._step:
             self._restore()
         else:
@@ -215,15 +202,24 @@ class Trainer:
         return [place.program.placement.replicate(state) for place, state in zip(self._places, held, strict=True)]
 
     def _save(self) -> None:
-        """Saves every member whose weights are finite; one that has overflowed keeps what it had."""
+        """Saves every member."""
         self._settle()
         if self._saved == self._step:
             return
         began = time.monotonic()
-        sums = members_of(self._sums, len(self._places))
-        each = zip(self._places, self._logs, self._monitors, self._states(), sums, strict=True)
+        states, sums = (members_of(stacked, len(self._places)) for stacked in (self._state, self._sums))
+        shared = {
+            "seconds": self.clock.seconds / len(self._places),
+            "record_seconds": self.clock.record_seconds / len(self._places),
+        }
+        each = zip(self._places, self._logs, self._monitors, states, sums, strict=True)
         for place, log, monitor, state, held in each:
-            self._save_one(place, log, monitor, state, held)
+            log(self._of(place, "checkpoint"))
+            own = {
+                "sums": {name: float(value) for name, value in held.items()},
+                "monitor": None if monitor is None else monitor.progress(),
+            }
+            place.save(state, shared | own, None if monitor is None else monitor.step)
         self._saving_took, self._saved_at = time.monotonic() - began, time.monotonic()
         self._saved = self._step
 
@@ -232,41 +228,11 @@ class Trainer:
         waited = time.monotonic() - self._saved_at
         return self._due(self._train.checkpoint_every) and not (self._sparing and waited < SPARING * self._saving_took)
 
-    def _save_one(
-        self, place: Place, log: Callback, monitor: Monitor | None, state: TrainState, sums: dict[str, Any]
-    ) -> None:
-        if not all_finite(state.params):
-            return
-        log(self._of(place, "checkpoint"))
-        progress = {
-            "seconds": self.clock.seconds / len(self._places),
-            "record_seconds": self.clock.record_seconds / len(self._places),
-            "sums": {name: float(value) for name, value in sums.items()},
-            "monitor": None if monitor is None else monitor.progress(),
-        }
-        with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
-            checkpoints.save(state, progress, best=None if monitor is None else monitor.step)
-
-    def _common_step(self) -> int:
-        """The newest step that every member holds, 0 for none; what some saved after it is computed again."""
-        folders = [place.path / CHECKPOINTS for place in self._places]
-        held = []
-        for folder in folders:
-            with Checkpoints(folder, held=True) as checkpoints:
-                held.append(set(checkpoints.steps()))
-        common = max(set.intersection(*held), default=0)
-        for folder, steps in zip(folders, held, strict=True):
-            for step in steps:
-                if step > common:
-                    shutil.rmtree(folder / str(step))
-        return common
-
     def _restore(self) -> None:
         """Takes every member's state of the common step."""
         states, sums = [], []
         for place, monitor in zip(self._places, self._monitors, strict=True):
-            with Checkpoints(place.path / CHECKPOINTS, held=True) as checkpoints:
-                state, progress = checkpoints.restore(place.program.template(), self._step)
+            state, progress = place.restore(self._step)
             states.append(jax.device_get(state))
             sums.append({name: np.float32(value) for name, value in progress["sums"].items()})
             if monitor is not None:

@@ -101,9 +101,10 @@ def require(inference: Inference, examples: int = EXAMPLES) -> None:
         raise ConfigError(f"{examples} examples are too few to judge compression; take at least 1")
     if len(shape) != 3 or shape[-1] not in (1, 3):
         what = f"images of {shape[-1]} channels" if len(shape) == 3 else f"vectors of {shape[0]} values"
-        raise ConfigError(f"image codecs take images of 1 or 3 channels, and this run's data are {what}; do not judge")
+        told = f"and this run's data are {what}"
+        raise ConfigError(f"image codecs take images of 1 or 3 channels, {told}; leave --judge out")
     if not inference.domain.unit_range:
-        raise ConfigError("image codecs take images in [0, 1], and this run's data are not; do not judge")
+        raise ConfigError("image codecs take images in [0, 1], and this run's data are not; leave --judge out")
 
 
 def at_same_psnr(points: list[Point], psnr: float | None) -> Point | None:

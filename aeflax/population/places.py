@@ -1,0 +1,58 @@
+"""Where members are kept: each in a run directory of its own, with checkpoints as it would have written them alone."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aeflax.checkpoint import Checkpoints
+from aeflax.engine.state import TrainState, all_finite
+from aeflax.program import Program
+from aeflax.run import CHECKPOINTS
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one member is trained: its program and its run directory."""
+
+    program: Program
+    path: Path
+
+    def save(self, state: TrainState, progress: dict[str, Any], best: int | None) -> None:
+        """Saves the member, unless its weights have overflowed: then it keeps what it had.
+
+        Raises:
+          CheckpointError: if it cannot be saved.
+        """
+        if not all_finite(state.params):
+            return
+        with self._checkpoints() as checkpoints:
+            checkpoints.save(self.program.placement.replicate(state), progress, best=best)
+
+    def restore(self, step: int) -> tuple[TrainState, dict[str, Any]]:
+        """The member's state and the host loop's progress at a step. Raises CheckpointError if it cannot be read."""
+        with self._checkpoints() as checkpoints:
+            return checkpoints.restore(self.program.template(), step)
+
+    def steps(self) -> set[int]:
+        """Steps that are saved."""
+        with self._checkpoints() as checkpoints:
+            return set(checkpoints.steps())
+
+    def forget_after(self, step: int) -> None:
+        """Removes what was saved after a step; it is computed again, to the same bits."""
+        for saved in self.steps():
+            if saved > step:
+                shutil.rmtree(self.path / CHECKPOINTS / str(saved))
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path / CHECKPOINTS, held=True)
+
+
+def common_step(places: Sequence[Place]) -> int:
+    """The newest step that every member holds, 0 for none; what some saved after it is forgotten."""
+    common = max(set.intersection(*(place.steps() for place in places)), default=0)
+    for place in places:
+        place.forget_after(common)
+    return common
