@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variants import BY_VARIANT, Harness, experiment
+from variants import BY_VARIANT, PRESETS, Harness, experiment
 
 from aeflax.config import Dense, Optimizer
 from aeflax.engine import placement as placements
@@ -26,8 +26,14 @@ def _everything_is_large(monkeypatch):
     placements._compile.cache_clear()
 
 
-@pytest.mark.parametrize("fsdp", [4, 2, 1])
-@pytest.mark.parametrize("variant", BY_VARIANT)
+def spreads():
+    """Every variant over four devices; the presets over two and one, too."""
+    for case in BY_VARIANT:
+        (name,) = case.values
+        yield from (pytest.param(name, fsdp, marks=case.marks) for fsdp in ((4, 2, 1) if name in PRESETS else (4,)))
+
+
+@pytest.mark.parametrize(("variant", "fsdp"), list(spreads()))
 @pytest.mark.usefixtures("_everything_is_large")
 def test_a_spread_state_trains_as_a_whole_one(variant, fsdp):
     """SGD, three batches an epoch, the last one masked; the sums run in another order: float32 rounding."""
