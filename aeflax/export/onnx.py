@@ -45,7 +45,6 @@ _SAME = {
     "erf": "Erf",
     "floor": "Floor",
     "ceil": "Ceil",
-    "round": "Round",
     "sin": "Sin",
     "cos": "Cos",
     "gt": "Greater",
@@ -275,8 +274,9 @@ def _select(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Va
 
 
 def _not_equal(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    if inputs[0] is inputs[1] or inputs[0] == inputs[1]:
-        return graph.node("IsNaN", inputs[:1])
+    one, other = inputs
+    if isinstance(one, str) and isinstance(other, str) and one == other:
+        return graph.node("IsNaN", [one])
     return graph.node("Not", graph.node("Equal", inputs))
 
 
