@@ -19,6 +19,7 @@ CHANGES = {
     ],
     "vae": [
         "model.bottleneck.kind: 'deterministic' -> 'posterior'",
+        "model.bottleneck.samples: None -> 1",
         "model.penalties.kl: None -> {'beta': 1.0, 'warmup_steps': 0, 'free_bits': None}",
     ],
     "conv": [

@@ -40,6 +40,8 @@ def test_every_command_of_the_readme_runs(tmp_path):
             words = [w for w in words if w not in ("--train.epochs", "20")] + ["--train.steps", "50"]
             if "classic_keras" in command:
                 words += ["--train.epochs", "None"]
+        if words[0] == "sweep":
+            words += ["--train.steps", "200"]
         done = subprocess.run(
             [sys.executable, "-m", "aeflax", *words],
             cwd=tmp_path,
