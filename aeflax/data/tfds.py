@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from aeflax.errors import DataError, reason
 
 # NAME[/CONFIG], its version after a colon or an @, and the split to train on as TFDS writes it, such as train[:80%].
 PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
+
+_OPENING = threading.Lock()  # what TFDS imports when it is needed does not bear two threads
 
 
 def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
@@ -137,18 +140,22 @@ class Reader:
     @property
     def _source(self) -> Any:
         """The records as bytes, and the features that decode as much of them as is needed."""
-        if self._opened is None:
-            from tensorflow_datasets.core.decode.base import DeserializeMethod
-            from tensorflow_datasets.core.features.features_dict import FeaturesDict
-
-            name, split, key, *_ = self._arguments
-            try:
-                builder = _builder(name)
-                source = builder.as_data_source(split=split, deserialize_method=DeserializeMethod.RAW_BYTES)
-                features = builder.info.features
-                self._opened = source, FeaturesDict({key: features[key]}) if key else features
-            except Exception as error:  # as above; a split that there is not among them
-                raise DataError(
-                    f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
-                ) from error
+        with _OPENING:
+            if self._opened is None:
+                self._opened = self._open()
         return self._opened
+
+    def _open(self) -> Any:
+        from tensorflow_datasets.core.decode.base import DeserializeMethod
+        from tensorflow_datasets.core.features.features_dict import FeaturesDict
+
+        name, split, key, *_ = self._arguments
+        try:
+            builder = _builder(name)
+            source = builder.as_data_source(split=split, deserialize_method=DeserializeMethod.RAW_BYTES)
+            features = builder.info.features
+            return source, FeaturesDict({key: features[key]}) if key else features
+        except Exception as error:  # as above; a split that there is not among them
+            raise DataError(
+                f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
+            ) from error
