@@ -91,9 +91,9 @@ BASE = {"images": 60_000, "batch": 256, "code": 64}
 
 def draw(rows: list[dict[str, Any]]) -> bytes:
     """One panel a curve."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from plots import curve as drawn
 
-    from aeflax.report.canvas import BLUE, blank, png, styled
+    from aeflax.report.canvas import blank, png, styled
 
     titles = {
         "images": "images in the data set",
@@ -107,18 +107,8 @@ def draw(rows: list[dict[str, Any]]) -> bytes:
         for axes, (curve, title) in zip(figure.subplots(2, 2).flat, titles.items(), strict=True):
             points = [row for row in rows if row["curve"] == curve]
             cost = [row["ns_per_image"] / 1e3 for row in points]
-            spread = [
-                [cost[i] - row["range"][0] / 1e3 for i, row in enumerate(points)],
-                [row["range"][1] / 1e3 - cost[i] for i, row in enumerate(points)],
-            ]
-            axes.errorbar(
-                [row["value"] for row in points], cost, spread, color=BLUE, marker="o", markersize=4, capsize=2
-            )
-            axes.set(xscale="log", title=title, ylim=(0, 1.15 * max(row["range"][1] / 1e3 for row in points)))
-            axes.set_xticks([row["value"] for row in points])
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.grid(visible=True)
+            ranges = [[end / 1e3 for end in row["range"]] for row in points]
+            drawn(axes, [row["value"] for row in points], cost, ranges, 1.15, title=title)
         return png(figure)
 
 

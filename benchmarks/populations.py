@@ -91,9 +91,9 @@ def _seconds(epoch: Any) -> float:
 
 def draw(records: dict[str, dict[str, Any]]) -> bytes:
     """One panel a workload: microseconds a model and step over the number of models."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from plots import curve as drawn
 
-    from aeflax.report.canvas import BLUE, blank, png, styled
+    from aeflax.report.canvas import blank, png, styled
 
     with styled():
         figure = blank("Time a model and step, µs", 2.9)
@@ -103,19 +103,8 @@ def draw(records: dict[str, dict[str, Any]]) -> bytes:
         ):
             rows = record["rows"]
             middle = [row["us_per_model_step"] for row in rows]
-            below, above = ([abs(row["range"][end] - row["us_per_model_step"]) for row in rows] for end in (0, 1))
-            models = [row["models"] for row in rows]
-            axes.errorbar(models, middle, [below, above], color=BLUE, marker="o", markersize=4, capsize=2)
-            axes.set(
-                xscale="log",
-                title=name,
-                xlabel="models at once",
-                ylim=(0, 1.1 * max(m + a for m, a in zip(middle, above, strict=True))),
-            )
-            axes.set_xticks(models)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.grid(visible=True)
+            ranges = [row["range"] for row in rows]
+            drawn(axes, [row["models"] for row in rows], middle, ranges, 1.1, title=name, xlabel="models at once")
         return png(figure)
 
 

@@ -57,8 +57,7 @@ def summary() -> str:
     records = newest("compare")
     for name, workload in WORKLOADS.items():
         record = records[name]
-        rivals = {peer: row for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))}
-        peer, row = min(rivals.items(), key=lambda item: item[1]["ratio"])
+        peer, row = _rival(record)
         own = record["aeflax"]
         reached = "" if row["ratio"] >= workload.target else ", not reached"
         cells = (
@@ -82,15 +81,13 @@ def peers() -> str:
         rate = f"{own['flops_per_second'] / 1e9:.0f} GFLOP/s"
         lines.append(f"| {name} | **aeflax**, {rate} | {own['ms_per_step']:.2f} | 1 | | | {_memory(own)} |")
         for peer, row in record["peers"].items():
-            loss, theirs = row["losses"]
-            void = " (differs: void)" if row["void"] else ""
             cells = (
                 "",
                 NAMES[peer],
                 f"{row['ms_per_step']:.2f}",
                 _ratio(row),
                 str(row["rounds"]),
-                f"{theirs:.2f}, aeflax {loss:.2f}{void}",
+                _losses(row),
                 _memory(row),
             )
             lines.append(f"| {' | '.join(cells)} |")
@@ -105,10 +102,7 @@ def gpu() -> str:
         own = record["aeflax"]
         lines.append(f"| {name}: {WORKLOADS[name].title} | **aeflax** | {1e3 * own['ms_per_step']:.0f} | 1 | |")
         for peer, row in record["peers"].items():
-            loss, theirs = row["losses"]
-            void = " (differs: void)" if row["void"] else ""
-            losses = f"{theirs:.2f}, aeflax {loss:.2f}{void}"
-            lines.append(f"| | {NAMES[peer]} | {1e3 * row['ms_per_step']:.0f} | {_ratio(row)} | {losses} |")
+            lines.append(f"| | {NAMES[peer]} | {1e3 * row['ms_per_step']:.0f} | {_ratio(row)} | {_losses(row)} |")
     record = next(iter(records.values()))
     torch = next(row["versions"]["torch"] for row in record["peers"].values() if "torch" in row["versions"])
     lines.append(f"\n{record['machine']['devices'][0]}, JAX {record['versions']['jax']}, PyTorch {torch}.")
@@ -120,8 +114,7 @@ def gpu_summary() -> str:
     lines = ["| workload | aeflax, µs a step | strongest peer | its time, in aeflax' |", "|---|---|---|---|"]
     records = newest("gpu")
     for name, record in records.items():
-        rivals = {peer: row for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))}
-        peer, row = min(rivals.items(), key=lambda item: item[1]["ratio"])
+        peer, row = _rival(record)
         cells = (f"{1e3 * record['aeflax']['ms_per_step']:.0f}", NAMES[peer], _ratio(row))
         lines.append(f"| {name}: {WORKLOADS[name].title} | {' | '.join(cells)} |")
     record = next(iter(records.values()))
@@ -180,6 +173,17 @@ def curves() -> str:
     machine = record["machine"]
     lines.append(f"\n{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {record['versions']['jax']}.")
     return "\n".join(lines)
+
+
+def _rival(record: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The fastest peer of another library, and its row."""
+    rivals = {peer: row for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))}
+    return min(rivals.items(), key=lambda item: item[1]["ratio"])
+
+
+def _losses(row: dict[str, Any]) -> str:
+    own, theirs = row["losses"]
+    return f"{theirs:.2f}, aeflax {own:.2f}" + (" (differs: void)" if row["void"] else "")
 
 
 def _memory(row: dict[str, Any]) -> str:

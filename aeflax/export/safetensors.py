@@ -22,9 +22,9 @@ def tensors(inference: Inference) -> dict[str, np.ndarray]:
     return found
 
 
-def blob(inference: Inference, said: dict[str, str]) -> bytes:
+def blob(named: dict[str, np.ndarray], said: dict[str, str]) -> bytes:
     """The file's bytes, with words beside the tensors."""
     from safetensors.numpy import save
 
-    made: Any = save(tensors(inference), metadata=said)
+    made: Any = save(named, metadata=said)
     return bytes(made)

@@ -42,14 +42,12 @@ def export(inference: Inference, form: str, directory: Path, about: Mapping[str,
         raise ConfigError(f"there is no export format {form!r}; choose {', '.join(FORMATS)}")
     said = {"format": form, "aeflax": version("aeflax"), "jax": jax.__version__, **about}
     if form == "safetensors":
-        files = {"model.safetensors": safetensors.blob(inference, {"aeflax": version("aeflax"), "manifest": MANIFEST})}
+        named = safetensors.tensors(inference)
+        files = {"model.safetensors": safetensors.blob(named, {"aeflax": version("aeflax"), "manifest": MANIFEST})}
         said |= {"requires": {"safetensors": f">={version('safetensors')}"}}
         told: dict[str, Any] = {
             "model.safetensors": {
-                "tensors": {
-                    name: {"shape": list(leaf.shape), "dtype": leaf.dtype.name}
-                    for name, leaf in safetensors.tensors(inference).items()
-                }
+                "tensors": {name: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for name, leaf in named.items()}
             }
         }
     else:

@@ -1,5 +1,6 @@
 """The course of a sweep: its groups are trained rung by rung, wave by wave, and its members finished as runs."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,9 +68,10 @@ class Course:
                 callbacks=self.callbacks,
                 stop=self.stop,
             )
+            started = time.perf_counter()
             with memory.named(wave.programs[0].experiment):
                 trainer.fit()
-            self.seconds[first] = self.seconds.get(first, 0.0) + trainer.seconds
+            self.seconds[first] = self.seconds.get(first, 0.0) + time.perf_counter() - started
             self.compile_seconds[first] = self.compile_seconds.get(first, 0.0) + trainer.compile_seconds
             if judged is not None:
                 values |= zip((member.index for member in wave.members), trainer.scores(judged), strict=True)

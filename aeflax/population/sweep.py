@@ -126,9 +126,10 @@ def sweep(
             write_json(path / SWEEP, described | {"rungs": decided})
         alive = _alive(members, decided)
         found = [course.told(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
-        for group in filter(None, (group.only(alive) for group in groups)):
+        left = _still(groups, alive)
+        for group in left:
             course.train(group)
-        for group in filter(None, (group.only(alive) for group in groups)):
+        for group in left:
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
         metric = experiment.train.monitor or metrics(experiment.model)[0]
@@ -169,7 +170,7 @@ def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence
     alive = _alive([member for group in groups for member in group.members], decided)
     values: dict[int, float] = {}
     judged: list[Member] = []
-    for group in filter(None, (group.only(alive) for group in groups)):
+    for group in _still(groups, alive):
         values |= course.train(group, until=step, judged=train.monitor)
         judged += group.members
     ranked = halvings.kept(sorted(judged, key=lambda member: member.index), values, train.monitor)
@@ -179,6 +180,11 @@ def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence
 def _alive(members: Sequence[Member], decided: Sequence[dict[str, Any]]) -> set[int]:
     """Indices of those that no rung has dropped."""
     return {member.index for member in members if _dropped(member, decided) is None}
+
+
+def _still(groups: Sequence[Group], alive: set[int]) -> list[Group]:
+    """The groups with those members alone, as far as any are left of them."""
+    return [left for group in groups if (left := group.only(alive)) is not None]
 
 
 def _dropped(member: Member, decided: Sequence[dict[str, Any]]) -> int | None:

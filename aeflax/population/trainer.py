@@ -113,11 +113,6 @@ class Trainer:
         finally:
             self._tell("end")
 
-    @property
-    def seconds(self) -> float:
-        """Spent training, by this process and those before it."""
-        return self.clock.seconds
-
     def scores(self, metric: str) -> list[float]:
         """A metric of the validation split, of each member as it stands."""
         states = zip(self._places, self._states(), strict=True)

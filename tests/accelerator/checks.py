@@ -48,18 +48,18 @@ def metrics(run):
     return {split: run.evaluate(split) for split in ("train", "test")}
 
 
-def on_the_cpu(*words):
-    """Standard output of this file, or of `aeflax`, on the CPU."""
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+def process(*words, **variables):
+    """Standard output of a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])} | variables
     done = subprocess.run([sys.executable, *map(str, words)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
 
 
 @pytest.mark.parametrize("variant", CHOSEN)
 def test_training_follows_the_cpu_s(variant):
     # Sums in another order over 48 steps: 1e-3 of a metric. A unit that is chosen otherwise moves more.
-    reference = on_the_cpu(__file__, variant)
+    reference = json.loads(process(__file__, variant, JAX_PLATFORMS="cpu").splitlines()[-1])
     for split, found in metrics(trained(variant)).items():
         for name, value in found.items():
             assert value == pytest.approx(reference[split][name], rel=2e-3, abs=2e-3), (split, name)
@@ -77,14 +77,10 @@ def test_a_run_repeats_and_resumes_to_the_bit(variant, tmp_path):
 
 @pytest.mark.parametrize("variant", ["vae", "conv"])
 def test_another_process_gives_the_same_bits(variant, tmp_path):
-    words = [sys.executable, "-m", "aeflax", "train", variant, "--train.steps", "40", "--no-report", "--json"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    words = ["-m", "aeflax", "train", variant, "--train.steps", "40", "--no-report", "--json"]
     digests = []
     for name in ("one", "two"):
-        done = subprocess.run(
-            [*words, "--run-dir", str(tmp_path / name)], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        process(*words, "--run-dir", tmp_path / name)
         digests.append(json.loads((tmp_path / name / "summary.json").read_text())["state_sha256"])
     assert digests[0] == digests[1]
 
@@ -96,9 +92,8 @@ def test_a_run_is_used_on_the_cpu(variant, tmp_path):
     np.save(tmp_path / "in.npy", example)
     with jax.default_matmul_precision("highest"):
         here = run.encode(example)
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    words = ["encode", str(tmp_path / "run"), str(tmp_path / "in.npy"), str(tmp_path / "out.npy")]
-    subprocess.run([sys.executable, "-m", "aeflax", *words], env=environment, check=True)
+    words = ["encode", tmp_path / "run", tmp_path / "in.npy", tmp_path / "out.npy"]
+    process("-m", "aeflax", *words, JAX_PLATFORMS="cpu")
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), here, rtol=1e-4, atol=1e-4)
 
 
