@@ -79,18 +79,23 @@ class Dense(Backbone, kind="dense"):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Backbone, kind="conv"):
-    """Strided convolutions down, sub-pixel convolutions (Shi et al. 2016) up; any height, width and channels."""
+    """Convolutions that lead down and up again; any height, width and channels."""
 
-    features: tuple[Units, ...] = (32, 64)  # channels of each strided layer
+    features: tuple[Units, ...] = (32, 64)  # channels of each layer on the way down
     kernel: KernelSide = 3  # side, pixels
-    stride: KernelSide = 2  # of every layer
-    activation: Activation = "relu"  # of the strided layers
+    stride: KernelSide = 2  # of every layer: the factor by which it scales down or up
+    # stride: strided convolutions; max-pool: convolutions at full size, of each window the largest value
+    down: Literal["stride", "max-pool"] = "stride"
+    # sub-pixel: convolutions whose channels become pixels (Shi et al. 2016), the last one's the image; transposed:
+    # transposed convolutions, then one convolution to the image
+    up: Literal["sub-pixel", "transposed"] = "sub-pixel"
+    activation: Activation = "relu"  # of every layer but the last
     bias: bool = True  # add one value a channel after each convolution
     normalization: Literal["none", "layer", "group"] = "none"  # after each convolution
     spatial: bool = False  # the last feature map is the code, no dense layer around it
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Height and width before the first strided layer and after each one, in pixels."""
+        """Height and width before the first layer and after each one, in pixels."""
         found = [(height, width)]
         for _ in self.features:
             height, width = -(-height // self.stride), -(-width // self.stride)

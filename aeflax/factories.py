@@ -43,8 +43,8 @@ def _(part: config.Dense, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]
 def _(part: config.Conv, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
     height, width, channels = shape
     shared = (part.kernel, part.stride, part.activation, part.bias, part.normalization, part.spatial)
-    encoder = ConvEncoder(part.features, *shared)
-    return encoder, ConvDecoder(part.features, tuple(part.sizes(height, width)), channels, *shared)
+    encoder = ConvEncoder(part.features, *shared, down=part.down)
+    return encoder, ConvDecoder(part.features, *shared, tuple(part.sizes(height, width)), channels, up=part.up)
 
 
 @functools.singledispatch

@@ -28,6 +28,8 @@ CHANGES = {
         "model.backbone.features: None -> (32, 64)",
         "model.backbone.kernel: None -> 3",
         "model.backbone.stride: None -> 2",
+        "model.backbone.down: None -> 'stride'",
+        "model.backbone.up: None -> 'sub-pixel'",
         "model.backbone.bias: None -> True",
         "model.backbone.normalization: None -> 'none'",
         "model.backbone.spatial: None -> False",

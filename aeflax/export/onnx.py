@@ -224,28 +224,42 @@ def _dot(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value
 
 def _convolution(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
     params = equation.params
-    if any(size != 1 for size in (*params["lhs_dilation"], params["batch_group_count"])):
-        raise ConfigError(
-            "this model cannot be exported to ONNX: the exporter does not know transposed convolutions; choose "
-            "--format stablehlo"
-        )
     images, kernel, out = params["dimension_numbers"]
     (maps,) = graph.node("Transpose", [inputs[0]], perm=list(images))
-    weights = inputs[1]
-    if isinstance(weights, np.ndarray):
-        weights = weights.transpose(kernel)
+    if isinstance(inputs[1], str) or params["batch_group_count"] != 1:
+        raise ConfigError(
+            "this model cannot be exported to ONNX: the exporter does not know convolutions with a kernel that depends "
+            "on the input; choose --format stablehlo"
+        )
+    weights = np.asarray(inputs[1]).transpose(kernel)
+    if any(size != 1 for size in params["lhs_dilation"]):
+        (made,) = _transposed_convolution(graph, params, maps, weights)
     else:
-        (weights,) = graph.node("Transpose", [weights], perm=list(kernel))
-    before, after = zip(*params["padding"], strict=True)
-    (made,) = graph.node(
-        "Conv",
-        [maps, weights],
-        strides=list(params["window_strides"]),
-        pads=[*before, *after],
-        dilations=list(params["rhs_dilation"]),
-        group=params["feature_group_count"],
-    )
+        before, after = zip(*params["padding"], strict=True)
+        (made,) = graph.node(
+            "Conv",
+            [maps, weights],
+            strides=list(params["window_strides"]),
+            pads=[*before, *after],
+            dilations=list(params["rhs_dilation"]),
+            group=params["feature_group_count"],
+        )
     return graph.node("Transpose", [made], perm=[int(place) for place in np.argsort(out)])
+
+
+def _transposed_convolution(graph: Graph, params: Any, maps: Value, weights: np.ndarray) -> Sequence[Value]:
+    """A convolution of dilated maps, as the transposed one that ONNX counts from the other side."""
+    sides = weights.shape[2:]
+    ends = [
+        (side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, params["padding"], strict=True)
+    ]
+    return graph.node(
+        "ConvTranspose",
+        [maps, np.flip(weights, (2, 3)).swapaxes(0, 1)],
+        strides=list(params["lhs_dilation"]),
+        pads=[*(before for before, _ in ends), *(max(after, 0) for _, after in ends)],
+        output_padding=[max(-after, 0) for _, after in ends],
+    )
 
 
 def _slice(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:

@@ -1,16 +1,17 @@
 """Convolutional encoder and decoder for images of any height, width and channel count."""
 
+import functools
 import math
 
 import flax.linen as nn
 import jax
 from jax import lax
 
-from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv, block, dense
+from aeflax.models.layers import ACTIVATIONS, Conv, Norm, SubPixelConv, block, dense, max_pool
 
 
 class ConvEncoder(nn.Module):
-    """Strided convolutions; the last feature map is flattened unless the code is spatial."""
+    """Convolutions that lead down; the last feature map is flattened unless the code is spatial."""
 
     features: tuple[int, ...]
     kernel: int
@@ -19,6 +20,7 @@ class ConvEncoder(nn.Module):
     use_bias: bool
     normalization: str
     spatial: bool
+    down: str = "stride"
     rematerialize: bool = False
 
     @nn.compact
@@ -31,17 +33,18 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Sub-pixel convolutions back up; what odd sizes leave over is cropped, so the input's shape comes out."""
+    """Convolutions back up; what odd sizes leave over is cropped, so the input's shape comes out."""
 
     features: tuple[int, ...]  # of the encoder, first layer first
-    sizes: tuple[tuple[int, int], ...]  # height and width before the first layer and after each
-    channels: int
     kernel: int
     stride: int
     activation: str
     use_bias: bool
     normalization: str
     spatial: bool
+    sizes: tuple[tuple[int, int], ...]  # height and width before the first layer and after each
+    channels: int
+    up: str = "sub-pixel"
     rematerialize: bool = False
 
     @nn.compact
@@ -53,12 +56,15 @@ class ConvDecoder(nn.Module):
         maps = code.reshape(-1, height, width, self.features[-1])
         for i in range(len(self.features)):
             maps = block(_up, self.rematerialize, i=i)(self, maps)
-        return maps
+        return maps if self.up == "sub-pixel" else Conv(self.channels, self.kernel, name="output")(maps)
 
 
 def _down(module: ConvEncoder, maps: jax.Array, *, i: int) -> jax.Array:
-    maps = Conv(module.features[i], module.kernel, module.stride, module.use_bias, name=f"conv_{i}")(maps)
-    return ACTIVATIONS[module.activation](Norm(module.normalization, name=f"norm_{i}")(maps))
+    pools = module.down == "max-pool"
+    stride = 1 if pools else module.stride
+    maps = Conv(module.features[i], module.kernel, stride, module.use_bias, name=f"conv_{i}")(maps)
+    maps = ACTIVATIONS[module.activation](Norm(module.normalization, name=f"norm_{i}")(maps))
+    return max_pool(maps, module.stride) if pools else maps
 
 
 def _spread(module: ConvDecoder, code: jax.Array) -> jax.Array:
@@ -67,10 +73,12 @@ def _spread(module: ConvDecoder, code: jax.Array) -> jax.Array:
 
 
 def _up(module: ConvDecoder, maps: jax.Array, *, i: int) -> jax.Array:
-    features = (*reversed(module.features[:-1]), module.channels)[i]
+    transposed = module.up == "transposed"
+    features = (*reversed(module.features[:-1]), module.features[0] if transposed else module.channels)[i]
     height, width = module.sizes[-2 - i]
-    last = i == len(module.features) - 1
+    last = i == len(module.features) - 1 and not transposed
     # The output always has a bias: it sets the image's mean.
-    maps = SubPixelConv(features, module.kernel, module.stride, module.use_bias or last, name=f"up_{i}")(maps)
+    layer = functools.partial(Conv, transposed=True) if transposed else SubPixelConv
+    maps = layer(features, module.kernel, module.stride, module.use_bias or last, name=f"up_{i}")(maps)
     maps = lax.slice(maps, (0, 0, 0, 0), (maps.shape[0], height, width, features))
     return maps if last else ACTIVATIONS[module.activation](Norm(module.normalization, name=f"norm_{i}")(maps))

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from jax import lax
 
-from aeflax.models.convolution import convolve
+from aeflax.models.convolution import convolve, convolve_transposed
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
@@ -40,24 +42,38 @@ def dense(features: int, name: str, bias: float = 0.0) -> nn.Dense:
 
 
 class Conv(nn.Module):
-    """Strided convolution with SAME padding: [B, H, W, C] -> [B, ⌈H/s⌉, ⌈W/s⌉, features]."""
+    """Strided convolution with SAME padding: [B, H, W, C] -> [B, ⌈H/s⌉, ⌈W/s⌉, features]; transposed, [B, H·s, W·s]."""
 
     features: int
     kernel: int = 3
     stride: int = 1
     use_bias: bool = True
+    transposed: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Applies the convolution."""
         shape = (self.kernel, self.kernel, images.shape[-1], self.features)
         kernel = self.param("kernel", KERNEL_INIT, shape)
-        out = convolve(images, kernel, self.stride)
+        out = (convolve_transposed if self.transposed else convolve)(images, kernel, self.stride)
         if self.use_bias:
             # Over rows of channels: the bias' gradient is then one plain sum, whatever the maps become next.
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
             out = (out.reshape(-1, self.features) + bias).reshape(out.shape)
         return out
+
+
+def max_pool(maps: jax.Array, side: int) -> jax.Array:
+    """The largest value of each window of side × side: [B, H, W, C] -> [B, ⌈H/side⌉, ⌈W/side⌉, C].
+
+    A reshape and a maximum: on CPU, XLA's own window and its gradient take many times longer. Equal largest values
+    share the gradient.
+    """
+    batch, height, width, channels = maps.shape
+    rows, columns = -(-height // side), -(-width // side)
+    least = jnp.asarray(-jnp.inf, maps.dtype)
+    whole = lax.pad(maps, least, ((0, 0, 0), (0, rows * side - height, 0), (0, columns * side - width, 0), (0, 0, 0)))
+    return whole.reshape(batch, rows, side, columns, side, channels).max((2, 4))
 
 
 class SubPixelConv(nn.Module):

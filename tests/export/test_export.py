@@ -80,6 +80,17 @@ def test_activations_and_normalizations_are_known_to_onnx(activation, tmp_path):
     close(foreign(folder, "encoder")(DATA.astype(np.float32)), run.encode(DATA))
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 4])
+def test_pooling_and_transposed_convolutions_are_known_to_onnx(kernel, tmp_path):
+    settings = experiment("conv")
+    backbone = replace(settings.model.backbone, down="max-pool", up="transposed", kernel=kernel)
+    run = trained(replace(settings, model=replace(settings.model, backbone=backbone)))
+    folder = run.export("onnx", tmp_path)
+    examples = DATA.astype(np.float32)
+    close(foreign(folder, "encoder")(examples), run.encode(DATA))
+    close(foreign(folder, "autoencoder")(examples), run.reconstruct(DATA))
+
+
 def test_scaling_and_missing_values_are_inside(tmp_path):
     rows = np.random.RandomState(0).randn(60, 5).astype(np.float32) * 3 + 2
     rows[::7, 1] = np.nan

@@ -1,6 +1,9 @@
 """Layers against JAX's own operations, and the autoencoder's shapes."""
 
+from dataclasses import replace
+
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +16,8 @@ from aeflax import build, presets
 from aeflax.config import Bernoulli, Conv, Dense, GaussianLikelihood, GaussianPosterior, Model, TopK
 from aeflax.defaults import resolve
 from aeflax.models import bottlenecks
-from aeflax.models.layers import SubPixelConv
+from aeflax.models.layers import Conv as ConvLayer
+from aeflax.models.layers import SubPixelConv, max_pool
 from aeflax.outputs import Context
 
 
@@ -25,6 +29,43 @@ def test_sub_pixel_convolution_moves_channels_into_space():
     out = layer.apply({"params": params}, maps)
     np.testing.assert_array_equal(out[0, :, :, 0], [[0, 2], [4, 6]])
     np.testing.assert_array_equal(out[0, :, :, 1], [[1, 3], [5, 7]])
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_max_pooling_is_flax_own_with_its_gradient(side):
+    """Sides that do not divide the map, too; every value differs, so a window has one largest."""
+    maps = jax.random.permutation(jax.random.key(0), jnp.arange(2 * 7 * 5 * 3.0) - 100).reshape(2, 7, 5, 3)
+    weights = jax.random.normal(jax.random.key(1), (2, -(-7 // side), -(-5 // side), 3))
+    # Flax pads SAME on both sides, max_pool at the end: the end's zeros are put there by hand.
+    ends = [(0, 0), (0, -7 % side), (0, -5 % side), (0, 0)]
+
+    def reference(maps):
+        padded = jnp.pad(maps, ends, constant_values=-jnp.inf)
+        return nn.max_pool(padded, (side, side), (side, side))
+
+    np.testing.assert_array_equal(max_pool(maps, side), reference(maps))
+    ours, theirs = (
+        jax.grad(lambda m, f=f: jnp.sum(f(m) * weights))(maps) for f in (lambda m: max_pool(m, side), reference)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_transposed_layer_is_flax_own():
+    maps = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
+    layer = ConvLayer(features=6, stride=2, transposed=True)
+    params = layer.init(jax.random.key(1), maps)
+    expected = nn.ConvTranspose(6, (3, 3), (2, 2), padding="SAME").apply(params, maps)
+    # Sums of 27 products in another order: a few units in the last place of values of about 1.
+    np.testing.assert_allclose(layer.apply(params, maps), expected, atol=3e-6)
+
+
+def test_pooled_and_transposed_is_keras_convolutional_example():
+    """28,353 parameters, as https://keras.io/examples/vision/autoencoder counts them; the code is 7 × 7 × 32."""
+    backbone = Conv(features=(32, 32), down="max-pool", up="transposed", spatial=True)
+    settings_ = resolve(replace(presets.vanilla(), model=Model(backbone=backbone)), (28, 28, 1), 60000)
+    params, _ = jax.eval_shape(build.build(settings_, (28, 28, 1)).parts.init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 28_353
+    assert settings_.model.latent_dim == 7 * 7 * 32
 
 
 SHAPES = [(28, 28, 1), (25, 25, 1), (7, 11, 3), (1, 1, 1), (32, 32, 3)]
@@ -40,8 +81,10 @@ SHAPES = [(28, 28, 1), (25, 25, 1), (7, 11, 3), (1, 1, 1), (32, 32, 3)]
         Conv(features=(4,), stride=3, kernel=5, normalization="layer", bias=False),
         Conv(features=(3, 5, 6), stride=1, normalization="group", activation="gelu"),
         Conv(features=(3, 5), spatial=True),
+        Conv(features=(3, 5), down="max-pool", up="transposed", normalization="layer"),
+        Conv(features=(4, 3), stride=3, kernel=1, down="max-pool", up="transposed", bias=False, spatial=True),
     ],
-    ids=["dense", "deep", "conv", "conv-layer-norm", "conv-stride-1", "spatial"],
+    ids=["dense", "deep", "conv", "conv-layer-norm", "conv-stride-1", "spatial", "pooled", "pooled-kernel-1"],
 )
 def test_output_has_the_inputs_shape(backbone, shape):
     """Abstract evaluation: shapes of every backbone and posterior, without compiling anything."""
