@@ -222,6 +222,7 @@ class GaussianLikelihood(Likelihood, kind="gaussian"):
     """Independent Gaussian features around the output; squared error up to a factor and a constant."""
 
     scale: Positive | None = 1.0  # standard deviation; None: one learned value shared by all features
+    bounded: bool = False  # the mean is a sigmoid of the output; for values in [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,10 +106,10 @@ def _model(model: Model, shape: tuple[int, ...]) -> Model:
         bottleneck = replace(bottleneck, activation="sigmoid" if model.penalties.rate else "relu")
     record = model.dictionary
     if record is not None:
-        gaussian = isinstance(model.likelihood, GaussianLikelihood)
+        linear = isinstance(model.likelihood, GaussianLikelihood) and not model.likelihood.bounded
         record = replace(
             record,
-            pre_bias=gaussian if record.pre_bias is None else record.pre_bias,
+            pre_bias=linear if record.pre_bias is None else record.pre_bias,
             auxk=record.auxk or min(latent_dim, max(1, features // 2)),
         )
     return replace(model, latent_dim=latent_dim, bottleneck=bottleneck, dictionary=record)

@@ -134,7 +134,7 @@ def _(part: config.Bernoulli) -> objectives.Likelihood:
 
 @likelihood.register
 def _(part: config.GaussianLikelihood) -> objectives.Likelihood:
-    return objectives.gaussian(learned=part.scale is None)
+    return objectives.gaussian(learned=part.scale is None, bounded=part.bounded)
 
 
 @functools.singledispatch

@@ -75,15 +75,16 @@ BERNOULLI = Likelihood(
 )
 
 
-def gaussian(*, learned: bool) -> Likelihood:
-    """Gaussian likelihood around the output with the fixed `scale`, or with the model's learned one."""
+def gaussian(*, learned: bool, bounded: bool = False) -> Likelihood:
+    """Gaussian likelihood around the output, or its sigmoid, with the fixed `scale`, or the model's learned one."""
+    mean: Callable[[jax.Array], jax.Array] = jax.nn.sigmoid if bounded else lambda logits: logits
 
     def nats(outputs: Outputs, targets: jax.Array, values: Values) -> jax.Array:
         log_scale = outputs.log_scale if learned else jnp.log(values["scale"])
         assert log_scale is not None
-        return gaussian_nats(outputs.logits, targets, log_scale)
+        return gaussian_nats(mean(outputs.logits), targets, log_scale)
 
-    return Likelihood(nats=nats, mean=lambda logits: logits)
+    return Likelihood(nats=nats, mean=mean)
 
 
 def l1(outputs: Outputs, mean: BatchMean, values: Values, step: jax.Array) -> tuple[jax.Array, jax.Array]:

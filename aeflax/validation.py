@@ -83,9 +83,11 @@ def _contradictions(experiment: Experiment) -> list[str]:
         "warm-up and free bits; set --model.penalties.kl.beta 1, or samples to 1": (
             isinstance(bottleneck, GaussianPosterior) and bottleneck.samples > 1 and penalties.kl != KL()
         ),
-        "model.dictionary.pre_bias is in units of the input, and the output of a Bernoulli likelihood is not; "
-        "use --model.likelihood gaussian, or leave it out": (
-            record is not None and record.pre_bias is True and not isinstance(model.likelihood, GaussianLikelihood)
+        "model.dictionary.pre_bias is in units of the input, and an output that passes through a sigmoid is not; "
+        "use --model.likelihood gaussian that is not bounded, or leave it out": (
+            record is not None
+            and record.pre_bias is True
+            and not (isinstance(model.likelihood, GaussianLikelihood) and not model.likelihood.bounded)
         ),
         f"model.dictionary.auxk={record and record.auxk} exceeds model.latent_dim={model.latent_dim}; lower auxk": (
             record is not None and model.latent_dim is not None and (record.auxk or 0) > model.latent_dim
@@ -179,6 +181,10 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     model, data = experiment.model, experiment.data
     needs = {
         "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
+        "model.likelihood.bounded": (
+            getattr(model.likelihood, "bounded", False) is True,
+            "--model.likelihood.bounded False",
+        ),
         "data.binarize": (data.binarize != "none", "--data.binarize none"),
         f"train.monitor {experiment.train.monitor}": (
             str(experiment.train.monitor).endswith("psnr"),

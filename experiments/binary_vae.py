@@ -3,16 +3,12 @@
     AEFLAX_DATA_DIR=DATA aeflax sweep experiments/binary_vae.py --grid train.seed=0..15
 
 Expected: the negative ELBO on the 10,000 test images, one sample each, in nats: 119.74 after epoch 1, 103.60 after 10
-(of
-it KL 27.06) and 101.83 after 20 (https://github.com/google/flax/tree/main/examples/vae); within 1 nat passes, less at
-epoch
-20 beats, and the KL lies between 26 and 28.5.
+(of it KL 27.06) and 101.83 after 20 (https://github.com/google/flax/tree/main/examples/vae); within 1 nat passes, less
+at epoch 20 beats, and the KL lies between 26 and 28.5.
 Protocol: 784-500-20 and back, ReLU, Adam 1e-3, batch 128, pixels drawn once as Bernoulli(pixel), the first 50,000
-training
-images.
+training images.
 Deviations: the example draws its own binary images; ours are drawn with another seed. Initial weights are Glorot's
-uniform
-ones.
+uniform ones.
 Time: ten minutes of training on two CPU cores.
 """
 

@@ -4,10 +4,9 @@
 
 Expected: test `bce` .0720 nats a pixel or less; the classic setting, `classic_keras`, gives .0731.
 Protocol: model, data and epochs as in `classic_keras`. Batches of 64 in place of 256, and Adam's learning rate falls
-as a
-cosine; its peak is chosen among six on the last 5,000 training images (a sweep with --halving), which then are trained
-on again.
-No peeking: the test images are looked at once, by the sixteen runs of the peak that was chosen.
+as a cosine; its peak is chosen among six on the last 5,000 training images (a sweep with --halving), which then are
+trained on again.
+No peeking: the test images are looked at once, by the runs of the peak that was chosen.
 Time: a quarter of an hour on two CPU cores.
 """
 

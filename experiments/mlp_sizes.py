@@ -2,14 +2,13 @@
 
     AEFLAX_DATA_DIR=DATA python -m experiments mlp_sizes
 
-Expected: test MSE per pixel .0365, .0089, .0058 and .0053 at 2, 16, 32 and 64 dimensions (read off a published plot
-of this
-model, so to the second digit); .0375, .0094, .0062 and .0058 pass, and all lie below PCA's.
+Expected: test MSE per pixel .0365, .0089, .0058 and .0053 at 2, 16, 32 and 64 dimensions (read off a published plot of
+this model, so to the second digit); .0375, .0094, .0062 and .0058 pass, and all lie below PCA's.
 Protocol: 784-512-256-d and back, ReLU, squared error, Adam 1e-3, batch 256, 20 epochs, the last epoch's figures.
-Deviation: the squared error is a Gaussian likelihood of scale 1, its gradient 784 / 2 times that of the mean a pixel;
-Adam
-does not see the factor.
-Time: a quarter of an hour of training on two CPU cores.
+Deviations: the squared error is a Gaussian likelihood of scale 1, its gradient 784 / 2 times that of the mean a pixel;
+Adam does not see the factor. The mean is a sigmoid of the output, which the plot's source does not tell: with the
+output itself the error is .0366, .0111 and .0096 at 2, 16 and 32, so the published model can hardly have gone without.
+Time: six minutes of training on two CPU cores.
 """
 
 from dataclasses import replace
@@ -24,7 +23,7 @@ BASE = presets.vanilla(32)
 CONFIG = replace(
     BASE,
     data=Data(source="mnist", batch_size=256),
-    model=replace(BASE.model, backbone=Dense(widths=(512, 256)), likelihood=GaussianLikelihood(scale=1.0)),
+    model=replace(BASE.model, backbone=Dense(widths=(512, 256)), likelihood=GaussianLikelihood(bounded=True)),
     train=Train(epochs=20),
 )
 SIZES = {2: (0.0365, 0.0375), 16: (0.0089, 0.0094), 32: (0.0058, 0.0062), 64: (0.0053, 0.0058)}

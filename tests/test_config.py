@@ -214,6 +214,15 @@ RULES = [
         ],
     ),
     (
+        "model.dictionary.pre_bias is in units of the input",
+        {
+            "dictionary": Dictionary(pre_bias=True),
+            "bottleneck": TopK(),
+            "likelihood": GaussianLikelihood(bounded=True),
+        },
+        [{"dictionary": Dictionary(), "bottleneck": TopK(), "likelihood": GaussianLikelihood(bounded=True)}],
+    ),
+    (
         "model.dictionary.auxk=9 exceeds model.latent_dim=8; lower auxk",
         {"dictionary": Dictionary(auxk=9), "bottleneck": Sparse(), "latent_dim": 8},
         [{"dictionary": Dictionary(auxk=8), "bottleneck": Sparse(), "latent_dim": 8}],

@@ -136,6 +136,15 @@ def test_a_monitor_that_cannot_be_is_refused_at_once(change, message):
         aeflax.train(replace(experiment("vanilla"), **change), ARRAY)
 
 
+def test_a_bounded_mean_needs_data_in_the_unit_range():
+    base = experiment("vanilla")
+    settings = replace(
+        base, model=replace(base.model, likelihood=GaussianLikelihood(bounded=True)), train=Train(steps=3)
+    )
+    with pytest.raises(ConfigError, match=r"model\.likelihood\.bounded needs data in"):
+        aeflax.train(settings, np.random.RandomState(0).normal(size=(75, 9)).astype(np.float32))
+
+
 def test_a_psnr_monitor_needs_data_in_the_unit_range():
     base = experiment("vanilla")
     settings = replace(

@@ -64,6 +64,15 @@ def test_gaussian_nats_equal_scipys_density(scale):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+def test_a_bounded_mean_is_the_sigmoid_of_the_output():
+    logits, targets = jnp.array([[-1.5, 0.0, 30.0]]), jnp.array([[0.2, 0.5, 1.0]])
+    bounded = objectives.gaussian(learned=False, bounded=True)
+    np.testing.assert_allclose(bounded.mean(logits), special.expit(logits), rtol=1e-6)
+    expected = -stats.norm.logpdf(np.asarray(targets), special.expit(np.asarray(logits)), 0.5).sum(axis=1)
+    found = bounded.nats(outputs(logits), targets, {"scale": jnp.float32(0.5)})
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_a_learned_scale_takes_the_place_of_the_fixed_one():
     mean, targets = jnp.zeros((2, 3)), jnp.ones((2, 3))
     fixed = objectives.gaussian(learned=False).nats(outputs(mean), targets, {"scale": jnp.float32(0.5)})
