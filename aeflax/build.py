@@ -17,6 +17,7 @@ from aeflax.errors import ConfigError
 from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
+from aeflax.models.layers import initialized
 from aeflax.outputs import BatchMean, Context, Outputs, Values
 from aeflax.schema import structure, traced
 
@@ -74,7 +75,7 @@ def _build(
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
-        params, state = variables["params"], variables.get(STATE, {})
+        params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
         if record is None:
             return params, state
         params = transposed(params) if record.transpose else params

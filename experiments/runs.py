@@ -32,6 +32,11 @@ def swept(experiment: Experiment, grid: Mapping[str, Iterable[Any]], path: Path,
     return aeflax.sweep(experiment, grid, run_dir=path, resume=begun and not finished, overwrite=finished, **how)
 
 
+def at_step(log: Sequence[Mapping[str, Any]], step: int, split: str = "test") -> Mapping[str, float]:
+    """The evaluation of a split after a step, in a run's metrics."""
+    return next(record for record in log if record["step"] == step and record["split"] == split)
+
+
 def claim(
     number: str,
     what: str,

@@ -1,7 +1,9 @@
 """Layers that the backbones share: activations, dense, convolutional, upsampling, normalisation."""
 
 import functools
+import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -23,6 +25,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 # Glorot & Bengio (2010), as in Keras: 784-64-784 on MNIST then reaches the classic example's figure.
 KERNEL_INIT = nn.initializers.glorot_uniform()
 
+# Of initial kernels, by the values that a unit reads and is read by (Glorot & Bengio 2010, LeCun et al. 1998, He et al.
+# 2015).
+VARIANCES: dict[str, Callable[[int, int], float]] = {
+    "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),
+    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,
+    "he": lambda fan_in, fan_out: 2.0 / fan_in,
+}
+
 
 def block(layers: Callable[..., jax.Array], rematerialize: bool, **place: int) -> Callable[..., jax.Array]:
     """Layers as a function (module, input) -> output.
@@ -39,6 +49,21 @@ def block(layers: Callable[..., jax.Array], rematerialize: bool, **place: int) -
 def dense(features: int, name: str, bias: float = 0.0) -> nn.Dense:
     """A dense layer on the last axis whose bias starts at a constant."""
     return nn.Dense(features, kernel_init=KERNEL_INIT, bias_init=nn.initializers.constant(bias), name=name)
+
+
+def initialized(params: Any, name: str) -> Any:
+    """Parameters whose kernels, drawn by `KERNEL_INIT`, have another of the `VARIANCES`."""
+    if name == "glorot":
+        return params
+
+    def scaled(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        if path[-1].key != "kernel":
+            return leaf
+        *window, inputs, outputs = leaf.shape
+        fans = math.prod(window) * inputs, math.prod(window) * outputs
+        return leaf * math.sqrt(VARIANCES[name](*fans) / VARIANCES["glorot"](*fans))
+
+    return jax.tree_util.tree_map_with_path(scaled, params)
 
 
 class Conv(nn.Module):

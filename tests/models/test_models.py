@@ -68,6 +68,26 @@ def test_pooled_and_transposed_is_keras_convolutional_example():
     assert settings_.model.latent_dim == 7 * 7 * 32
 
 
+@pytest.mark.parametrize(
+    ("name", "variance"),
+    [("glorot", lambda a, b: 2 / (a + b)), ("lecun", lambda a, b: 1 / a), ("he", lambda a, b: 2 / a)],
+)
+@pytest.mark.parametrize("backbone", [Dense(widths=(300,)), Conv(features=(24,), kernel=5)], ids=["dense", "conv"])
+def test_initial_kernels_have_the_variance_that_is_asked_for(name, variance, backbone):
+    settings_ = resolve(
+        replace(presets.vanilla(), model=Model(latent_dim=16, backbone=backbone, initialization=name)), (28, 28, 1), 100
+    )
+    params, _ = build.build(settings_, (28, 28, 1)).parts.init(jax.random.key(0))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if path[-1].key != "kernel":
+            continue
+        *window, inputs, outputs = leaf.shape
+        area = np.prod(window)
+        # Of n uniform values the mean square has a relative standard error of sqrt(4 / 5 / n): five of them.
+        expected = variance(area * inputs, area * outputs)
+        np.testing.assert_allclose(np.mean(np.square(leaf)), expected, rtol=5 * np.sqrt(0.8 / leaf.size))
+
+
 SHAPES = [(28, 28, 1), (25, 25, 1), (7, 11, 3), (1, 1, 1), (32, 32, 3)]
 
 
