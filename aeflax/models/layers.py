@@ -91,14 +91,16 @@ class Conv(nn.Module):
 def max_pool(maps: jax.Array, side: int) -> jax.Array:
     """The largest value of each window of side × side: [B, H, W, C] -> [B, ⌈H/side⌉, ⌈W/side⌉, C].
 
-    A reshape and a maximum: on CPU, XLA's own window and its gradient take many times longer. Equal largest values
-    share the gradient.
+    Maxima of slices: on CPU, XLA's own window and its gradient take many times longer. Equal largest values share the
+    gradient.
     """
     batch, height, width, channels = maps.shape
     rows, columns = -(-height // side), -(-width // side)
     least = jnp.asarray(-jnp.inf, maps.dtype)
-    whole = lax.pad(maps, least, ((0, 0, 0), (0, rows * side - height, 0), (0, columns * side - width, 0), (0, 0, 0)))
-    return whole.reshape(batch, rows, side, columns, side, channels).max((2, 4))
+    maps = lax.pad(maps, least, ((0, 0, 0), (0, rows * side - height, 0), (0, columns * side - width, 0), (0, 0, 0)))
+    maps = maps.reshape(batch, rows, side, columns, side, channels)
+    tall = functools.reduce(jnp.maximum, (maps[:, :, i] for i in range(side)))
+    return functools.reduce(jnp.maximum, (tall[:, :, :, i] for i in range(side)))
 
 
 class SubPixelConv(nn.Module):
