@@ -6,6 +6,7 @@ Results go to standard output, progress and messages to standard error.
 import faulthandler
 import importlib
 import logging
+import os
 import signal
 import sys
 import textwrap
@@ -50,6 +51,7 @@ commands:
   bench [PRESET | FILE.py]   how fast it trains on this machine
   doctor                     what is installed, which devices there are, what
                              is wrong and how to mend it
+  completion SHELL           a script that lets bash, zsh or fish complete
 
 presets:
 {presets}
@@ -91,6 +93,7 @@ COMMANDS = {
     "verify": "aeflax.cli.verify:main",
     "bench": "aeflax.cli.bench:main",
     "doctor": "aeflax.cli.doctor:main",
+    "completion": "aeflax.cli.completion:main",
 }
 
 
@@ -98,6 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     streams.hold()
+    if "AEFLAX_COMPLETE" in os.environ:
+        from aeflax.cli import completion
+
+        completion.answer(arguments, list(COMMANDS), _dispatch)
+        return 0
     _speak_of_warnings()
     code, alike = _answer(arguments)
     job.leave(code, alike=alike)

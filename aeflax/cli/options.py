@@ -19,6 +19,14 @@ _TAKES_VALUE, _POSITIONAL = (
 )
 
 
+class AskedError(Exception):
+    """In place of parsing, where a shell asks what a command takes."""
+
+    def __init__(self, command: Any, default: Any) -> None:
+        super().__init__()
+        self.command, self.default = command, default
+
+
 @dataclass(frozen=True)
 class Option:
     """What may follow an option.
@@ -76,6 +84,20 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
         else:
             sound += [word, *([] if equals else values)]
     return faults, sound
+
+
+def choices(command: Any, default: Any) -> dict[str, Sequence[str] | None]:
+    """What may follow each option of a command: nothing (None), one of some words, or any other value (empty)."""
+    known, _ = _known(command, default)
+    return {name: None if option.switch else _words(option.hint) for name, option in known.items()}
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that an option takes, where they can be told."""
+    parts = [part for part in map(_bare, options(_bare(hint))) if part is not types.NoneType]
+    if any(part is not bool and typing.get_origin(part) is not Literal for part in parts):
+        return []
+    return [word for part in parts for word in _reading(part)[1]]
 
 
 def _known(command: Any, default: Any) -> tuple[dict[str, Option], int]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from aeflax.cli.options import HELP, look_over
+from aeflax.cli.options import HELP, AskedError, look_over
 from aeflax.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 PIPED_WIDTH = 120  # columns of a table that goes to a file
 
 
@@ -42,6 +43,8 @@ def parse(
     Raises:
       ConfigError: with all faults at once, those of what is right by itself included.
     """
+    if ASKED in os.environ:
+        raise AskedError(command, default)
     options = {} if default is None else {"default": default}
     flags = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
     asked = bool(set(HELP) & set(arguments))

@@ -74,6 +74,18 @@ def describe_slots(model: Model, head: str) -> str:
     return "\n".join(lines) + "\n\nThe options below are those of the kinds chosen so far."
 
 
+def choices() -> dict[str, list[str]]:
+    """What may follow each option that chooses a part."""
+    kinds = {path: list(slot.kinds) for path, slot in _slots().items() if len(slot.kinds) > 1}
+    found = kinds | {path: ["on", "none"] for path in _optional()}
+    return {f"--model.{_dashed(path)}": words for path, words in found.items()}
+
+
+def fields() -> list[str]:
+    """Every option below `--model.` that some choice of kinds knows."""
+    return sorted(f"--model.{_dashed(path)}" for path in _fields())
+
+
 def _slots() -> dict[str, type[Part]]:
     """Slots with a choice of kinds."""
     parts = {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
