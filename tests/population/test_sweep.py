@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from variants import BY_VARIANT, EXAMPLES, experiment, images
 
 import aeflax
 from aeflax.checkpoint import Checkpoints
+from aeflax.document import read_json
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
@@ -133,26 +135,43 @@ def test_members_that_were_saved_apart_go_on_from_their_common_step(tmp_path):
     assert [member["state_sha256"] for member in again.members] == [member["state_sha256"] for member in whole.members]
 
 
+SEED_GRID = ("--grid", "train.seed=0..2")
+HALVED = ("--grid", "optimizer.learning-rate=1e-4,1e-3,3e-3", "--data.validation", "100", "--halving")
+
+
+def decided(path):
+    return len((read_json(path / SWEEP) or {}).get("rungs", []))
+
+
 @pytest.mark.slow
-def test_a_killed_sweep_loses_nothing(tmp_path):
-    words = [sys.executable, "-m", "aeflax", "sweep", "vanilla", "--grid", "train.seed=0..2", "--json"]
-    words += ["--train.steps", "3000", "--train.checkpoint-every", "100", "--train.eval-every", "1500"]
+@pytest.mark.parametrize(
+    ("grid", "moment"),
+    [
+        (SEED_GRID, lambda path: any(path.glob("members/0002/checkpoints/[0-9]*"))),
+        (HALVED, lambda path: decided(path) == 1),
+    ],
+    ids=["plain", "after-a-rung"],
+)
+def test_a_killed_sweep_loses_nothing(grid, moment, tmp_path):
+    words = [sys.executable, "-m", "aeflax", "sweep", "vanilla", *grid, "--json", "--train.steps", "3000"]
+    words += ["--train.checkpoint-every", "100", "--train.eval-every", "1500"]
     first = tmp_path / "killed"
     process = subprocess.Popen([*words, "--run-dir", str(first)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 120
-    while not list(first.glob("members/0002/checkpoints/[0-9]*")) and process.poll() is None:
+    while not moment(first) and process.poll() is None:
         assert time.monotonic() < limit
-        time.sleep(0.02)
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(first.glob("members/*/summary.json"))
-    digests = []
+    told = []
     for extra in (["--run-dir", str(first), "--resume"], ["--run-dir", str(tmp_path / "whole")]):
         done = subprocess.run([*words, *extra], capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout.splitlines()[-1])
-        digests.append([member["state_sha256"] for member in found["members"]])
-    assert digests[0] == digests[1]
+        kept = [(member["status"], member.get("step"), member.get("state_sha256")) for member in found["members"]]
+        told.append((kept, read_json(Path(extra[1]) / SWEEP)["rungs"]))
+    assert told[0] == told[1]
 
 
 def test_a_finished_sweep_is_told_again_without_training(tmp_path):
