@@ -9,7 +9,7 @@ PEERS := .venv-peers
 DOCS := .venv-docs
 STAMP := $(VENV)/.installed-$(VERSION)
 
-.PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results tables docs clean
+.PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results results-long tables docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench: $(STAMP) $(PEERS)/.installed  ## aeflax beside PyTorch, Keras and JAX's o
 
 results: $(STAMP)  ## run the experiments that fit in an hour, record their figures, write the tables
 	$(BIN)/python -m experiments
+
+results-long: $(STAMP)  ## run those that take a quarter of an hour and more each (about three hours)
+	$(BIN)/python -m experiments --long
 
 tables: $(STAMP)  ## write README's tables anew, from what is recorded
 	$(BIN)/python -m experiments --tables

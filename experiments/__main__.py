@@ -1,6 +1,7 @@
 """Runs experiments and records their figures as JSON; writes the tables that show them.
 
-    python -m experiments                       # those that fit in an hour
+    python -m experiments                       # those that fit in an hour together
+    python -m experiments --long                # the others
     python -m experiments classic_keras pca     # some of them
     python -m experiments --tables              # only write the tables anew, from what is recorded
 
@@ -23,19 +24,28 @@ from experiments.tables import write_tables
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "runs"))
+LONG = (  # a quarter of an hour and more each
+    "binary_vae",
+    "conv_autoencoder",
+    "conv_denoiser",
+    "deep_30",
+    "importance_bound",
+    "lifetime_svm",
+)
 
 
 def main() -> None:
     """Runs what is asked for, then writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; none: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--long", action="store_true", help="those that take long, in place of the others")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="where the runs are kept")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"unknown experiment {', '.join(unknown)}; choose {', '.join(NAMES)}")
     if not options.tables:
-        for name in options.names or NAMES:
+        for name in options.names or [name for name in NAMES if (name in LONG) == options.long]:
             record(name, options.out / (describe()["commit"] or "no-commit") / name)
     write_tables()
 

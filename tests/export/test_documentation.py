@@ -19,8 +19,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shipped")]  # trained o
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
-    for preset, name, forms in (("vae", "shipped", ("stablehlo", "onnx")), ("conv", "conv", ("safetensors",))):
-        aeflax(folder, "train", preset, "--run-dir", f"runs/{name}", "--train.steps", "20", "--no-report")
+    for preset, name, forms in (
+        ("vae", "shipped", ("stablehlo", "onnx")),
+        ("vanilla", "dense", ("safetensors",)),
+        ("conv", "conv", ("safetensors",)),
+    ):
+        more = ["--model.backbone.widths", "32"] if name == "dense" else []
+        aeflax(folder, "train", preset, "--run-dir", f"runs/{name}", "--train.steps", "20", "--no-report", *more)
         for form in forms:
             aeflax(folder, "export", f"runs/{name}", "--format", form)
     return folder
@@ -52,22 +57,15 @@ def test_onnx_is_read_by_its_runtime(shipped):
     assert output(shipped, BLOCKS[1]) == "(2, 8, 8, 1)"
 
 
-def test_a_convolutional_network_is_rebuilt_in_pytorch(shipped):
-    pytest.importorskip("torch", reason="PyTorch is no dependency of the tests")
+@pytest.mark.parametrize(("name", "block"), [("dense", 2), ("conv", 3)])
+def test_a_network_is_rebuilt_in_pytorch(name, block, shipped, monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is no dependency of the tests")
     import aeflax as library
 
-    run = library.load(shipped / "runs" / "conv")
+    run = library.load(shipped / "runs" / name)
     names: dict = {}
-    import os
-
-    before = os.getcwd()
-    os.chdir(shipped)
-    try:
-        exec(BLOCKS[2], names)
-    finally:
-        os.chdir(before)
-    import torch
-
+    monkeypatch.chdir(shipped)
+    exec(BLOCKS[block], names)
     rows = np.random.RandomState(0).uniform(size=(9, 8, 8, 1)).astype(np.float32)
     codes = names["encode"](torch.from_numpy(rows))
     np.testing.assert_allclose(codes.numpy(), run.inference.scaled_encode(rows), atol=1e-5)
