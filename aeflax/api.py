@@ -23,6 +23,7 @@ from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, leaf_name
 from aeflax.errors import ConfigError, DataError, StoppedError
 from aeflax.evaluation.floor import with_floor
+from aeflax.evaluation.worth import warn_of_collapse
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
 from aeflax.trained import Run
@@ -123,6 +124,7 @@ def train_on(
     )
     program = prepare(resolved, dataset.shape)
     program.require_shares()
+    hosts.by_one(lambda: warn_of_collapse(program, dataset))
     weights, origin = None, None
     if init_from is not None:
         origin = hosts.by_all(lambda: runs.require_first_weights(Path(init_from), path if resume else None))

@@ -103,7 +103,7 @@ def prepare(workload: Workload, variant: str, directory: Path) -> tuple[Round, d
     if variant == "aeflax" and workload.models > 1:
         return mapped_epoch(program, workload, images, workload.models), described
     if variant in ("aeflax", "one-by-one", "native"):
-        return _compiled_epoch(program, workload, images), described
+        return compiled_epoch(program, workload, images), described
     return _python_loop(program, workload, images, variant), described
 
 
@@ -137,7 +137,8 @@ def mapped_epoch(program: Program, workload: Workload, images: np.ndarray, model
     return run
 
 
-def _compiled_epoch(program: Program, workload: Workload, images: np.ndarray) -> Round:
+def compiled_epoch(program: Program, workload: Workload, images: np.ndarray) -> Round:
+    """An epoch of one model, as `aeflax train` runs it."""
     order = functools.partial(permutation, 0, examples=workload.images)
     feed = Feed(images, SCALING, workload.batch, order, program.placement)
     epoch, state, step = program.compile(streamed=False), program.initial_state(), 0

@@ -136,6 +136,17 @@ def populations() -> str:
     return "\n".join(lines)
 
 
+def kinds() -> str:
+    """Each kind of code beside a plain one."""
+    record = newest("kinds")["kinds"]
+    lines = ["| code | ms a step | its time, in vanilla's |", "|---|---|---|"]
+    lines += [f"| {row['kind']} | {row['ms_per_step']:.1f} | {_ratio(row)} |" for row in record["rows"]]
+    machine = record["machine"]
+    processor = f"{machine['cores']} CPU cores ({machine['processor'].strip()})"
+    lines.append(f"\n{record['title']}; {processor}, JAX {record['versions']['jax']}. Medians of paired rounds.")
+    return "\n".join(lines)
+
+
 def whole() -> str:
     """Whole processes."""
     records = newest("whole")
@@ -211,6 +222,7 @@ TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "who
     "gpu": gpu,
     "gpu_summary": gpu_summary,
     "populations": populations,
+    "kinds": kinds,
     "agreement": scale.agreement,
     "overhead": scale.overhead,
     "exact": scale.exact,

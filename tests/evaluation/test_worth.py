@@ -1,0 +1,43 @@
+"""A posterior that would not pay is told of before training."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from variants import experiment, images
+
+import aeflax
+from aeflax.config import KL, Bernoulli, GaussianLikelihood, Penalties, Train
+from aeflax.errors import AeflaxWarning
+
+DATA = images(60)
+
+
+def settings(likelihood, beta=1.0):
+    base = experiment("vae")
+    model = replace(base.model, likelihood=likelihood, penalties=Penalties(kl=KL(beta=beta)))
+    return replace(base, model=model, train=Train(steps=2))
+
+
+def test_a_scale_that_makes_the_code_worthless_is_told_with_its_worth():
+    """Uniform bytes have the variance 1 / 12: of 63 pixels a code saves ½ · 63 / 12 = 2.6 nats, less than 4."""
+    with pytest.warns(AeflaxWarning, match=r"saves 2\.[567] nats .* each of its 4 dimensions"):
+        aeflax.train(settings(GaussianLikelihood()), DATA)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "beta", "data"),
+    [
+        (GaussianLikelihood(scale=None), 1.0, DATA),
+        (GaussianLikelihood(scale=0.5), 1.0, DATA),
+        (GaussianLikelihood(), 0.5, DATA),
+        (Bernoulli(), 1.0, DATA),
+        (GaussianLikelihood(), 1.0, np.random.RandomState(0).normal(size=(60, 9)).astype(np.float32) * 3),
+    ],
+    ids=["learned", "smaller", "beta", "bernoulli", "wide-data"],
+)
+def test_a_code_that_pays_is_not_warned_of(likelihood, beta, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AeflaxWarning)
+        aeflax.train(settings(likelihood, beta), data)
