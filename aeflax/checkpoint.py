@@ -90,6 +90,12 @@ class Checkpoints:
         """Whether a step is saved, or its save has begun and has not failed so far."""
         return (self._saving is not None and step == self._saving[0]) or step in self.steps()
 
+    def sound(self, step: int) -> bool:
+        """Whether a step's files are as they were saved. One that is damaged is told of and, if it may be, moved."""
+        if found := self._faults(step):
+            self._pass_over(step, found)
+        return not found
+
     def save(self, state: TrainState, progress: dict[str, Any], *, best: int | None = None) -> None:
         """Saves the state and what the host loop needs to go on; returns while the write goes on.
 

@@ -87,7 +87,8 @@ def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...
 
 def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bool]) -> int:
     from aeflax.cli.progress import reporter
-    from aeflax.population.sweep import SWEEP, sweep
+    from aeflax.population.record import SWEEP
+    from aeflax.population.sweep import sweep
 
     progress = console(stderr=True)
     axes, _ = _members(command)
@@ -137,23 +138,27 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
     from rich.table import Table
 
     from aeflax.population.grid import described, short
-    from aeflax.population.leaderboard import leaderboard
+    from aeflax.population.leaderboard import leaderboard, ranking_split
 
-    rows = leaderboard(found, ranked)
+    rows, split = leaderboard(found, ranked), ranking_split(found)
     others = [name for name in rows[0]["metrics"] if name != ranked and not name.endswith("_floor")]
     settings = [described(short(row["settings"])) for row in rows[:SHOWN]]
+    held = split != "test"  # then the ranking has a column of its own
     room = (width - min(max(map(len, settings)), width // 2) - METRIC_WIDTH) // METRIC_WIDTH
-    names = [ranked, *others][: max(1, room)]
-    table = Table(title=f"by {ranked} of the test split", title_justify="left")
+    names = [ranked, *others][: max(1, room - held)]
+    table = Table(title=f"by {ranked} of the {split} split", title_justify="left")
     table.add_column("settings", overflow="fold")
     table.add_column("models", justify="right")
+    if held:
+        table.add_column(f"{split} {ranked}", justify="right")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(f"test {name}" if held else name, justify="right")
     for name, row in zip(settings, rows, strict=False):
         fate = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         fate = f" (to step {row['dropped']:,})" if row["dropped"] else fate
         models = f"{len(row['members'])}{fate}"
-        table.add_row(name, models, *(_cell(row["metrics"].get(name)) for name in names))
+        score = [_cell(row["score"])] if held else []
+        table.add_row(name, models, *score, *(_cell(row["metrics"].get(name)) for name in names))
     if len(rows) > SHOWN:
         table.caption = f"the best {SHOWN} of {len(rows)} settings"
     return table

@@ -74,6 +74,10 @@ class Placement:
             parts = f"into {SHARDS} exact parts" if division.exact else f"over {self.shards} devices{pieces}"
             raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near}")
 
+    def divided(self, division: Division) -> Division:
+        """How each device cuts its share: in exact mode, into its part of the SHARDS."""
+        return division._replace(pieces=SHARDS // self.shards) if division.exact else division
+
     def compile(self, parts: Parts, division: Division = WHOLE, *, streamed: bool) -> Epoch:
         """The compiled epoch; equal arguments share one program."""
         return _compile(self, parts, division, streamed)
@@ -152,8 +156,7 @@ class Placement:
 
 @functools.lru_cache(maxsize=32)
 def _compile(placement: Placement, parts: Parts, division: Division, streamed: bool) -> Epoch:
-    if division.exact:
-        division = division._replace(pieces=SHARDS // placement.shards)
+    division = placement.divided(division)
     epoch, options = make_epoch(parts, placement.team(), division), repeatable(placement.devices[0], division)
     if placement.name != "pmap":
         compiled: Epoch = jax.jit(epoch, donate_argnums=0, compiler_options=options)

@@ -1,23 +1,27 @@
 """The course of a sweep: its groups are trained rung by rung, wave by wave, and its members finished as runs."""
 
+import functools
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aeflax import api, manifest
 from aeflax import run as runs
 from aeflax.document import write_json
-from aeflax.errors import DivergedError
+from aeflax.errors import AeflaxWarning, DivergedError
 from aeflax.population.grid import Member
 from aeflax.population.group import Group
 from aeflax.population.places import Place
+from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import Trainer
+from aeflax.program import Program
 from aeflax.training import memory
 from aeflax.training.records import Callback
-
-MEMBERS = "members"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,23 +30,28 @@ class Course:
 
     Attributes:
       path: of the sweep.
+      record: of what has been decided and lost, and what it took.
       callbacks: called with records of the population that is trained.
       stop: asked between chunks; True saves everything and raises StoppedError.
       preset: a name for the manifests.
-      seconds: of the groups that were trained, by their first member's index, compiling included.
-      compile_seconds: of them, those of compiling.
     """
 
     path: Path
+    record: Record
     callbacks: Sequence[Callback]
     stop: Callable[[], bool]
     preset: str
-    seconds: dict[int, float] = field(default_factory=dict)
-    compile_seconds: dict[int, float] = field(default_factory=dict)
 
     def place(self, member: Member) -> Path:
         """A member's run directory."""
         return self.path / MEMBERS / f"{member.index:04d}"
+
+    def prepare(self, group: Group) -> None:
+        """Compiles a group's programs."""
+        started = time.perf_counter()
+        group.waves  # noqa: B018
+        seconds = time.perf_counter() - started
+        self._spend(group, seconds, seconds)
 
     def train(self, group: Group, until: int | None = None, judged: str | None = None) -> dict[int, float]:
         """Trains a group up to a step, the last one unless given.
@@ -55,27 +64,39 @@ class Course:
         Returns:
           The metric's value of each member, by its index; nothing where none is asked for.
         """
+        self.prepare(group)
         values: dict[int, float] = {}
-        first = group.members[0].index
         for wave in group.parts():
-            if until is None and all(self._finished(member) for member in wave.members):
+            lost = {member.index for member in wave.members if member.index in self._lost()}
+            if len(lost) == len(wave) or (until is None and all(map(self._finished, wave.members))):
+                values |= dict.fromkeys(lost, math.nan)
                 continue
+            started = time.perf_counter()
+            with _said_once():
+                places = [
+                    Place(program, self._begin(wave, member, program), member.index in lost)
+                    for member, program in zip(wave.members, wave.programs, strict=True)
+                ]
             trainer = Trainer(
-                [Place(*each) for each in zip(wave.programs, map(self._begun(wave), wave.members), strict=True)],
+                places,
                 group.dataset,
                 until=until,
                 sparing=wave.members[0].experiment.train.checkpoint_every is None,
                 callbacks=self.callbacks,
                 stop=self.stop,
+                lose=functools.partial(self._lose, wave),
             )
-            started = time.perf_counter()
-            with memory.named(wave.programs[0].experiment):
+            with memory.named(wave.programs[0].experiment, resident=True):
                 trainer.fit()
-            self.seconds[first] = self.seconds.get(first, 0.0) + time.perf_counter() - started
-            self.compile_seconds[first] = self.compile_seconds.get(first, 0.0) + trainer.compile_seconds
             if judged is not None:
                 values |= zip((member.index for member in wave.members), trainer.scores(judged), strict=True)
+            self._spend(group, time.perf_counter() - started, 0.0)
         return values
+
+    def spent(self, group: Group) -> tuple[float, float]:
+        """Seconds of a group's training, compiling included, and of compiling, of all processes that came to an end."""
+        seconds, compiling = self.record.get("spent", {}).get(str(group.number), (0.0, 0.0))
+        return seconds, compiling
 
     def finish(self, group: Group) -> dict[int, dict[str, Any]]:
         """What each trained member gives: it is finished as any run that was interrupted after its last step."""
@@ -85,25 +106,41 @@ class Course:
         """What is said of every member, whatever became of it."""
         return {"index": member.index, "settings": dict(member.settings), "run": f"{MEMBERS}/{member.index:04d}"}
 
+    def _spend(self, group: Group, seconds: float, compiling: float) -> None:
+        before = self.spent(group)
+        spent = self.record.get("spent", {})
+        self.record.add(spent=spent | {str(group.number): (before[0] + seconds, before[1] + compiling)})
+
+    def _lost(self) -> dict[int, str | None]:
+        """Members that diverged, by index, and why, where it has been told."""
+        return {int(index): reason for index, reason in self.record.get("diverged", {}).items()}
+
+    def _lose(self, wave: Group, positions: Collection[int]) -> None:
+        """Remembers members of a wave whose weights have overflowed."""
+        self._remember({wave.members[position].index: None for position in positions})
+
+    def _remember(self, lost: Mapping[int, str | None]) -> None:
+        self.record.add(diverged=self.record.get("diverged", {}) | {str(index): why for index, why in lost.items()})
+
     def _finished(self, member: Member) -> bool:
         place = self.place(member)
-        return place.exists() and runs.read_summary(place) is not None
+        return self._lost().get(member.index) is not None or (place.exists() and runs.read_summary(place) is not None)
 
-    def _begun(self, group: Group) -> Callable[[Member], Path]:
-        """Member -> its run directory, with the manifest of a run that has begun."""
-        resolved = {one.index: program for one, program in zip(group.members, group.programs, strict=True)}
-
-        def begin(member: Member) -> Path:
-            place = self.place(member)
-            place.mkdir(parents=True, exist_ok=True)
-            experiment = resolved[member.index].experiment
-            described = manifest.describe(member.experiment, experiment, group.dataset, self.preset, None)
-            write_json(place / runs.MANIFEST, described)
-            return place
-
-        return begin
+    def _begin(self, group: Group, member: Member, program: Program) -> Path:
+        """A member's run directory, with the manifest of a run that has begun, or goes on."""
+        place = self.place(member)
+        place.mkdir(parents=True, exist_ok=True)
+        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
+        if (place / runs.MANIFEST).exists():
+            manifest.require_same(stored := runs.read_manifest(place), described)
+            if runs.holds_checkpoint(place):
+                described = manifest.continued(stored, described)
+        write_json(place / runs.MANIFEST, described)
+        return place
 
     def _outcome(self, member: Member, group: Group) -> dict[str, Any]:
+        if reason := self._lost().get(member.index):
+            return self.told(member) | {"status": "diverged", "reason": reason}
         try:
             run = api.train_on(
                 member.experiment,
@@ -115,7 +152,18 @@ class Course:
                 preset=self.preset,
             )
         except DivergedError as error:
+            self._remember({member.index: str(error)})
             return self.told(member) | {"status": "diverged", "reason": str(error)}
         assert run.summary is not None
         shown = ("step", "seconds", "state_sha256", *group.dataset.splits)
         return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What is warned of for every member is said once."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AeflaxWarning)
+        yield
+    for message in dict.fromkeys(str(one.message) for one in said):
+        warnings.warn(message, AeflaxWarning, stacklevel=3)

@@ -15,6 +15,8 @@ from aeflax.validation import validate
 
 MAX_MEMBERS = 4096
 SEED = "train.seed"
+ALONE = ("train.patience", "train.placement", "train.fsdp", "train.sharding", "train.digest_every")
+DIGITS = 300  # of a number; more are beyond any float
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
@@ -47,6 +49,8 @@ def axis(text: str, experiment: Experiment) -> Axis:
         raise ConfigError(f"--grid {text} has the form FIELD=V1,V2,... or FIELD=A..B, e.g. train.seed=0..7")
     hint = _hint(field, experiment)
     if found := _RANGE.fullmatch(listed.strip()):
+        if max(map(len, found.groups())) > DIGITS:
+            raise ConfigError(f"--grid {field} names a number of more than {DIGITS} digits; write a smaller one")
         first, last = map(int, found.groups())
         if last < first:
             raise ConfigError(f"--grid {text} counts up: write {field}={last}..{first}")
@@ -60,10 +64,13 @@ def axis(text: str, experiment: Experiment) -> Axis:
 
 def axes(grid: Mapping[str, Iterable[Any]], experiment: Experiment) -> tuple[Axis, ...]:
     """Axes from Python values, e.g. {"train.seed": range(8)}. Raises ConfigError for a field that there is not."""
-    return tuple(
-        _axis(field, tuple(values) if not isinstance(values, str) else (values,), _hint(field, experiment))
-        for field, values in grid.items()
-    )
+    found = []
+    for field, values in grid.items():
+        hint = _hint(field, experiment)
+        if not isinstance(values, Iterable):
+            raise ConfigError(f"the grid's {field} is {values!r}; name its values in a list, e.g. [{values!r}]")
+        found.append(_axis(field, (values,) if isinstance(values, str) else values, hint))
+    return tuple(found)
 
 
 def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
@@ -111,11 +118,20 @@ def _shown(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
+def identity(settings: Mapping[str, Any]) -> str:
+    """What members share that differ in their seeds alone, to the last digit: a key, not for the eye."""
+    return repr(sorted((name, value) for name, value in settings.items() if name != SEED))
+
+
 def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
-    wanted = tuple(_fitting(value, hint) for value in values)
+    try:
+        wanted = tuple(_fitting(value, hint) for value in values)
+        different = len(set(wanted))
+    except (OverflowError, TypeError) as error:
+        raise ConfigError(f"the grid names a value that {field} cannot have: {error}") from error
     if not wanted:
         raise ConfigError(f"the grid names no value of {field}")
-    if len(set(wanted)) < len(wanted):
+    if different < len(wanted):
         raise ConfigError(f"the grid names a value of {field} twice: {', '.join(map(_shown, wanted))}")
     return Axis(field, wanted)
 
@@ -129,6 +145,8 @@ def _hint(field: str, experiment: Experiment) -> Any:
             switch = off[0].replace("_", "-")
             raise ConfigError(f"the grid varies {field}, but {off[0]} is off; switch it on with --{switch} on")
         raise ConfigError(f"the grid varies {field}, which is no field of this experiment{nearest(field, known)}")
+    if field in ALONE:
+        raise ConfigError(f"the grid varies {field}, which is of a run alone; leave it out")
     if field.startswith("data."):
         raise ConfigError(f"the grid varies {field}, but all models of a sweep see the same data; run a sweep for each")
     return known[field]
@@ -146,7 +164,7 @@ def _plain(word: str) -> Any:
         return {"None": None, "True": True, "False": False}[word]
     try:
         found = json.loads(word)
-    except ValueError:
+    except ValueError:  # no number, or one of too many digits
         return word
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else word
 

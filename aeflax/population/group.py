@@ -19,11 +19,21 @@ from aeflax.schema import structure
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Members whose programs differ in traced numbers and seeds alone."""
+    """Members whose programs differ in traced numbers and seeds alone.
+
+    Attributes:
+      members: those that are left.
+      programs: theirs.
+      dataset: that all of them see.
+      number: of the group in the sweep.
+      wave: how many are trained at once; None: as many as the memory holds.
+    """
 
     members: tuple[Member, ...]
     programs: tuple[Program, ...]
     dataset: Dataset
+    number: int
+    wave: int | None = None
 
     def __len__(self) -> int:
         return len(self.members)
@@ -46,7 +56,7 @@ class Group:
         """How many of them the memory holds at once; compiles their program."""
         rows = self.dataset.train.values[:]
         scaling = self.dataset.scaling.shift, self.dataset.scaling.divisor
-        return waves(self.programs, rows.reshape(len(rows), -1), scaling)
+        return waves(self.programs, rows.reshape(len(rows), -1), scaling, self.wave)
 
     @property
     def compilations(self) -> int:
@@ -62,7 +72,10 @@ class Group:
         if all(member.index in indices for member in self.members):
             return self
         kept = [pair for pair in zip(self.members, self.programs, strict=True) if pair[0].index in indices]
-        return _group(kept, self.dataset) if kept else None
+        if not kept:
+            return None
+        members, programs = zip(*kept, strict=True)
+        return replace(self, members=members, programs=programs, wave=self.waves.size)
 
 
 def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
@@ -75,11 +88,9 @@ def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
     for member in members:
         resolved = resolve(member.experiment, dataset.shape, len(dataset.train.values))
         api.require_range(resolved, dataset)
+        program = prepare(resolved, dataset.shape)
+        program.require_shares()
         alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
-        found.setdefault(alike, []).append((member, prepare(resolved, dataset.shape)))
-    return tuple(_group(pairs, dataset) for pairs in found.values())
-
-
-def _group(pairs: Sequence[tuple[Member, Program]], dataset: Dataset) -> Group:
-    members, programs = zip(*pairs, strict=True)
-    return Group(members, programs, dataset)
+        found.setdefault(alike, []).append((member, program))
+    parted = [zip(*pairs, strict=True) for pairs in found.values()]
+    return tuple(Group(members, programs, dataset, number) for number, (members, programs) in enumerate(parted))

@@ -10,13 +10,13 @@ from typing import Any
 
 from aeflax.config import HIGHER_IS_BETTER
 from aeflax.errors import ConfigError
-from aeflax.population.grid import SEED, Member, described
+from aeflax.population.grid import SEED, Member, described, identity
 
 RUNGS = 3  # at an eighth, a quarter and half of the steps
 
 
 def settings_of(member: Member) -> str:
-    """What a member has in common with those that differ from it in the seed alone."""
+    """What a member has in common with those that differ from it in the seed alone, in words."""
     return described({name: value for name, value in member.settings.items() if name != SEED})
 
 
@@ -26,7 +26,7 @@ def rungs(members: Sequence[Member]) -> tuple[int, ...]:
     Raises:
       ConfigError: where there is nothing to choose from, or no validation split to choose on.
     """
-    settings = len({settings_of(member) for member in members})
+    settings = len({identity(member.settings) for member in members})
     if settings < 2:
         raise ConfigError("--halving drops the worse half of the settings, but the grid varies the seed alone")
     if len({(member.experiment.train.steps, member.experiment.train.epochs) for member in members}) > 1:
@@ -57,7 +57,7 @@ def kept(members: Sequence[Member], values: Mapping[int, float], metric: str) ->
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     found: dict[str, list[Member]] = {}
     for member in members:
-        found.setdefault(settings_of(member), []).append(member)
+        found.setdefault(identity(member.settings), []).append(member)
     means = {name: sum(values[one.index] for one in those) / len(those) for name, those in found.items()}
 
     def place(name: str) -> float:
@@ -66,7 +66,7 @@ def kept(members: Sequence[Member], values: Mapping[int, float], metric: str) ->
     ranked = sorted(found, key=place)
     return [
         {
-            "settings": name,
+            "settings": settings_of(found[name][0]),
             "members": [one.index for one in found[name]],
             "value": means[name] if math.isfinite(means[name]) else None,
             "kept": position < -(-len(ranked) // 2),

@@ -7,26 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from aeflax.checkpoint import Checkpoints
-from aeflax.engine.state import TrainState, all_finite
+from aeflax.engine.state import TrainState
 from aeflax.program import Program
 from aeflax.run import CHECKPOINTS
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one member is trained: its program and its run directory."""
+    """Where one member is trained: its program and its run directory.
+
+    Attributes:
+      program: the member's.
+      path: of its run directory.
+      lost: whether its weights overflowed earlier: it is trained and told of no more.
+    """
 
     program: Program
     path: Path
+    lost: bool = False
 
     def save(self, state: TrainState, progress: dict[str, Any], best: int | None) -> None:
-        """Saves the member, unless its weights have overflowed: then it keeps what it had.
-
-        Raises:
-          CheckpointError: if it cannot be saved.
-        """
-        if not all_finite(state.params):
-            return
+        """Saves the member. Raises CheckpointError if it cannot be saved."""
         with self._checkpoints() as checkpoints:
             checkpoints.save(self.program.placement.replicate(state), progress, best=best)
 
@@ -40,6 +41,11 @@ class Place:
         with self._checkpoints() as checkpoints:
             return set(checkpoints.steps())
 
+    def sound(self, step: int) -> bool:
+        """Whether a step is as it was saved; else it is told of and set aside."""
+        with self._checkpoints() as checkpoints:
+            return checkpoints.sound(step)
+
     def forget_after(self, step: int) -> None:
         """Removes what was saved after a step; it is computed again, to the same bits."""
         for saved in self.steps():
@@ -51,8 +57,16 @@ class Place:
 
 
 def common_step(places: Sequence[Place]) -> int:
-    """The newest step that every member holds, 0 for none; what some saved after it is forgotten."""
-    common = max(set.intersection(*(place.steps() for place in places)), default=0)
-    for place in places:
+    """The newest step that every member holds as it was saved, 0 for none; what some saved after it is forgotten.
+
+    Members that are lost are not asked.
+    """
+    asked = [place for place in places if not place.lost]
+    while True:
+        common = max(set.intersection(*(place.steps() for place in asked)), default=0)
+        damaged = [place for place in asked if common and not place.sound(common)]
+        if not damaged:
+            break
+    for place in asked:
         place.forget_after(common)
     return common

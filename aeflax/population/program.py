@@ -105,7 +105,8 @@ def compiled(programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.nd
         stacked(first.hyper),
     )
     leaves, structure = jax.tree.flatten(arguments)
-    return _compiled(first.built.parts, first.division, tuple(leaves), structure)
+    division = first.placement.divided(first.division)
+    return _compiled(first.built.parts, division, tuple(leaves), structure)
 
 
 def needed_bytes(program: Any) -> int:

@@ -1,6 +1,5 @@
 """`sweep`: trains all members of a grid, those of one structure as one program, each kept as an ordinary run."""
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,20 +11,18 @@ import numpy as np
 from aeflax import api, config, hosts
 from aeflax import run as runs
 from aeflax.data.dataset import load as load_data
-from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError
 from aeflax.population import grid as grids
 from aeflax.population import halving as halvings
-from aeflax.population.course import MEMBERS, Course
+from aeflax.population.course import Course
 from aeflax.population.grid import Axis, Member
 from aeflax.population.group import Group, grouped
-from aeflax.population.leaderboard import leaderboard
+from aeflax.population.leaderboard import leaderboard, ranking_split
+from aeflax.population.record import MEMBERS, claim, require_usable
 from aeflax.schema import to_dict
 from aeflax.trained import Run
 from aeflax.training.records import Callback
 from aeflax.validation import ARRAY, metrics, validate
-
-SWEEP = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Sweep:
       members: one object a member: `index`, `settings`, `status` (done, diverged or dropped), `run`, where it is done
         `step` and the metrics of each split, and where it was dropped the `step`.
       groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
-        wave on a device, `seconds` and `compile_seconds`.
+        wave on a device, `seconds` of all its training and, of them, `compile_seconds`.
       rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
       metric: that ranks the members: `train.monitor`, or what decides for such a model by default.
     """
@@ -111,22 +108,23 @@ def sweep(
     require_usable(path, resume=resume, overwrite=overwrite)
     dataset = load_data(experiment.data, None if isinstance(data, str) else data)
     groups = grouped(members, dataset)
-    described = {
+    asked = {
         "experiment": to_dict(experiment),
-        "grid": {axis.field: list(axis.values) for axis in axes},
+        "grid": {axis.field: axis.values for axis in axes},
         "halving": halving,
         "data": dataset.fingerprint(),
     }
     with ExitStack() as stack:
-        decided = _claim(path, stack, described, resume=resume, overwrite=overwrite)
+        record = claim(path, stack, asked, resume=resume, overwrite=overwrite)
+        course = Course(path, record, callbacks, stop, preset)
+        groups = _cut(groups, course)
         plan(groups)
-        course = Course(path, callbacks, stop, preset)
+        decided: list[dict[str, Any]] = record.get("rungs", [])
         for rung in rungs[len(decided) :]:
-            decided.append(_halve(groups, course, rung, decided))
-            write_json(path / SWEEP, described | {"rungs": decided})
-        alive = _alive(members, decided)
+            decided = [*decided, _halve(groups, course, rung, decided)]
+            record.add(rungs=decided)
         found = [course.told(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
-        left = _still(groups, alive)
+        left = _still(groups, _alive(members, decided))
         for group in left:
             course.train(group)
         for group in left:
@@ -134,11 +132,21 @@ def sweep(
                 found[index] = outcome
         metric = experiment.train.monitor or metrics(experiment.model)[0]
         result = Sweep(path, found, [_told(group, course) for group in groups], decided, metric)
-        whole = {"members": result.members, "groups": result.groups, "rungs": result.rungs}
-        write_json(path / SWEEP, described | whole)
+        record.add(members=result.members, groups=result.groups, rungs=result.rungs)
         if report:
-            _report(result, described)
+            _report(result, record.told)
     return result
+
+
+def _cut(groups: tuple[Group, ...], course: Course) -> tuple[Group, ...]:
+    """The groups, compiled, in waves as they were cut first: others would round otherwise, and mix what was trained."""
+    sizes = course.record.get("waves", [])
+    if len(sizes) == len(groups):
+        groups = tuple(replace(group, wave=size) for group, size in zip(groups, sizes, strict=True))
+    for group in groups:
+        course.prepare(group)
+    course.record.add(waves=[group.waves.size for group in groups])
+    return groups
 
 
 def _report(result: Sweep, described: Mapping[str, Any]) -> None:
@@ -152,10 +160,11 @@ def _report(result: Sweep, described: Mapping[str, Any]) -> None:
         grid=described["grid"],
         data=described["data"],
         metric=result.metric,
+        split=ranking_split(result.members),
         rows=leaderboard(result.members, result.metric),
-        members=result.members,
-        groups=result.groups,
-        rungs=result.rungs,
+        members=described["members"],
+        groups=described["groups"],
+        rungs=described["rungs"],
         histories=histories,
     )
     pages.write(found, result.path, lambda settings: grids.described(grids.short(settings)))
@@ -197,30 +206,15 @@ def _dropped(member: Member, decided: Sequence[dict[str, Any]]) -> int | None:
 
 def _told(group: Group, course: Course) -> dict[str, Any]:
     """What is said of a group."""
-    first = group.members[0].index
+    seconds, compiling = course.spent(group)
     return {
         "members": [member.index for member in group.members],
         "parameters": group.parameters,
         "waves": len(group.waves.cut(len(group))),
         "memory_bytes": group.waves.bytes,
-        "seconds": course.seconds.get(first),
-        "compile_seconds": course.compile_seconds.get(first),
+        "seconds": seconds,
+        "compile_seconds": compiling,
     }
-
-
-def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raises ConfigError where a path is no place for a sweep."""
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with what --overwrite would delete; leave one of them out")
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise ConfigError(f"{path} is a file; a sweep is kept in a directory, choose another --run-dir")
-    if (path / SWEEP).exists():
-        if not (resume or overwrite):
-            raise ConfigError(f"{path} holds a sweep; go on with --resume, or replace it with --overwrite")
-    elif any(entry.name != runs.LOCK for entry in path.iterdir()):
-        raise ConfigError(f"{path} holds something else than a sweep; choose another --run-dir")
 
 
 def _for_members(experiment: config.Experiment) -> config.Experiment:
@@ -230,6 +224,8 @@ def _for_members(experiment: config.Experiment) -> config.Experiment:
         raise ConfigError(
             "train.patience ends runs at different steps, but models of a sweep train together; leave it out"
         )
+    if train.digest_every is not None:
+        raise ConfigError("train.digest_every follows one run, bit by bit; train that member alone, or leave it out")
     if train.placement in ("pmap", "mesh"):
         raise ConfigError(
             f"train.placement={train.placement} shares each batch out, but a sweep shares its models out over the "
@@ -240,23 +236,3 @@ def _for_members(experiment: config.Experiment) -> config.Experiment:
             "data.resident=False streams the data, but models of a sweep share them on the device; leave it out"
         )
     return replace(experiment, train=replace(train, placement="jit"))
-
-
-def _claim(
-    path: Path, stack: ExitStack, described: dict[str, Any], *, resume: bool, overwrite: bool
-) -> list[dict[str, Any]]:
-    """Locks the sweep's directory, and says in it what the sweep is -> the rungs that were decided before."""
-    runs.create_folder(path, "the sweep")
-    stack.enter_context(directory := runs.RunDirectory(path)).lock()
-    require_usable(path, resume=resume, overwrite=overwrite)
-    if overwrite:
-        shutil.rmtree(path / MEMBERS, ignore_errors=True)
-        directory.remove(SWEEP)
-    stored = read_json(path / SWEEP)
-    if stored is not None and any(stored.get(name) != described[name] for name in ("experiment", "grid", "halving")):
-        raise ConfigError(f"{path} holds a sweep of another grid or experiment; give the same, or another --run-dir")
-    if stored is not None and stored.get("data") != described["data"]:
-        raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
-    if stored is None:
-        write_json(path / SWEEP, described)
-    return list((stored or {}).get("rungs", []))

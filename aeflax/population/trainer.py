@@ -4,8 +4,9 @@ A member is an ordinary run at every moment: its checkpoints and its log are tho
 """
 
 import functools
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ import numpy as np
 from aeflax.data.dataset import Dataset
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Tables
-from aeflax.engine.state import Order, TrainState
+from aeflax.engine.state import Order, TrainState, all_finite
+from aeflax.engine.step import zero_sums
 from aeflax.errors import StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.population.places import Place, common_step
@@ -38,9 +40,9 @@ class Trainer:
         with the process is computed again, to the same bits.
       callbacks: called with records of the population: means over the members that are finite.
       stop: asked between chunks; True saves all members and ends.
+      lose: told the places of members whose weights overflow, before the others are saved.
 
     Attributes:
-      compile_seconds: spent compiling the loop.
       clock: of the training.
     """
 
@@ -53,6 +55,7 @@ class Trainer:
         sparing: bool = False,
         callbacks: Sequence[Callback] = (),
         stop: Callable[[], bool] = lambda: False,
+        lose: Callable[[Collection[int]], None] = lambda lost: None,
     ) -> None:
         self._places, self._dataset, self._callbacks, self._stop = places, dataset, callbacks, stop
         experiment = places[0].program.experiment
@@ -79,11 +82,12 @@ class Trainer:
         }
         self._order: tuple[int, Order] | None = None  # and its epoch
         self._logs = [metrics(place.path) for place in places]
+        self._lost, self._lose = {index for index, place in enumerate(places) if place.lost}, lose
         self._monitors = [
             None if dataset.validation is None or self._train.monitor is None else Monitor(self._train.monitor)
             for _ in places
         ]
-        self._pace, self.clock, self.compile_seconds = Pace(), Clock(), 0.0
+        self._pace, self.clock = Pace(), Clock()
         self._step = self._saved = 0
         self._state: TrainState
 
@@ -111,12 +115,17 @@ class Trainer:
                     self.clock.start()
                     self._pace.reset()
         finally:
+            for index in range(len(self._places)):
+                self._log(index, "end")
             self._tell("end")
 
     def scores(self, metric: str) -> list[float]:
-        """A metric of the validation split, of each member as it stands."""
-        states = zip(self._places, self._states(), strict=True)
-        return [evaluate(place.program, state, self._dataset, "validation")[metric] for place, state in states]
+        """A metric of the validation split, of each member as it stands; NaN for those that have diverged."""
+        found = []
+        for index, (place, state) in enumerate(zip(self._places, self._states(), strict=True)):
+            diverged = index in self._lost or int(state.most_skipped_in_row) >= self._train.max_nonfinite
+            found.append(math.nan if diverged else evaluate(place.program, state, self._dataset, "validation")[metric])
+        return found
 
     def _begin(self) -> None:
         self._step = self._saved = common_step(self._places)
@@ -124,15 +133,12 @@ class Trainer:
             self._restore()
         else:
             self._state, self._sums = self._population.initial_state(), self._population.zero_sums()
-        for log, place in zip(self._logs, self._places, strict=True):
-            log(self._of(place, "start"))
-        self._say(Record("start", self._step, self._total, self._epoch, devices=str(self._population)))
+        for index in self._alive():
+            self._log(index, "start")
+        self._tell("start", devices=str(self._population))
         if self._step < self._until:
-            compiling = Clock()
-            self._run(0)
+            self._run(0)  # no steps: the clock starts when all is in its place
             jax.block_until_ready(self._state)
-            compiling.lap()
-            self.compile_seconds = compiling.seconds
         self.clock.start()
         self._pace.reset()
 
@@ -165,9 +171,9 @@ class Trainer:
         self.clock.lap()
         seconds = self.clock.record()
         speed = sum(float(each["weight"]) for each in sums) / seconds
-        found = [means(each) for each in sums]
-        for log, place, each in zip(self._logs, self._places, found, strict=True):
-            log(self._of(place, "train", split="train", metrics=each, images_per_second=speed, data_wait=0.0))
+        found = {index: means(sums[index]) for index in self._alive()}
+        for index, each in found.items():
+            self._log(index, "train", split="train", metrics=each, images_per_second=speed, data_wait=0.0)
         self._tell("train", split="train", metrics=_middle(found), images_per_second=speed, data_wait=0.0)
         self._sums = self._population.zero_sums()
 
@@ -175,13 +181,13 @@ class Trainer:
         """Evaluates every member on the monitored split; says whether one of them is better than ever."""
         self._settle()
         split = "test" if self._dataset.validation is None else "validation"
-        better, all_found = False, []
-        for place, log, monitor, state in zip(self._places, self._logs, self._monitors, self._states(), strict=True):
-            found = evaluate(place.program, state, self._dataset, split)
-            log(self._of(place, "evaluation", split=split, metrics=found))
-            all_found.append(found)
-            better |= monitor is not None and monitor.observe(self._step, found)
-        self._tell("evaluation", split=split, metrics=_middle(all_found))
+        better, found, states = False, {}, self._states()
+        for index in self._alive():
+            found[index] = evaluate(self._places[index].program, states[index], self._dataset, split)
+            self._log(index, "evaluation", split=split, metrics=found[index])
+            monitor = self._monitors[index]
+            better |= monitor is not None and monitor.observe(self._step, found[index])
+        self._tell("evaluation", split=split, metrics=_middle(found))
         self.clock.start()
         self._pace.reset()
         return better
@@ -207,14 +213,17 @@ class Trainer:
             "seconds": self.clock.seconds / len(self._places),
             "record_seconds": self.clock.record_seconds / len(self._places),
         }
-        each = zip(self._places, self._logs, self._monitors, states, sums, strict=True)
-        for place, log, monitor, state, held in each:
-            log(self._of(place, "checkpoint"))
+        if overflowed := {index for index in self._alive() if not all_finite(states[index].params)}:
+            self._lost |= overflowed
+            self._lose(overflowed)
+        for index in self._alive():
+            monitor = self._monitors[index]
+            self._log(index, "checkpoint")
             own = {
-                "sums": {name: float(value) for name, value in held.items()},
+                "sums": {name: float(value) for name, value in sums[index].items()},
                 "monitor": None if monitor is None else monitor.progress(),
             }
-            place.save(state, shared | own, None if monitor is None else monitor.step)
+            self._places[index].save(states[index], shared | own, None if monitor is None else monitor.step)
         self._saving_took, self._saved_at = time.monotonic() - began, time.monotonic()
         self._saved = self._step
 
@@ -226,7 +235,11 @@ class Trainer:
     def _restore(self) -> None:
         """Takes every member's state of the common step."""
         states, sums = [], []
-        for place, monitor in zip(self._places, self._monitors, strict=True):
+        for index, (place, monitor) in enumerate(zip(self._places, self._monitors, strict=True)):
+            if index in self._lost:  # in whose place some numbers are computed, that nobody looks at
+                states.append(jax.device_get(place.program.initial_state()))
+                sums.append(jax.device_get(zero_sums(place.program.built.parts)))
+                continue
             state, progress = place.restore(self._step)
             states.append(jax.device_get(state))
             sums.append({name: np.float32(value) for name, value in progress["sums"].items()})
@@ -239,24 +252,22 @@ class Trainer:
     def _due(self, every: int | None) -> bool:
         return every is not None and (self._step % every == 0 or self._step == self._total)
 
-    def _of(self, place: Place, kind: Kind, **details: Any) -> Record:
-        return Record(kind, self._step, self._total, self._epoch, **details)
+    def _alive(self) -> list[int]:
+        """Places of the members that are not lost."""
+        return [index for index in range(len(self._places)) if index not in self._lost]
+
+    def _log(self, index: int, kind: Kind, **details: Any) -> None:
+        self._logs[index](Record(kind, self._step, self._total, self._epoch, **details))
 
     def _tell(self, kind: Kind, **details: Any) -> None:
-        if kind == "end":
-            for log, place in zip(self._logs, self._places, strict=True):
-                log(self._of(place, "end"))
-        self._say(Record(kind, self._step, self._total, self._epoch, **details))
-
-    def _say(self, record: Record) -> None:
         for callback in self._callbacks:
-            callback(record)
+            callback(Record(kind, self._step, self._total, self._epoch, **details))
 
 
-def _middle(found: Sequence[dict[str, float]]) -> dict[str, float]:
+def _middle(found: Mapping[int, dict[str, float]]) -> dict[str, float]:
     """Means over the members that have finite ones."""
     known: dict[str, list[float]] = {}
-    for each in found:
+    for each in found.values():
         for name, value in each.items():
             if np.isfinite(value):
                 known.setdefault(name, []).append(value)

@@ -11,6 +11,7 @@ from aeflax.engine.placement import device_bytes
 from aeflax.population.program import compiled, needed_bytes
 from aeflax.program import Program
 
+CGROUP = Path("/sys/fs/cgroup")
 SHARE = 0.9  # of the memory that is free, which the compiler's account leaves something out of
 
 
@@ -25,29 +26,41 @@ class Waves(NamedTuple):
         return tuple(slice(start, min(start + self.size, members)) for start in range(0, members, self.size))
 
 
-def waves(programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> Waves:
+def waves(
+    programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.ndarray, np.ndarray], wave: int | None = None
+) -> Waves:
     """As few waves, of equal size but for the last, as fit into the memory; one model at a time if need be.
 
     Args:
       programs: of all members.
       rows: the stored training examples [N, F].
       scaling: (shift, divisor) of each feature.
+      wave: a size that is taken if it fits.
     """
     count, limit = len(programs), free_bytes()
 
     def needed(size: int) -> int:
         return needed_bytes(compiled(programs[:size], rows, scaling))
 
+    def cut(size: int) -> Waves:
+        if rest := count % size:
+            needed(rest)  # compiles the last wave's program, too
+        return Waves(size, needed(size))
+
+    def fits(size: int) -> bool:
+        return size == 1 or limit is None or needed(size) <= SHARE * limit
+
+    if fits(given := min(wave or count, count)):
+        return cut(given)
+    assert limit is not None
     together = needed(count)
-    if limit is None or together <= SHARE * limit or count == 1:
-        return Waves(count, together)
     # From one more than a line through one member and all of them says; what a wave needs is asked for, not believed.
     alone = needed(1)
     most = 2 + int((SHARE * limit - alone) * (count - 1) / max(together - alone, 1))
     parts = -(-count // max(most, 1))
-    while (size := -(-count // parts)) > 1 and needed(size) > SHARE * limit:
+    while not fits(size := -(-count // parts)):
         parts += 1
-    return Waves(size, needed(size))
+    return cut(size)
 
 
 def free_bytes() -> int | None:
@@ -59,5 +72,15 @@ def free_bytes() -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    found = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
-    return None if found is None else 1024 * int(found[1]) // len(jax.local_devices())
+    found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+    known = [amount for amount in (found, _left_in_group()) if amount is not None]
+    return min(known) // len(jax.local_devices()) if known else None
+
+
+def _left_in_group() -> int | None:
+    """What the control group of a container leaves to its processes; None without a limit."""
+    try:
+        limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return max(0, limit - used)

@@ -29,7 +29,8 @@ class Found:
       experiment: what all members have in common, as nested plain values.
       grid: fields and their values.
       data: fingerprint of the data.
-      metric: that ranks the members, on the test split.
+      metric: that ranks the members.
+      split: on which it ranks them.
       rows: of the leaderboard, the best first.
       members: one object a member, as `aeflax sweep --json` prints them.
       groups: likewise.
@@ -42,6 +43,7 @@ class Found:
     grid: Mapping[str, Sequence[Any]]
     data: Mapping[str, Any]
     metric: str
+    split: str
     rows: Sequence[Mapping[str, Any]]
     members: Sequence[Mapping[str, Any]]
     groups: Sequence[Mapping[str, Any]]
@@ -97,11 +99,14 @@ def _sentence(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> str
     models = f"{len(found.members):,} models were trained as {len(found.groups)} compiled program"
     models += "" if len(found.groups) == 1 else "s"
     best = found.rows[0]
-    if (value := best["metrics"].get(found.metric)) is None:
+    if best["score"] is None:
         return f"{models}; none of them came to its end with a finite {found.metric}."
-    return (
-        f"{models}. The best by {named(found.metric)} on the test split: {describe(best['settings'])}, {_cell(value)}."
-    )
+    first = f"{models}. The best by {named(found.metric)} on the {found.split} split: {describe(best['settings'])}, "
+    score = _cell(best["score"])
+    if found.split == "test":
+        mend = "; chosen on the examples that judge it, it flatters (withhold some others: data.validation)"
+        return f"{first}{score}{mend if len(found.rows) > 1 else ''}."
+    return f"{first}{score}; on the test split {_cell(best['metrics'].get(found.metric))}."
 
 
 def _notes(found: Found) -> list[str]:
@@ -115,16 +120,20 @@ def _notes(found: Found) -> list[str]:
 def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Section:
     others = [name for name in found.rows[0]["metrics"] if name != found.metric and not name.endswith("_floor")]
     names = [found.metric, *others]
+    held = found.split != "test"
     arrows = {"higher": " ↑", "lower": " ↓", None: ""}
     rows = []
     for row in found.rows[:MAX_ROWS]:
         models = str(len(row["members"]))
         models += f" ({row['diverged']} diverged)" if row["diverged"] else ""
         models += f" (dropped at {row['dropped']:,})" if row["dropped"] else ""
-        rows.append((describe(row["settings"]), models, *(_spread(row, name) for name in names)))
-    caption = "Test split. Means over seeds ± half of their 95 % interval, and the seeds' standard deviation σ"
+        score = [_cell(row["score"])] if held else []
+        rows.append((describe(row["settings"]), models, *score, *(_spread(row, name) for name in names)))
+    caption = f"Ranked on the {found.split} split; figures of the test split. "
+    caption += "Means over seeds ± half of their 95 % interval, and the seeds' standard deviation σ"
     caption += f"; the best {MAX_ROWS} of {len(found.rows)} settings." if len(found.rows) > MAX_ROWS else "."
-    columns = ("settings", "models", *(f"{named(name)}{arrows[better(name)]}" for name in names))
+    ranking = [f"{found.split} {named(found.metric)}{arrows[better(found.metric)]}"] if held else []
+    columns = ("settings", "models", *ranking, *(f"{named(name)}{arrows[better(name)]}" for name in names))
     return Section("Leaderboard", (), (Table(columns, rows, caption),))
 
 

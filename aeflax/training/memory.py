@@ -8,8 +8,13 @@ from aeflax.errors import ConfigError, is_out_of_memory, reason
 
 
 @contextmanager
-def named(experiment: Experiment) -> Iterator[None]:
-    """Turns what the host or a device without memory raises into a ConfigError that names the settings which matter."""
+def named(experiment: Experiment, *, resident: bool = False) -> Iterator[None]:
+    """Turns what the host or a device without memory raises into a ConfigError that names the settings which matter.
+
+    Args:
+      experiment: a resolved one.
+      resident: the data cannot be streamed.
+    """
     try:
         yield
     except Exception as error:
@@ -20,7 +25,7 @@ def named(experiment: Experiment) -> Iterator[None]:
         tries = [pieces, f"lower data.batch_size={data.batch_size}"]
         if not train.rematerialize:
             tries.append("keep fewer activations (train.rematerialize=True)")
-        if data.resident is not False:
+        if not resident and data.resident is not False:
             tries.append("stream the data (data.resident=False)")
         raise ConfigError(
             f"out of memory in a step of {data.batch_size:,} examples ({reason(error)}); {', '.join(tries)} or make "

@@ -37,6 +37,11 @@ def test_rungs_halve_the_settings_and_not_the_seeds():
     assert [one["kept"] for one in kept(found[:6], values, "psnr")] == [True, True, False]
 
 
+def test_settings_that_read_alike_compete():
+    grid = axes({"optimizer.learning_rate": [0.1234561, 0.1234564]}, settings())
+    assert rungs(members(settings(), grid)) == (-1,)
+
+
 @pytest.mark.parametrize(
     ("grid", "changed", "sentence"),
     [

@@ -32,6 +32,19 @@ def test_settings_are_ranked_by_their_means_over_seeds():
     assert rows[2]["metrics"] == {}
 
 
+def test_what_was_withheld_ranks_and_the_test_split_judges():
+    held = [one | {"validation": {"mse": value}} for one, value in zip(MEMBERS[:3], (1.0, 1.0, 9.0), strict=True)]
+    rows = leaderboard(held, "mse")
+    assert [row["members"] for row in rows] == [[0, 1], [2]]
+    assert rows[0]["score"]["mean"] == 1.0
+    assert rows[0]["metrics"]["mse"]["mean"] == 4.0
+
+
+def test_settings_that_read_alike_are_two():
+    rows = leaderboard([member(0, 0.1234561, 0, mse=1.0), member(1, 0.1234564, 0, mse=2.0)], "mse")
+    assert [row["members"] for row in rows] == [[0], [1]]
+
+
 def test_of_some_metrics_more_is_better():
     assert [row["members"] for row in leaderboard(MEMBERS, "psnr")] == [[2, 3], [0, 1], [4]]
     assert leaderboard([*MEMBERS[:2], member(2, 0.2, 0, mse=2.0, psnr=0.5)], "psnr")[0]["members"] == [0, 1]

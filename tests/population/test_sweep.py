@@ -21,7 +21,8 @@ from aeflax.document import read_json
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
-from aeflax.population.sweep import SWEEP, sweep
+from aeflax.population.record import SWEEP
+from aeflax.population.sweep import sweep
 
 DATA = images(EXAMPLES * 5 // 4)
 RATES, SEEDS = (1e-3, 3e-3), (3, 5)
@@ -60,6 +61,16 @@ def test_every_member_is_the_run_that_it_would_be_alone(variant, tmp_path):
         assert int(run.state.step) == int(single.state.step) == 7
     assert largest_difference(runs[0].state.params, runs[1].state.params) > 1e-3
     assert largest_difference(runs[0].state.params, runs[2].state.params) > 1e-3
+
+
+def test_exact_members_are_the_runs_that_they_would_be_alone(tmp_path):
+    """A batch in eight parts, each computed by itself: a sum too many would show eightfold."""
+    settings = experiment("vanilla")
+    settings = replace(settings, train=replace(settings.train, exact=True))
+    found = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep")
+    single = alone(settings, RATES[1], SEEDS[1])
+    assert largest_difference(found.load(3).state.params, single.state.params) <= 1e-6
+    assert found.load(3).summary["test"]["mse"] == pytest.approx(single.summary["test"]["mse"], rel=1e-5)
 
 
 def test_numbers_share_a_program_and_structures_do_not(tmp_path):

@@ -1,0 +1,87 @@
+"""sweep.json: what a sweep is, and what has been decided in it, so that it goes on alike after a stop or a kill.
+
+Written by an atomic replacement. Beside what the user asked for (`experiment`, `grid`, `halving`, `data`) it holds, as
+far as known: `waves`, the models that each group trains at once; `rungs` of halving; `diverged`, members whose weights
+are lost, by index, and why; `spent`, seconds of training and of compiling by group; in the end `members` and `groups`.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from aeflax import run as runs
+from aeflax.document import read_json, write_json
+from aeflax.durable import is_leftover
+from aeflax.errors import ConfigError
+
+SWEEP = "sweep.json"
+MEMBERS = "members"
+_ASKED = ("experiment", "grid", "halving")
+
+
+class Record:
+    """What is said of a sweep, as plain values."""
+
+    def __init__(self, path: Path, told: Mapping[str, Any]) -> None:
+        self._path, self.told = path / SWEEP, dict(told)
+
+    def get(self, name: str, otherwise: Any) -> Any:
+        """What is known by a name, or something else where nothing is."""
+        return self.told.get(name, otherwise)
+
+    def add(self, **more: Any) -> None:
+        """Says more, on disk at once."""
+        self.told |= _plain(more)
+        write_json(self._path, self.told)
+
+
+def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Record:
+    """Locks a sweep's directory until the stack ends, and begins its record, or goes on with the one that is there.
+
+    Raises:
+      ConfigError: where the directory holds another sweep, or something else.
+      RunInUseError: where another process has it.
+    """
+    runs.create_folder(path, "the sweep")
+    stack.enter_context(directory := runs.RunDirectory(path)).lock()
+    require_usable(path, resume=resume, overwrite=overwrite)
+    for entry in path.iterdir():
+        if is_leftover(entry.name):  # of a process that was killed while it wrote
+            entry.unlink()
+    asked = _plain(asked)
+    if overwrite:
+        shutil.rmtree(path / MEMBERS, ignore_errors=True)
+        directory.remove(runs.REPORT)
+    stored = None if overwrite else read_json(path / SWEEP)
+    if stored is not None and any(stored.get(name) != asked[name] for name in _ASKED):
+        raise ConfigError(f"{path} holds a sweep of another grid or experiment; give the same, or another --run-dir")
+    if stored is not None and stored.get("data") != asked["data"]:
+        raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
+    record = Record(path, stored or asked)
+    if stored is None:
+        record.add()
+    return record
+
+
+def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises ConfigError where a path is no place for a sweep."""
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with what --overwrite would delete; leave one of them out")
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ConfigError(f"{path} is a file; a sweep is kept in a directory, choose another --run-dir")
+    if (path / SWEEP).exists():
+        if not (resume or overwrite):
+            raise ConfigError(f"{path} holds a sweep; go on with --resume, or replace it with --overwrite")
+    elif any(entry.name != runs.LOCK and not is_leftover(entry.name) for entry in path.iterdir()):
+        raise ConfigError(f"{path} holds something else than a sweep; choose another --run-dir")
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back: lists for tuples, texts for keys."""
+    found: dict[str, Any] = json.loads(json.dumps(values))
+    return found
