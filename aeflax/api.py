@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from aeflax.defaults import resolve
 from aeflax.document import write_json
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, leaf_name
-from aeflax.errors import ConfigError, DataError, StoppedError
+from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.worth import warn_of_collapse
 from aeflax.program import Program, prepare
@@ -170,6 +170,7 @@ def train_on(
             directory.write(runs.MANIFEST, described)
             return directory
 
+        fresh = not (path / runs.MANIFEST).exists() or overwrite
         directory = hosts.by_one(take)  # None where another process holds it
         with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
             summary = hosts.from_first(runs.read_summary(path) if directory else None)
@@ -186,7 +187,7 @@ def train_on(
                     logs = [metrics, events] if resolved.train.digest_every is None else [metrics, digests, events]
                     told = [*(log(path) for log in logs), *told]
                 trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
-                with contextlib.closing(trainer), memory.named(resolved):
+                with _begun_or_gone(directory, fresh), contextlib.closing(trainer), memory.named(resolved):
                     state = trainer.fit(checkpoints)
                     hosts.by_one(lambda: Kept.of(dataset).save(path / FILE))
                     run = run_of(state, runs.read_metrics(path), None)
@@ -195,6 +196,19 @@ def train_on(
         if report:
             hosts.by_one(run.report)
         return run
+
+
+@contextlib.contextmanager
+def _begun_or_gone(directory: runs.RunDirectory | None, fresh: bool) -> Iterator[None]:
+    """Where a fresh run fails before its first checkpoint, and not of itself, nothing of it stays in the way."""
+    try:
+        yield
+    except (StoppedError, DivergedError, CheckpointError):
+        raise
+    except Exception:
+        if fresh and directory is not None and not runs.holds_checkpoint(directory.path):
+            directory.clear()
+        raise
 
 
 def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which = "latest") -> Run:

@@ -193,8 +193,14 @@ def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
 
 
 def _corrupt(model: config.Model) -> Any:
-    corrupt = factories.corruption(model.corruption)
-    return lambda keys, images, hyper: corrupt(keys, images, hyper["model"]["corruption"])
+    process = factories.corruption(model.corruption)
+
+    def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
+        found = process(keys, images, hyper["model"]["corruption"])
+        _require_shape(f"model.corruption {model.corruption.kind}", found, images.shape)
+        return found
+
+    return corrupt
 
 
 def _penalties(model: config.Model) -> dict[str, objectives.Penalty]:
@@ -221,9 +227,18 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         values = hyper["model"]
         loss = like.nats(outputs, targets, values["likelihood"])
+        _require_shape(f"model.likelihood {model.likelihood.kind}", loss, targets.shape[:1])
         terms = {"reconstruction_nats": loss}
         for name, cost in penalties.items():
-            charged, terms[name] = cost(outputs, batch_mean, values["penalties"][name], step)
+            found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
+            if len(pair := found if isinstance(found, tuple) else ()) != 2:
+                raise ConfigError(
+                    f"model.penalties.{name} gives no pair; its factory must give a function that returns (cost [B], "
+                    "reported value [B])"
+                )
+            for part in pair:
+                _require_shape(f"model.penalties.{name}", part, loss.shape)
+            charged, terms[name] = pair
             loss = loss + charged
         if outputs.drawn is not None:
             loss = weighted(outputs, targets, values["likelihood"])
@@ -236,6 +251,14 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
         return loss, terms
 
     return objective
+
+
+def _require_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
+    """Raises ConfigError where a part of a kind that a user may have added gives an array of another shape."""
+    if jnp.shape(found) != shape:
+        raise ConfigError(
+            f"{name} gives an array of the shape {jnp.shape(found)} where {shape} is needed; mend its factory"
+        )
 
 
 def _repairs(model: config.Model) -> bool:

@@ -291,15 +291,15 @@ class Model:
     """Corruption × backbone × bottleneck × objective."""
 
     latent_dim: Units | None = None  # units of the code; None: min(64, features // 4), sparse: 256
-    # variance of initial kernels, which are uniform: glorot 2 / (in + out), lecun 1 / in, he 2 / in, where a unit reads
-    # `in` values and so many units as `out` read it
-    initialization: Literal["glorot", "lecun", "he"] = "glorot"
     backbone: Backbone = Dense()
     corruption: Corruption = NoCorruption()
     bottleneck: Bottleneck = Deterministic()
     likelihood: Likelihood = Bernoulli()
     penalties: Penalties = Penalties()
     dictionary: Dictionary | None = None  # for a sparse code between single dense layers
+    # variance of initial kernels, which are uniform: glorot 2 / (in + out), lecun 1 / in, he 2 / in, where a unit reads
+    # `in` values and so many units as `out` read it
+    initialization: Literal["glorot", "lecun", "he"] = "glorot"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
+from aeflax.data.inputs import columns_of
 from aeflax.data.order import order_sha256
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
@@ -32,7 +33,8 @@ def describe(
     experiment: Experiment, resolved: Experiment, dataset: Dataset, preset: str, origin: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The manifest of a new run; `origin` says where its first weights came from, None where they were drawn."""
-    domain = dataset.domain
+    domain, source = dataset.domain, resolved.data.source
+    columns = columns_of(source) if source.startswith("csv:") else None
     return {
         "preset": preset,
         "experiment": to_dict(experiment),
@@ -45,6 +47,7 @@ def describe(
             "divisor": domain.scaling.divisor.tolist(),
             "unit_range": domain.unit_range,
             **({} if domain.fill is None else {"fill": domain.fill.tolist()}),
+            **({} if columns is None else {"columns": list(columns)}),
         },
         "init_from": origin,
         "versions": _versions(),
@@ -131,6 +134,23 @@ def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
             + "; ".join(found)
             + "; repeat the first command, or start anew with --overwrite"
         )
+
+
+def require_columns(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> None:
+    """Looks at the names of a table's columns beside those that a run was trained on, where both have some.
+
+    Raises:
+      DataError: where the same names stand in another order. Other names are warned of.
+    """
+    known = manifest["inputs"].get("columns")
+    if not isinstance(known, list) or columns is None or known == list(columns):
+        return
+    if sorted(known) == sorted(columns):
+        raise DataError(f"{name} has the columns of the training data in another order; put them as {', '.join(known)}")
+    if len(known) == len(columns):
+        place = next(place for place, pair in enumerate(zip(known, columns, strict=True)) if pair[0] != pair[1])
+        said = f"column {place + 1} of {name} is named {columns[place]}, that of the training data {known[place]}"
+        warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:

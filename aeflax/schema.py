@@ -253,7 +253,7 @@ def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
     if not isinstance(kind, str) or kind not in slot.kinds:
         raise ConfigError(
             f"{path.rstrip('.') or slot.__name__} has the kind {kind!r}, which is not registered"
-            f" (known: {', '.join(slot.kinds)}); import the module that defines it first"
+            f" (known: {', '.join(slot.kinds)}); import the module that defines it first, or add --define FILE.py"
         )
     return slot.kinds[kind]  # type: ignore[no-any-return]
 

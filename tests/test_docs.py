@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("index.md", "start.md", "architecture.md", "coming-from.md")
 pytestmark = pytest.mark.slow
 
 
@@ -29,19 +28,21 @@ def done(words, folder):
     return found.stdout
 
 
-@pytest.mark.parametrize("page", ["index.md", "start.md"])
+@pytest.mark.parametrize("page", ["index.md", "start.md", "extending.md"])
 def test_every_command_runs(page, tmp_path):
+    for code in blocks(page, "python") if page == "extending.md" else ():
+        (tmp_path / "own.py").write_text(code)
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("aeflax ")]
     assert len(lines) >= 2
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
-        more = ["--train.steps", "20"] if words[0] == "train" else []
+        more = ["--train.steps", "20"] if words[0] in ("train", "sweep") else []
         done(["-m", "aeflax", *words, *more], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("page", "said"),
-    [("start.md", "(500, 4) True"), ("architecture.md", "True"), ("coming-from.md", "(300, 4) (300, 4)")],
+    [("start.md", "(500, 4) True"), ("coming-from.md", "(300, 4) (300, 4)")],
 )
 def test_every_example_runs(page, said, tmp_path):
     (code,) = blocks(page, "python")

@@ -201,3 +201,24 @@ def test_a_run_is_used_without_its_data(run, runs, tmp_path):
         assert (code, "cannot read" in err) == (5, True)
     finally:
         (runs / "away.npy").rename(moved)
+
+
+def test_columns_in_another_order_are_refused_and_other_names_warned_of(run, tmp_path):
+    """A run that was trained on named columns reads files by position."""
+    rows = np.random.RandomState(0).rand(60, 3)
+    for name, header, order in (
+        ("train", "a,b,c", [0, 1, 2]),
+        ("turned", "c,b,a", [2, 1, 0]),
+        ("other", "a,b,d", [0, 1, 2]),
+    ):
+        np.savetxt(tmp_path / f"{name}.csv", rows[:, order], delimiter=",", header=header, comments="")
+    kept = tmp_path / "run"
+    words = ("--data.source", f"csv:{tmp_path / 'train.csv'}", "--train.steps", 5, "--no-report", "--run-dir", kept)
+    assert run("train", "vanilla", *words)[0] == 0
+    assert run("encode", kept, tmp_path / "train.csv", tmp_path / "codes.npy")[0] == 0
+    code, _, errors = run("encode", kept, tmp_path / "turned.csv", tmp_path / "codes.npy")
+    assert code == 5
+    assert "in another order; put them as a, b, c" in errors
+    code, _, errors = run("encode", kept, tmp_path / "other.csv", tmp_path / "codes.npy")
+    assert code == 0
+    assert f"column 3 of {tmp_path / 'other.csv'} is named d, that of the training data c" in errors

@@ -66,7 +66,9 @@ examples:
   aeflax encode runs/first images.npy codes.npz
 
 aeflax COMMAND --help lists all options of a command, and
-aeflax train PRESET --help a preset's own defaults.
+aeflax train PRESET --help a preset's own defaults. Every command takes
+--define FILE.py, which runs a file of yours first: for runs with parts of
+a kind that it registers.
 
 Exit codes: 0 done, 1 a bug of ours, 2 configuration, 3 diverged,
 4 checkpoint, 5 data, 6 run in use, 75 stopped by a signal, everything saved."""
@@ -129,6 +131,10 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
             faulthandler.dump_traceback()
             print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
             return StoppedError.exit_code, False
+        naming = sys.modules.get("aeflax.cli.naming")
+        if naming is not None and (place := naming.failed_in(error)):
+            print(f"aeflax: {place} fails: {type(error).__name__}: {reason(error)}; mend it", file=sys.stderr)  # noqa: T201
+            return 2, job.met_by_all(error)
         if is_out_of_memory(error):
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
@@ -143,8 +149,9 @@ def _dispatch(arguments: list[str]) -> int:
     if name in COMMANDS:
         _leave_out_what_errors_say()
         cache.enable()
+        words = _define(arguments[1:])
         module, _, function = COMMANDS[name].partition(":")
-        code: int = getattr(importlib.import_module(module), function)(arguments[1:])
+        code: int = getattr(importlib.import_module(module), function)(words)
         return code
     if name == "--version":
         from aeflax import surroundings
@@ -159,6 +166,22 @@ def _dispatch(arguments: list[str]) -> int:
         return 0 if name else 2
     hint = f"; did you mean aeflax train {name}?" if name in PRESETS else nearest(name, COMMANDS)
     raise ConfigError(f"unknown command {name!r}{hint} (see aeflax --help)")
+
+
+def _define(words: list[str]) -> list[str]:
+    """Runs the files that --define names; returns the other words."""
+    left, rest = [], iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option != "--define":
+            left.append(word)
+            continue
+        from aeflax.cli.naming import run_file
+
+        if not (file := value if equals else next(rest, "")):
+            raise ConfigError("--define needs a Python file")
+        run_file(file)
+    return left
 
 
 def _speak_of_warnings() -> None:

@@ -99,7 +99,10 @@ def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -
     asked = command.normal or command.anomalous
     if inputs.labels is None:
         if asked:
-            raise ConfigError(f"{inputs.name} has no labels that --normal or --anomalous could name; leave them out")
+            raise ConfigError(
+                f"{inputs.name} has no labels that --normal or --anomalous could name; head their column `label` in a "
+                "CSV file, or leave the options out"
+            )
         return None
     labels = np.asarray(inputs.labels[:])
     if asked:

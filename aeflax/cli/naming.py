@@ -21,6 +21,9 @@ DOES = {
 }
 
 
+_run: set[str] = set()  # files of the user's that were run
+
+
 @dataclass(frozen=True)
 class Named:
     """What a command line says of its experiment, and what is left of it for the parser.
@@ -67,10 +70,26 @@ def _starting_point(name: str) -> Experiment:
         if is_source(name):
             hint = f"it is a source of data: add --data.source {name} to"
         raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
+    module = run_file(name)
+    found = getattr(module, "CONFIG", None)
+    if not isinstance(found, Experiment):
+        raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
+    if faults := problems(found):
+        raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
+    return found
+
+
+def run_file(name: str) -> ModuleType:
+    """Runs a Python file of the user's, for what it defines.
+
+    Raises:
+      ConfigError: where there is no such file, or it fails.
+    """
     if not Path(name).is_file():
         raise ConfigError(f"{name} is no file; check the path")
     module = ModuleType("aeflax_experiment")
     module.__file__ = name
+    _run.add(name)
     sys.modules[module.__name__] = module  # where the parser looks up the help texts of parts that the file defines
     try:
         exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
@@ -78,12 +97,14 @@ def _starting_point(name: str) -> Experiment:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{_place(error, name)} fails: {type(error).__name__}: {error}") from error
-    found = getattr(module, "CONFIG", None)
-    if not isinstance(found, Experiment):
-        raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
-    if faults := problems(found):
-        raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
-    return found
+    return module
+
+
+def failed_in(error: BaseException) -> str | None:
+    """The line of a file of the user's that an error came from, None where it came from none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    name = frames[-1].filename if frames else ""
+    return _place(error, name) if name in _run else None
 
 
 def _place(error: BaseException, name: str) -> str:

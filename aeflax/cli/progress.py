@@ -107,7 +107,8 @@ def reporter(console: Console) -> Bar | Lines:
 
 def _opening(record: Record) -> str:
     where = "" if record.step == 0 else f"from step {record.step:,} "
-    return f"training on {record.devices}, {where}to step {record.steps:,}"
+    data = f"\n{record.data}" if record.data else ""
+    return f"training on {record.devices}, {where}to step {record.steps:,}{data}"
 
 
 def _loss(record: Record) -> str:

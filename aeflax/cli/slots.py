@@ -9,12 +9,11 @@ A choice stands wherever on the line it is: the fields are looked at after all c
 """
 
 import difflib
-import operator
 import re
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-from aeflax.config import Model
+from aeflax.config import Model, Penalties
 from aeflax.errors import ConfigError
 from aeflax.schema import Part, hints, nearest, options
 
@@ -93,9 +92,10 @@ def _slots() -> dict[str, type[Part]]:
 
 
 def _optional() -> dict[str, Any]:
-    """Optional parts by path: the penalties, and those of the model itself."""
+    """Optional parts by path: the penalties of every record that there is, and those of the model itself."""
     found = {}
-    for prefix, record in (("penalties.", hints(Model)["penalties"]), ("", Model)):
+    records: list[tuple[str, Any]] = [("penalties.", record) for record in Penalties.kinds.values()]
+    for prefix, record in (*records, ("", Model)):
         for name, hint in hints(record).items():
             if type(None) in options(hint) and (part := next(filter(is_dataclass, options(hint)), None)) is not None:
                 found[prefix + name] = part
@@ -117,6 +117,9 @@ def _switched(model: Model, path: str, state: str) -> Model:
         raise ConfigError(f"--model.{path} takes on or none, not {state!r}")
     place, _, name = path.rpartition(".")
     record = getattr(model, place) if place else model
+    if not hasattr(record, name):
+        kinds = [kind for kind, other in Penalties.kinds.items() if name in hints(other)]
+        raise ConfigError(f"model.{path} belongs to the {place} of kind {kinds[0]}; let CONFIG have that kind")
     part = (getattr(record, name) or _optional()[path]()) if state == "on" else None
     changes: dict[str, Any] = {name: part}
     if place:
@@ -135,7 +138,8 @@ def _implied(model: Model, path: str, chosen: set[str]) -> Model:
     if head in _optional():
         if head not in chosen:
             return _switched(model, head, "on")
-        if operator.attrgetter(head)(model) is None:
+        place, _, name = head.rpartition(".")
+        if getattr(getattr(model, place) if place else model, name, None) is None:
             raise ConfigError(f"--model.{_dashed(path)} contradicts --model.{head} none; drop one of them")
     elif head in _slots() and field not in hints(type(getattr(model, head))):
         kinds = [kind for kind, part in _slots()[head].kinds.items() if field in hints(part)]

@@ -15,7 +15,7 @@ from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import ConfigError, DivergedError, StoppedError
 from aeflax.population.grid import Axis, Member, axis, members
 from aeflax.population.halving import rungs
 from aeflax.validation import validate
@@ -111,6 +111,9 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
     progress.print(f"report: {told} (each model: {path / 'members' / 'NNNN'})", highlight=False, soft_wrap=True)
     if command.json:
         print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
+    lost = [member for member in result.members if member["status"] == "diverged"]
+    if lost and not any(member["status"] == "done" for member in result.members):
+        raise DivergedError(f"all {len(lost)} models diverged; of the first: {lost[0]['reason']}")
     return 0
 
 

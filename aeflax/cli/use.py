@@ -173,10 +173,14 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
 
 def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "all") -> "Inputs":
     """The examples that a word of the command line names, read as the run's own data were."""
+    from aeflax import manifest
     from aeflax.data.inputs import open_examples
 
     trained = run.experiment.data
-    return open_examples(place, split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
+    found = open_examples(place, split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
+    assert run.path is not None
+    manifest.require_columns(runs.read_manifest(run.path), found.columns, place)
+    return found
 
 
 def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> int:

@@ -77,6 +77,13 @@ class Dataset:
     fill: np.ndarray | None = None
     computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __str__(self) -> str:
+        counts = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        shape = "×".join(map(str, self.shape))
+        of = f"images of {shape}" if len(self.shape) > 1 else f"rows of {shape} features"
+        labels = "no labels" if self.train.labels is None else "labels"
+        return f"{self.source}: {counts} {of}, {self.train.values.dtype.name}, {labels}"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example, (H, W, C) or (D,)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError
-from aeflax.schema import nearest, options, walk
+from aeflax.schema import Part, nearest, options, walk
 from aeflax.validation import validate
 
 MAX_MEMBERS = 4096
@@ -139,6 +139,8 @@ def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
 def _hint(field: str, experiment: Experiment) -> Any:
     """The annotation of a field that can vary."""
     known = {path: hint for path, hint, _ in walk(experiment)}
+    if any(path.startswith(f"{field}.") for path in known) or isinstance(_at(experiment, field), Part):
+        raise ConfigError(f"the grid varies {field}, which is a part and no single value; run a sweep for each kind")
     if field not in known:
         off = [path for path, _, value in walk(experiment) if field.startswith(f"{path}.") and value is None]
         if off:
@@ -150,6 +152,14 @@ def _hint(field: str, experiment: Experiment) -> Any:
     if field.startswith("data."):
         raise ConfigError(f"the grid varies {field}, but all models of a sweep see the same data; run a sweep for each")
     return known[field]
+
+
+def _at(experiment: Experiment, field: str) -> Any:
+    """What stands at a path, None where there is nothing."""
+    found: Any = experiment
+    for name in field.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def _value(word: str, hint: Any) -> Any:

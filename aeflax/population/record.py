@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from aeflax import run as runs
+from aeflax.config import Experiment
 from aeflax.document import read_json, write_json
 from aeflax.durable import is_leftover
 from aeflax.errors import ConfigError
+from aeflax.schema import differences, from_dict
 
 SWEEP = "sweep.json"
 MEMBERS = "members"
-_ASKED = ("experiment", "grid", "halving")
 
 
 class Record:
@@ -56,8 +57,8 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
         shutil.rmtree(path / MEMBERS, ignore_errors=True)
         directory.remove(runs.REPORT)
     stored = None if overwrite else read_json(path / SWEEP)
-    if stored is not None and any(stored.get(name) != asked[name] for name in _ASKED):
-        raise ConfigError(f"{path} holds a sweep of another grid or experiment; give the same, or another --run-dir")
+    if stored is not None and (found := _differences(stored, asked)):
+        raise ConfigError(f"{path} holds another sweep ({'; '.join(found)}); give the same, or another --run-dir")
     if stored is not None and stored.get("data") != asked["data"]:
         raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
     record = Record(path, stored or asked)
@@ -79,6 +80,16 @@ def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
             raise ConfigError(f"{path} holds a sweep; go on with --resume, or replace it with --overwrite")
     elif any(entry.name != runs.LOCK and not is_leftover(entry.name) for entry in path.iterdir()):
         raise ConfigError(f"{path} holds something else than a sweep; choose another --run-dir")
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What is asked for in another way than before, in a few words each."""
+    found = [name for name in ("grid", "halving") if stored.get(name) != asked[name]]
+    told = [f"{name}: {stored.get(name)} -> {asked[name]}" for name in found]
+    if stored.get("experiment") != asked["experiment"]:
+        old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, asked))
+        told += differences(old, new)
+    return told
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Trainer:
             self._state, self._sums = self._population.initial_state(), self._population.zero_sums()
         for index in self._alive():
             self._log(index, "start")
-        self._tell("start", devices=str(self._population))
+        self._tell("start", devices=str(self._population), data=str(self._dataset))
         if self._step < self._until:
             self._run(0)  # no steps: the clock starts when all is in its place
             jax.block_until_ready(self._state)

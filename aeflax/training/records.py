@@ -30,6 +30,7 @@ class Record:
       images_per_second: training speed since the last train record.
       data_wait: share of that time, at most, in which the devices waited for data.
       devices: what the run trains on, told at the start.
+      data: what it trains with, likewise.
       digests: SHA-256 of the `batch` or the `state`, where `train.digest_every` asks for them; read-only.
     """
 
@@ -42,6 +43,7 @@ class Record:
     images_per_second: float | None = None
     data_wait: float | None = None
     devices: str = ""
+    data: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

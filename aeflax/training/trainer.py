@@ -159,7 +159,7 @@ class Trainer:
         else:
             self._state = self.program.initial_state(self._weights)
         self._step = int(self._state.step)
-        self._tell("start", devices=str(placement))
+        self._tell("start", devices=str(placement), data=str(self.dataset))
         self._require_finite(self._state.most_skipped_in_row)
         if self._step < self._total:
             started = time.perf_counter()

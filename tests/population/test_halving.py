@@ -91,7 +91,7 @@ def test_a_stopped_halving_goes_on_to_the_same_bits(tmp_path, after):
     digests = [[member.get("state_sha256") for member in found.members] for found in (whole, again)]
     assert digests[0] == digests[1]
     assert again.rungs == whole.rungs
-    with pytest.raises(ConfigError, match="another grid"):
+    with pytest.raises(ConfigError, match="another sweep"):
         sweep(frequent, GRID, DATA, run_dir=tmp_path / "parts", resume=True)
 
 

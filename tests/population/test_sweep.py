@@ -219,6 +219,7 @@ def test_members_are_ordinary_runs(tmp_path, run):
         (("--grid", "train.seed=0,1", "--train.placement", "pmap"), "train.placement=pmap shares each batch out"),
         (("--grid", "train.seed=0,1", "--data.validation", "60", "--train.patience", "2"), "train.patience ends runs"),
         (("--grid", "train.seed=0,1", "--data.resident", "False"), "data.resident=False streams the data"),
+        (("--grid", "model.corruption=none,gaussian"), "which is a part and no single value"),
     ],
 )
 def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
@@ -228,6 +229,13 @@ def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
     assert errors.count("\n") == 1
 
 
+def test_a_sweep_of_which_all_diverge_is_exit_3(run, tmp_path):
+    words = ("--grid", "optimizer.learning-rate=1e37,1e38", "--train.steps", 30, "--run-dir", tmp_path / "s")
+    code, _, errors = run("sweep", "vanilla", *words, "--no-report")
+    assert code == 3
+    assert "all 2 models diverged; of the first: " in errors
+
+
 def test_a_directory_of_something_else_stays(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="holds something else than a sweep"):
@@ -235,7 +243,7 @@ def test_a_directory_of_something_else_stays(tmp_path):
     sweep(experiment("vanilla"), {"train.seed": [1]}, DATA, run_dir=tmp_path / "s")
     with pytest.raises(ConfigError, match="go on with --resume, or replace it with --overwrite"):
         sweep(experiment("vanilla"), {"train.seed": [1]}, DATA, run_dir=tmp_path / "s")
-    with pytest.raises(ConfigError, match="another grid or experiment"):
+    with pytest.raises(ConfigError, match=r"another sweep \(grid: "):
         sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", resume=True)
     again = sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", overwrite=True)
     assert [member["settings"] for member in again.members] == [{"train.seed": 2}]

@@ -1,0 +1,58 @@
+"""Parts that a user's file defines, on the command line: their options, their mistakes, and their runs afterwards."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+(OWN,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+SHORT = ("--train.steps", "5", "--no-report", "--run-dir", "run")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def aeflax(tmp_path):
+    """Runs a command in a process of its own: what a file registers stays with it."""
+    (tmp_path / "own.py").write_text(OWN)
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "aeflax", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return call
+
+
+def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
+    assert aeflax("train", "own.py", "--model.penalties.energy.weight", "0.5", *SHORT)[0] == 0
+    code, said = aeflax("evaluate", "run")
+    assert code == 2
+    assert "--define FILE.py" in said
+    assert aeflax("evaluate", "run", "--define", "own.py")[0] == 0
+    assert aeflax("evaluate", "run", "--define=nowhere.py") == (2, "aeflax: nowhere.py is no file; check the path\n")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('return values["weight"] * energy, energy', 'return values["weight"] * energy', "energy gives no pair"),
+        ('values["weight"] * energy, energy', 'values["weight"] * energy.sum(), energy', r"of the shape \(\) where"),
+        ('values["weight"]', 'values["wait"]', r"own\.py:\d+ fails: KeyError: 'wait'"),
+        ("outputs.latent.code**2", "outputs.code**2", r"own\.py:\d+ fails: AttributeError"),
+        (".reshape(images.shape)", "", r"model\.corruption speckle gives an array of the shape"),
+    ],
+)
+def test_a_mistake_in_a_factory_is_the_users_and_leaves_no_run(right, wrong, said, aeflax, tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace(right, wrong))
+    code, told = aeflax("train", "own.py", *SHORT)
+    assert code == 2
+    assert re.search(said, told)
+    assert "Traceback" not in told
+    (tmp_path / "own.py").write_text(OWN)
+    assert aeflax("train", "own.py", *SHORT)[0] == 0
