@@ -1,7 +1,7 @@
 """The code and the commands of the documentation run, in their order; what has tests of its own is left to them.
 
-README's are run by tests/test_readme.py, those of docs/export.md by tests/export. The pages on performance, distributed
-training, reliability and applications show commands of an hour or of several hosts.
+README's are run by tests/test_readme.py, those of docs/export.md by tests/export. Commands of other pages take an hour,
+several hosts or files that a reader has: they are parsed and go no further.
 """
 
 import os
@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from aeflax import cli
+from aeflax.cli import parsing
+
 DOCS = Path(__file__).parent.parent / "docs"
+COMMAND = re.compile(rf"(?:^|\s|')(aeflax (?:{'|'.join(cli.COMMANDS)})\b[^'&;]*)")
 pytestmark = pytest.mark.slow
 
 
@@ -38,6 +42,31 @@ def test_every_command_runs(page, tmp_path):
         words = shlex.split(line, comments=True)[1:]
         more = ["--train.steps", "20"] if words[0] in ("train", "sweep") else []
         done(["-m", "aeflax", *words, *more], tmp_path)
+
+
+class ParsedError(Exception):
+    """All options of a command are right."""
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatch):
+    read = parsing.tyro.cli
+
+    def parsed(*words, **options):
+        read(*words, **options)
+        raise ParsedError
+
+    monkeypatch.setattr(parsing.tyro, "cli", parsed)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("import aeflax; CONFIG = aeflax.presets.vanilla()")
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            found = COMMAND.search(line.partition(" #")[0])
+            if found is None or "energy" in line:  # a part of own.py, whose commands are run
+                continue
+            words = shlex.split(found[1].replace("$i", "0").replace("...", "x"))[1:]
+            with pytest.raises(ParsedError):
+                cli._dispatch(words)
 
 
 @pytest.mark.parametrize(
