@@ -20,17 +20,17 @@ from aeflax.data.kept import FILE, Kept
 from aeflax.defaults import resolve
 from aeflax.document import write_json
 from aeflax.engine.placement import one_device
-from aeflax.engine.state import PyTree, TrainState, leaf_name
+from aeflax.engine.state import PyTree, TrainState, mismatches
 from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.evaluation.floor import with_floor
-from aeflax.evaluation.worth import warn_of_collapse
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
+from aeflax.suited import require_range, warn_of_collapse
 from aeflax.trained import Run
 from aeflax.training import divergence, memory
 from aeflax.training.records import Callback, digests, events, history, metrics
 from aeflax.training.trainer import Trainer
-from aeflax.validation import ARRAY, unit_range_faults, validate
+from aeflax.validation import ARRAY, validate
 
 
 def never() -> bool:
@@ -308,7 +308,7 @@ def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]
     other = load(path)
     params, model = other.state.inference_params, other.state.model
     template = program.template()
-    faults = _mismatches(params, template.params) + _mismatches(model, template.model)
+    faults = mismatches(params, template.params) + mismatches(model, template.model)
     if faults:
         raise ConfigError(f"--init-from {path} holds another model than this one: {'; '.join(faults[:5])}")
     return jax.device_get((params, model)), {
@@ -316,23 +316,3 @@ def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]
         "step": other.step,
         "state_sha256": state_sha256(other.state),
     }
-
-
-def _mismatches(found: PyTree, wanted: PyTree) -> list[str]:
-    """Where two trees of arrays differ in leaves or shapes."""
-    shapes = [
-        {leaf_name(path): leaf.shape for path, leaf in leaves}
-        for leaves, _ in map(jax.tree_util.tree_flatten_with_path, (found, wanted))
-    ]
-    names = dict.fromkeys((*shapes[0], *shapes[1]))
-    pairs = ((name, shapes[0].get(name), shapes[1].get(name)) for name in names)
-    return [f"{name} is {a or 'missing'}, expected {b or 'none'}" for name, a, b in pairs if a != b]
-
-
-def require_range(resolved: config.Experiment, dataset: Dataset) -> None:
-    """Raises ConfigError where the experiment needs data in [0, 1] that are not."""
-    if dataset.unit_range:
-        return
-    low, high = dataset.span
-    if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
-        raise ConfigError("; ".join(faults))

@@ -261,7 +261,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run. Raises ConfigError where the directory holds none, or a damaged one."""
     manifest = read_json(path / MANIFEST)
     if manifest is None:
-        held = sorted(str(found.parent) for found in path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
+        places = [*path.glob(f"*/{MANIFEST}"), *path.glob(f"members/*/{MANIFEST}")]  # the latter of a sweep
+        held = sorted(str(found.parent) for found in places)
         mend = f"did you mean {' or '.join(held[:3])}?" if held else "check the path"
         raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); {mend}")
     wanted = ("experiment", "resolved", "data", "inputs", "versions", "random")

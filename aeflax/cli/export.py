@@ -48,10 +48,11 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"cannot write to {place}: {error.strerror}; choose another --out") from error
     told = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
     table = Table(title=f"{place}, step {run.step:,}", title_justify="left")
-    for title in ("file", "takes", "gives", "bytes"):
+    ways = {"takes": "input", "gives": "output"} if any("input" in file for file in told["files"].values()) else {}
+    for title in ("file", *ways, "bytes"):
         table.add_column(title, justify="right" if title == "bytes" else "left")
     for name, file in told["files"].items():
-        ports = (_port(file[way]) if way in file else "–" for way in ("input", "output"))
+        ports = (_port(file[way]) for way in ways.values())
         table.add_row(name, *ports, f"{file['bytes']:,}")
     if "checked" in told:
         table.caption = f"differs from the model by at most {told['checked']['largest_difference']:.1g} of its output"

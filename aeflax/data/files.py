@@ -257,6 +257,8 @@ def _csv_fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
             if not _present(cell):
                 return f"{place} is missing; {MEND}"
+            if named and header[column] == "label":
+                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
             if columns == 1 and ";" in cell:
                 return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
             whole = all(len(other) > column and _number(other[column]) is None for _, other in rows)

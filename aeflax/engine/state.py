@@ -38,6 +38,17 @@ def leaf_name(path: Any) -> str:
     return name
 
 
+def mismatches(found: PyTree, wanted: PyTree) -> list[str]:
+    """Where two trees of arrays differ in leaves or shapes."""
+    shapes = [
+        {leaf_name(path): leaf.shape for path, leaf in leaves}
+        for leaves, _ in map(jax.tree_util.tree_flatten_with_path, (found, wanted))
+    ]
+    names = dict.fromkeys((*shapes[0], *shapes[1]))
+    pairs = ((name, shapes[0].get(name), shapes[1].get(name)) for name in names)
+    return [f"{name} is {a or 'missing'}, expected {b or 'none'}" for name, a, b in pairs if a != b]
+
+
 class Source(flax.struct.PyTreeNode):
     """Examples as they are stored, uint8 or float32, and the affine map to the model's range.
 

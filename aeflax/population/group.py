@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
-from aeflax import api
 from aeflax.data.dataset import Dataset
 from aeflax.defaults import resolve
 from aeflax.population.grid import Member
 from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
 from aeflax.schema import structure
+from aeflax.suited import require_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
     found: dict[Any, list[tuple[Member, Program]]] = {}
     for member in members:
         resolved = resolve(member.experiment, dataset.shape, len(dataset.train.values))
-        api.require_range(resolved, dataset)
+        require_range(resolved, dataset)
         program = prepare(resolved, dataset.shape)
         program.require_shares()
         alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)

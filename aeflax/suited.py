@@ -1,16 +1,26 @@
-"""What a code is worth under a Gaussian likelihood of fixed scale: where that is little, a posterior collapses."""
+"""Whether an experiment suits its data: refused where it cannot be, warned of where it would not pay."""
 
 import warnings
 
 import numpy as np
 
-from aeflax.config import KL, GaussianLikelihood, GaussianPosterior
+from aeflax.config import KL, Experiment, GaussianLikelihood, GaussianPosterior
 from aeflax.data.dataset import Dataset
 from aeflax.data.rows import evenly
-from aeflax.errors import AeflaxWarning
+from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.program import Program
+from aeflax.validation import unit_range_faults
 
 EXAMPLES = 1_000  # of the training split, by which its variance is estimated
+
+
+def require_range(resolved: Experiment, dataset: Dataset) -> None:
+    """Raises ConfigError where the experiment needs data in [0, 1] that are not."""
+    if dataset.unit_range:
+        return
+    low, high = dataset.span
+    if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
+        raise ConfigError("; ".join(faults))
 
 
 def warn_of_collapse(program: Program, dataset: Dataset) -> None:
