@@ -26,6 +26,12 @@ def test_a_scale_that_makes_the_code_worthless_is_told_with_its_worth():
         aeflax.train(settings(GaussianLikelihood()), DATA)
 
 
+def test_a_sweep_says_it_once(tmp_path):
+    with pytest.warns(AeflaxWarning, match="saves") as found:
+        aeflax.sweep(settings(GaussianLikelihood()), {"train.seed": [0, 1, 2]}, DATA, run_dir=tmp_path, report=False)
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize(
     ("likelihood", "beta", "data"),
     [

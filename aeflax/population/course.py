@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from aeflax.population.places import Place
 from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import Trainer
 from aeflax.program import Program
+from aeflax.suited import warn_of_collapse
 from aeflax.training import memory
 from aeflax.training.records import Callback
 
@@ -41,13 +42,17 @@ class Course:
     callbacks: Sequence[Callback]
     stop: Callable[[], bool]
     preset: str
+    _said: set[str] = field(default_factory=set)
 
     def place(self, member: Member) -> Path:
         """A member's run directory."""
         return self.path / MEMBERS / f"{member.index:04d}"
 
     def prepare(self, group: Group) -> None:
-        """Compiles a group's programs."""
+        """Compiles a group's programs, and warns of what would not pay."""
+        with self._said_once():
+            for program in group.programs:
+                warn_of_collapse(program, group.dataset)
         started = time.perf_counter()
         group.waves  # noqa: B018
         seconds = time.perf_counter() - started
@@ -72,7 +77,7 @@ class Course:
                 values |= dict.fromkeys(lost, math.nan)
                 continue
             started = time.perf_counter()
-            with _said_once():
+            with self._said_once():
                 places = [
                     Place(program, self._begin(wave, member, program), member.index in lost)
                     for member, program in zip(wave.members, wave.programs, strict=True)
@@ -100,7 +105,8 @@ class Course:
 
     def finish(self, group: Group) -> dict[int, dict[str, Any]]:
         """What each trained member gives: it is finished as any run that was interrupted after its last step."""
-        return {member.index: self._outcome(member, group) for member in group.members}
+        with self._said_once():
+            return {member.index: self._outcome(member, group) for member in group.members}
 
     def told(self, member: Member) -> dict[str, Any]:
         """What is said of every member, whatever became of it."""
@@ -158,12 +164,13 @@ class Course:
         shown = ("step", "seconds", "state_sha256", *group.dataset.splits)
         return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
 
-
-@contextmanager
-def _said_once() -> Iterator[None]:
-    """What is warned of for every member is said once."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", AeflaxWarning)
-        yield
-    for message in dict.fromkeys(str(one.message) for one in said):
-        warnings.warn(message, AeflaxWarning, stacklevel=3)
+    @contextmanager
+    def _said_once(self) -> Iterator[None]:
+        """What is warned of for every member is said once a sweep."""
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", AeflaxWarning)
+            yield
+        for one in found:
+            if not issubclass(one.category, AeflaxWarning) or str(one.message) not in self._said:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            self._said.add(str(one.message))
