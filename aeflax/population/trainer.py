@@ -24,7 +24,7 @@ from aeflax.population.program import Population, members_of
 from aeflax.training.clock import Clock, Pace
 from aeflax.training.meter import means
 from aeflax.training.monitor import Monitor
-from aeflax.training.records import Callback, Kind, Record, metrics
+from aeflax.training.records import Callback, Kind, Record, events, metrics
 
 SPARING = 10  # times as long as it takes to save all members they are trained before they are saved again
 
@@ -81,7 +81,7 @@ class Trainer:
             for seed in dict.fromkeys(place.program.experiment.train.seed for place in places)
         }
         self._order: tuple[int, Order] | None = None  # and its epoch
-        self._logs = [metrics(place.path) for place in places]
+        self._logs = [(metrics(place.path), events(place.path)) for place in places]
         self._lost, self._lose = {index for index, place in enumerate(places) if place.lost}, lose
         self._monitors = [
             None if dataset.validation is None or self._train.monitor is None else Monitor(self._train.monitor)
@@ -257,7 +257,9 @@ class Trainer:
         return [index for index in range(len(self._places)) if index not in self._lost]
 
     def _log(self, index: int, kind: Kind, **details: Any) -> None:
-        self._logs[index](Record(kind, self._step, self._total, self._epoch, **details))
+        record = Record(kind, self._step, self._total, self._epoch, **details)
+        for log in self._logs[index]:
+            log(record)
 
     def _tell(self, kind: Kind, **details: Any) -> None:
         for callback in self._callbacks:

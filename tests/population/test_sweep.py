@@ -208,6 +208,7 @@ def test_members_are_ordinary_runs(tmp_path, run):
     assert run("evaluate", member)[0] == 0
     assert run("verify", member)[0] == 0
     assert run("train", "vanilla", "--run-dir", member, "--resume", "--train.seed", 1, "--train.steps", 12)[0] == 0
+    assert any(member.glob("events.out.tfevents.*"))
     assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"] == found["members"]
 
 
