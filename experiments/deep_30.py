@@ -6,7 +6,8 @@ Expected: 3.00 squared error per test image (Hinton & Salakhutdinov 2006, figure
 https://doi.org/10.1126/science.1127647; logistic PCA 8.01, PCA 13.87); 3.00 or less passes, 2.5 beats.
 Protocol: 784-1000-500-250-30 and back, a linear code. The paper pretrains layer by layer as restricted Boltzmann
 machines, then trains the whole on the cross-entropy.
-Deviations: no pretraining: ReLU, Adam with a cosine, batch 128, squared error behind a sigmoid, for a number of epochs that was fixed beforehand.
+Deviations: no pretraining: ReLU, Adam with a cosine, batch 128, squared error behind a sigmoid, for a number of epochs
+that was fixed beforehand.
 Time: about twenty minutes on two CPU cores.
 """
 
