@@ -200,14 +200,16 @@ def train_on(
 
 @contextlib.contextmanager
 def _begun_or_gone(directory: runs.RunDirectory | None, fresh: bool) -> Iterator[None]:
-    """Where a fresh run fails before its first checkpoint, and not of itself, nothing of it stays in the way."""
+    """Where a fresh run fails before it has learned anything, and not of itself, nothing of it stays in the way."""
     try:
         yield
     except (StoppedError, DivergedError, CheckpointError):
         raise
     except Exception:
-        if fresh and directory is not None and not runs.holds_checkpoint(directory.path):
-            directory.clear()
+        if fresh and directory is not None:
+            path = directory.path
+            if not (runs.holds_checkpoint(path) or runs.read_metrics(path)):
+                directory.clear()
         raise
 
 
