@@ -99,8 +99,12 @@ def max_pool(maps: jax.Array, side: int) -> jax.Array:
     least = jnp.asarray(-jnp.inf, maps.dtype)
     maps = lax.pad(maps, least, ((0, 0, 0), (0, rows * side - height, 0), (0, columns * side - width, 0), (0, 0, 0)))
     maps = maps.reshape(batch, rows, side, columns, side, channels)
-    tall = functools.reduce(jnp.maximum, (maps[:, :, i] for i in range(side)))
-    return functools.reduce(jnp.maximum, (tall[:, :, :, i] for i in range(side)))
+
+    def largest(maps: jax.Array, axis: int) -> jax.Array:
+        slices = (lax.index_in_dim(maps, i, axis, keepdims=False) for i in range(side))
+        return functools.reduce(jnp.maximum, slices)
+
+    return largest(largest(maps, 2), 3)
 
 
 class SubPixelConv(nn.Module):
