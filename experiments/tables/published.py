@@ -8,7 +8,15 @@ from experiments.tables.markdown import table
 
 Record = dict[str, Any]
 
-RECORDS = ("pca", "classic_keras", "classic_better", "binary_vae", "mlp_sizes", "one_class_mnist")
+RECORDS = (
+    "pca",
+    "classic_keras",
+    "classic_better",
+    "binary_vae",
+    "mlp_sizes",
+    "conv_autoencoder",
+    "one_class_mnist",
+)
 _PCA = {2: 0.05567, 16: 0.02686, 32: 0.01683, 64: 0.00905}
 _PCA_IMAGE = 13.87
 
