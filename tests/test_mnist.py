@@ -109,8 +109,8 @@ def test_the_convolutional_autoencoder_of_keras_is_on_its_way():
     assert within(found[-1]["bce"], recorded("conv_autoencoder", "after epoch 1,"))
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
-def test_every_preset_learns_mnist(preset):
+@pytest.mark.parametrize("preset", [name for name in presets.PRESETS if name != "conv"])
+def test_every_preset_of_dense_layers_learns_mnist(preset):
     settings = replace(
         presets.PRESETS[preset](),
         data=config.Data(source="mnist", limit=6000),

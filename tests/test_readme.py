@@ -29,7 +29,7 @@ def environment():
 
 
 def test_every_command_of_the_readme_runs(tmp_path):
-    """MNIST commands are cut to 50 steps, and need AEFLAX_DATA_DIR."""
+    """MNIST commands are cut to 50 steps, and need AEFLAX_DATA_DIR; convolutions take 300, sweeps 200."""
     assert len(COMMANDS) >= 8
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     for command in COMMANDS:
@@ -40,6 +40,8 @@ def test_every_command_of_the_readme_runs(tmp_path):
             words = [w for w in words if w not in ("--train.epochs", "20")] + ["--train.steps", "50"]
             if "classic_keras" in command:
                 words += ["--train.epochs", "None"]
+        elif words[0] == "train" and "conv" in words:
+            words += ["--train.steps", "300"]
         if words[0] == "sweep":
             words += ["--train.steps", "200"]
         done = subprocess.run(

@@ -64,6 +64,8 @@ def test_stored_parts_carry_their_kind_and_records_do_not():
         "features": [4, 5],
         "kernel": 3,
         "stride": 2,
+        "down": "stride",
+        "up": "sub-pixel",
         "activation": "relu",
         "bias": True,
         "normalization": "none",

@@ -171,6 +171,7 @@ def hand_made(run, kernel, bias):
     return Inference(run._program, run.state.replace(params=params), run.inference.domain)
 
 
+@pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # its encoder is not a trained one
 def test_active_units_of_a_hand_made_encoder():
     """Means 2 x₀, .2 x₁ (variance .04), .05 x₂ (.0025) and the constant 3; all deviations 1 but the first's, e^-1."""
     values = np.random.default_rng(8).standard_normal((4000, 4)).astype(np.float32)
@@ -253,6 +254,7 @@ STEEP = Optimizer(learning_rate=1e-2)
     ],
     ids=["beta", "free-bits", "warm-up", "learning-rate", "scale"],
 )
+@pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # which warns of this collapse before training
 def test_a_collapse_is_diagnosed_and_what_the_diagnosis_names_repairs_it(fault, named, mend):
     """A huge beta, deep layers at ten times the learning rate, and a decoder taken to be as noisy as the data."""
 
