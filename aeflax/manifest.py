@@ -81,7 +81,8 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         warnings.warn(said, AeflaxWarning, stacklevel=2)
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
-    return {**manifest, "versions": before[0], **later}
+    kept = {name: stored[name] for name in ("created", "preset") if name in stored}
+    return {**manifest, **kept, "versions": before[0], **later}
 
 
 def _list(found: Any) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 from aeflax import api, manifest
 from aeflax import run as runs
 from aeflax.document import write_json
-from aeflax.errors import AeflaxWarning, DivergedError
+from aeflax.errors import AeflaxWarning, CheckpointError, DivergedError
 from aeflax.population.grid import Member
 from aeflax.population.group import Group
 from aeflax.population.places import Place
@@ -21,6 +21,7 @@ from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import Trainer
 from aeflax.program import Program
 from aeflax.suited import warn_of_collapse
+from aeflax.trained import Run
 from aeflax.training import memory
 from aeflax.training.records import Callback
 
@@ -91,11 +92,13 @@ class Course:
                 stop=self.stop,
                 lose=functools.partial(self._lose, wave),
             )
-            with memory.named(wave.programs[0].experiment, resident=True):
-                trainer.fit()
-            if judged is not None:
-                values |= zip((member.index for member in wave.members), trainer.scores(judged), strict=True)
-            self._spend(group, time.perf_counter() - started, 0.0)
+            try:
+                with memory.named(wave.programs[0].experiment, resident=True):
+                    trainer.fit()
+                if judged is not None:
+                    values |= zip((member.index for member in wave.members), trainer.scores(judged), strict=True)
+            finally:
+                self._spend(group, time.perf_counter() - started, 0.0)
         return values
 
     def spent(self, group: Group) -> tuple[float, float]:
@@ -148,21 +151,26 @@ class Course:
         if reason := self._lost().get(member.index):
             return self.told(member) | {"status": "diverged", "reason": reason}
         try:
-            run = api.train_on(
-                member.experiment,
-                group.dataset,
-                path=self.place(member),
-                resume=True,
-                report=False,
-                stop=self.stop,
-                preset=self.preset,
-            )
+            run = self._completed(member, group)
         except DivergedError as error:
             self._remember({member.index: str(error)})
             return self.told(member) | {"status": "diverged", "reason": str(error)}
         assert run.summary is not None
         shown = ("step", "seconds", "state_sha256", *group.dataset.splits)
         return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
+
+    def _completed(self, member: Member, group: Group) -> Run:
+        """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
+        place = self.place(member)
+        resume = functools.partial(
+            api.train_on, member.experiment, group.dataset, path=place, resume=True, report=False, stop=self.stop
+        )
+        try:
+            return resume(preset=self.preset)
+        except CheckpointError:
+            program = group.programs[group.members.index(member)]
+            Place(program, place).set_aside_damaged()
+            return resume(preset=self.preset)
 
     @contextmanager
     def _said_once(self) -> Iterator[None]:

@@ -62,10 +62,10 @@ def axis(text: str, experiment: Experiment) -> Axis:
     return _axis(field, (_value(word.strip(), hint) for word in listed.split(",")), hint)
 
 
-def axes(grid: Mapping[str, Iterable[Any]], experiment: Experiment) -> tuple[Axis, ...]:
-    """Axes from Python values, e.g. {"train.seed": range(8)}. Raises ConfigError for a field that there is not."""
+def axes(grid: Mapping[str, Iterable[Any]] | Sequence[Axis], experiment: Experiment) -> tuple[Axis, ...]:
+    """Axes from Python values, e.g. {"train.seed": range(8)}. Raises ConfigError for a field that cannot vary."""
     found = []
-    for field, values in grid.items():
+    for field, values in grid.items() if isinstance(grid, Mapping) else ((one.field, one.values) for one in grid):
         hint = _hint(field, experiment)
         if not isinstance(values, Iterable):
             raise ConfigError(f"the grid's {field} is {values!r}; name its values in a list, e.g. [{values!r}]")
@@ -181,7 +181,7 @@ def _plain(word: str) -> Any:
 
 def _fitting(value: Any, hint: Any) -> Any:
     """A whole number as a float where the field is one, and NumPy's scalars as Python's."""
-    value = value.item() if hasattr(value, "item") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
     value = tuple(value) if isinstance(value, list) else value
     if isinstance(value, int) and not isinstance(value, bool):
         bare = [typing.get_args(option)[0] if hasattr(option, "__metadata__") else option for option in options(hint)]

@@ -9,7 +9,7 @@ from typing import Any
 from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
 from aeflax.program import Program
-from aeflax.run import CHECKPOINTS
+from aeflax.run import CHECKPOINTS, SUMMARY
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,16 @@ class Place:
             return checkpoints.sound(step)
 
     def forget_after(self, step: int) -> None:
-        """Removes what was saved after a step; it is computed again, to the same bits."""
+        """Removes what was saved after a step, and what was told of its end; it is computed again, to the same bits."""
         for saved in self.steps():
             if saved > step:
+                (self.path / SUMMARY).unlink(missing_ok=True)
                 shutil.rmtree(self.path / CHECKPOINTS / str(saved))
+
+    def set_aside_damaged(self) -> None:
+        """Moves every checkpoint that is not as it was saved out of the way."""
+        for step in self.steps():
+            self.sound(step)
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / CHECKPOINTS, held=True)

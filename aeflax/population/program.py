@@ -127,7 +127,7 @@ def _width(members: int, devices: int) -> int:
     return -(-members // devices) * devices
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)  # of a sweep's groups, all of which are compiled before the first one is trained
 def _compiled(parts: Parts, division: Division, leaves: tuple[Any, ...], structure: Any) -> Callable[..., Any]:
     epoch = make_epoch(parts, ALONE, division)
     order = Order(example=0, size=None)  # type: ignore[arg-type]

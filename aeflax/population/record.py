@@ -64,6 +64,9 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
     record = Record(path, stored or asked)
     if stored is None:
         record.add()
+    elif "diverged" not in stored:  # by an earlier version, which told of them at the end alone
+        lost = [member for member in stored.get("members", []) if member["status"] == "diverged"]
+        record.add(diverged={member["index"]: member["reason"] for member in lost})
     return record
 
 
@@ -84,8 +87,11 @@ def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """What is asked for in another way than before, in a few words each."""
-    found = [name for name in ("grid", "halving") if stored.get(name) != asked[name]]
-    told = [f"{name}: {stored.get(name)} -> {asked[name]}" for name in found]
+    told = []
+    if list(stored.get("grid", {}).items()) != list(asked["grid"].items()):  # in order, which numbers the members
+        told.append(f"grid: {stored.get('grid')} -> {asked['grid']}")
+    if stored.get("halving") != asked["halving"]:
+        told.append(f"halving: {stored.get('halving')} -> {asked['halving']}")
     if stored.get("experiment") != asked["experiment"]:
         old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, asked))
         told += differences(old, new)

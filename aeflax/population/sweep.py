@@ -100,7 +100,7 @@ def sweep(
     elif data is not None:
         experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
     experiment = _for_members(experiment)
-    axes = grids.axes(grid, experiment) if isinstance(grid, Mapping) else tuple(grid)
+    axes = grids.axes(grid, experiment)
     if not isinstance(data, np.ndarray):
         validate(experiment)
     members = grids.members(experiment, axes)

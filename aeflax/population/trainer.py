@@ -26,6 +26,7 @@ from aeflax.training.meter import means
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record, events, metrics
 
+MANY = 128  # members beyond which none writes TensorBoard events: each would keep a file open
 SPARING = 10  # times as long as it takes to save all members they are trained before they are saved again
 
 
@@ -81,7 +82,8 @@ class Trainer:
             for seed in dict.fromkeys(place.program.experiment.train.seed for place in places)
         }
         self._order: tuple[int, Order] | None = None  # and its epoch
-        self._logs = [(metrics(place.path), events(place.path)) for place in places]
+        logs = (metrics, events) if len(places) <= MANY else (metrics,)
+        self._logs = [tuple(log(place.path) for log in logs) for place in places]
         self._lost, self._lose = {index for index, place in enumerate(places) if place.lost}, lose
         self._monitors = [
             None if dataset.validation is None or self._train.monitor is None else Monitor(self._train.monitor)
@@ -98,8 +100,8 @@ class Trainer:
           CheckpointError: if a checkpoint cannot be restored or saved.
           StoppedError: when `stop` said so; every member is saved.
         """
-        self._begin()
         try:
+            self._begin()
             while self._step < self._until:
                 if self._stop():
                     self._save()
@@ -209,14 +211,15 @@ class Trainer:
             return
         began = time.monotonic()
         states, sums = (members_of(stacked, len(self._places)) for stacked in (self._state, self._sums))
-        shared = {
-            "seconds": self.clock.seconds / len(self._places),
-            "record_seconds": self.clock.record_seconds / len(self._places),
-        }
         if overflowed := {index for index in self._alive() if not all_finite(states[index].params)}:
             self._lost |= overflowed
             self._lose(overflowed)
-        for index in self._alive():
+        alive = self._alive()
+        shared = {
+            "seconds": self.clock.seconds / max(1, len(alive)),
+            "record_seconds": self.clock.record_seconds / max(1, len(alive)),
+        }
+        for index in alive:
             monitor = self._monitors[index]
             self._log(index, "checkpoint")
             own = {

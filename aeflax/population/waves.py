@@ -35,7 +35,7 @@ def waves(
       programs: of all members.
       rows: the stored training examples [N, F].
       scaling: (shift, divisor) of each feature.
-      wave: a size that is taken if it fits.
+      wave: a size that was found before, and is taken whatever is free now.
     """
     count, limit = len(programs), free_bytes()
 
@@ -50,8 +50,8 @@ def waves(
     def fits(size: int) -> bool:
         return size == 1 or limit is None or needed(size) <= SHARE * limit
 
-    if fits(given := min(wave or count, count)):
-        return cut(given)
+    if wave is not None or fits(count):
+        return cut(min(wave or count, count))
     assert limit is not None
     together = needed(count)
     # From one more than a line through one member and all of them says; what a wave needs is asked for, not believed.

@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from variants import EXAMPLES, experiment, images
 
 from aeflax.checkpoint import Checkpoints
 from aeflax.config import GaussianLikelihood, Optimizer
-from aeflax.document import read_json
+from aeflax.document import read_json, write_json
 from aeflax.durable import leftover
 from aeflax.errors import AeflaxWarning, ConfigError, StoppedError
 from aeflax.population import waves
+from aeflax.population.grid import Axis
 from aeflax.population.record import SWEEP
 from aeflax.population.sweep import sweep
+from aeflax.run import read_manifest
 
 DATA = images(EXAMPLES * 5 // 4)
 SEEDS = {"train.seed": [0, 1, 2, 3]}
@@ -63,6 +66,52 @@ def test_waves_stay_as_they_were_cut(tmp_path, monkeypatch):
     assert read_json(tmp_path / "parts" / SWEEP)["waves"] == [1]
     assert begun[0] > 0
     assert digests(again) == digests(whole)
+
+
+def test_waves_stay_where_less_memory_is_free(tmp_path, monkeypatch):
+    whole = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        sweep(frequent(), SEEDS, DATA, run_dir=tmp_path / "parts", stop=stopping(3))
+    monkeypatch.setattr(waves, "free_bytes", lambda: 1)
+    again = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path / "parts", resume=True)
+    assert again.groups[0]["waves"] == 1
+    assert digests(again) == digests(whole)
+
+
+def test_a_finished_sweep_whose_member_is_damaged_trains_that_one_alone(tmp_path):
+    whole = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path)
+    for step in (tmp_path / "members" / "0002" / "checkpoints").iterdir():
+        meta = step / "meta" / "metadata"
+        meta.write_bytes(b"x" + meta.read_bytes()[1:])
+    began = read_manifest(tmp_path / "members" / "0001")["created"]
+    with pytest.warns(AeflaxWarning, match="damaged"):
+        again = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path, resume=True)
+    assert [member["status"] for member in again.members] == ["done"] * 4
+    assert digests(again)[:2] == digests(whole)[:2]
+    # Alone, products round otherwise than beside others.
+    assert again.members[2]["test"]["mse"] == pytest.approx(whole.members[2]["test"]["mse"], rel=1e-4)
+    assert read_manifest(tmp_path / "members" / "0001")["created"] == began
+
+
+def test_a_sweep_of_an_earlier_version_remembers_who_diverged(tmp_path):
+    whole = sweep(overflowing(), OVERFLOW, DATA, run_dir=tmp_path)
+    told = read_json(tmp_path / SWEEP)
+    for name in ("diverged", "waves", "spent"):
+        del told[name]
+    write_json(tmp_path / SWEEP, told)
+    begun = Watch()
+    assert (
+        sweep(overflowing(), OVERFLOW, DATA, run_dir=tmp_path, resume=True, callbacks=(begun,)).members == whole.members
+    )
+    assert not begun
+
+
+def test_a_grid_in_another_order_is_another_sweep(tmp_path):
+    """It numbers the members otherwise."""
+    grid = {"optimizer.learning_rate": [1e-3, 1e-2], "train.seed": [0, 1]}
+    sweep(frequent(), grid, DATA, run_dir=tmp_path, report=False)
+    with pytest.raises(ConfigError, match="another sweep"):
+        sweep(frequent(), dict(reversed(grid.items())), DATA, run_dir=tmp_path, resume=True)
 
 
 def overflowing():
@@ -132,6 +181,8 @@ def test_seconds_are_of_all_that_a_group_took(tmp_path):
         (frequent(), {"train.placement": ["jit", "pmap"]}, "varies train.placement, which is of a run alone"),
         (frequent(digest_every=5), SEEDS, "train.digest_every follows one run"),
         (frequent(accumulate=3), SEEDS, "data.batch_size=16 does not divide"),
+        (frequent(), [Axis("train.digest_every", (None, 5))], "varies train.digest_every, which is of a run alone"),
+        (frequent(), {"model.backbone.widths": [np.array([[5, 6]])]}, "a value that model.backbone.widths cannot have"),
         (frequent(), {"train.seed": 8}, "name its values in a list"),
         (frequent(), {"train.seed": [[[1]]]}, "a value that train.seed cannot have"),
         (frequent(), {"optimizer.learning_rate": [10**400]}, "a value that optimizer.learning_rate cannot have"),
