@@ -2,21 +2,23 @@
 
 import os
 import signal
+from importlib.metadata import version
 from pathlib import Path
 
 # Host devices, also where there is an accelerator: tests/accelerator looks at that one.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Unoptimised programs: most of the tests' time is compiling, and none of them times anything; without the fusion
-# emitters it takes a third less of it. The tests of the command line start processes without these flags.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-)
+# emitters, which XLA has left no choice of since JAX 0.12, it takes a third less of it. The tests of the command line
+# start processes without these flags.
+_flags = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
+if tuple(map(int, version("jax").split(".")[:2])) < (0, 12):
+    _flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
 
 # Commands that tests start keep their programs here, not in the user's cache.
 os.environ.setdefault("AEFLAX_COMPILATION_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "commands"))
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Most of the tests' time is compiling small programs; a second run finds them again. A worker reads what it wrote
