@@ -14,6 +14,7 @@ RECORDS = (
     "classic_better",
     "binary_vae",
     "mlp_sizes",
+    "lifetime_svm",
     "conv_autoencoder",
     "one_class_mnist",
 )
