@@ -35,10 +35,9 @@ def warn_of_collapse(program: Program, dataset: Dataset) -> None:
         return
     if like.scale is None or units is None:
         return
-    values = dataset.train.values
-    sample = np.asarray(values[evenly(len(values), min(EXAMPLES, len(values)))])
-    rows = dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)
-    worth = 0.5 * float(np.sum(rows.var(axis=0))) / like.scale**2
+    if "variance" not in dataset.computed:
+        dataset.computed["variance"] = _variance(dataset)
+    worth = 0.5 * dataset.computed["variance"] / like.scale**2
     beta = (model.penalties.kl or KL(beta=0.0)).beta
     if worth < beta * units:
         warnings.warn(
@@ -48,3 +47,11 @@ def warn_of_collapse(program: Program, dataset: Dataset) -> None:
             AeflaxWarning,
             stacklevel=2,
         )
+
+
+def _variance(dataset: Dataset) -> float:
+    """Sum over the features of their variance in the model's range, of evenly spaced training examples."""
+    values = dataset.train.values
+    sample = np.asarray(values[evenly(len(values), min(EXAMPLES, len(values)))])
+    rows = dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)
+    return float(np.sum(rows.var(axis=0)))

@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aeflax
 from aeflax.config import GaussianNoise, Train
 from aeflax.run import SUMMARY, read_metrics
 from experiments import conv_autoencoder
-from experiments.runs import at_step, claim
+from experiments.runs import at_step, claim, measured
 
 EPOCH = conv_autoencoder.EPOCH
 CONFIG = replace(
@@ -39,16 +38,10 @@ def measure(out: Path) -> dict[str, Any]:
     clean = out.parent / "conv_autoencoder"
     if not (clean / "0" / SUMMARY).exists():
         conv_autoencoder.trained(clean, 0)
-    runs = [
-        aeflax.train(
-            replace(CONFIG, train=replace(CONFIG.train, seed=seed)),
-            run_dir=out / str(seed),
-            overwrite=True,
-            init_from=clean / "0",
-            preset="conv",
-        )
-        for seed in SEEDS
-    ]
+    runs = []
+    for seed in SEEDS:
+        settings = replace(CONFIG, train=replace(CONFIG.train, seed=seed))
+        runs.append(measured(settings, out / str(seed), "conv", init_from=clean / "0")[0])
     logs = [read_metrics(out / str(seed)) for seed in SEEDS]
     claims = [
         claim(

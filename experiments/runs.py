@@ -13,14 +13,14 @@ from aeflax.run import SUMMARY
 KEPT = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")
 
 
-def measured(experiment: Experiment, path: Path, preset: str) -> tuple[aeflax.Run, dict[str, Any]]:
+def measured(experiment: Experiment, path: Path, preset: str, **how: Any) -> tuple[aeflax.Run, dict[str, Any]]:
     """Trains an experiment in a run directory; returns the run and its figures.
 
     What was interrupted goes on. What is finished is trained again: it may be the work of other code than the record
     will name.
     """
     finished = (path / SUMMARY).exists()
-    run = aeflax.train(experiment, run_dir=path, resume=not finished, overwrite=finished, preset=preset)
+    run = aeflax.train(experiment, run_dir=path, resume=not finished, overwrite=finished, preset=preset, **how)
     assert run.summary is not None
     return run, {name: run.summary[name] for name in KEPT}
 

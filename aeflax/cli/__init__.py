@@ -21,6 +21,7 @@ from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError,
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
+ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 HELP = """\
 usage: aeflax COMMAND [ARGUMENTS]
 
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     streams.hold()
-    if "AEFLAX_COMPLETE" in os.environ:
+    if ASKED in os.environ:
         from aeflax.cli import completion
 
         completion.answer(arguments, list(COMMANDS), _dispatch)

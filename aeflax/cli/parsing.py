@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from aeflax.cli import ASKED
 from aeflax.cli.options import HELP, AskedError, look_over
 from aeflax.errors import ConfigError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 PIPED_WIDTH = 120  # columns of a table that goes to a file
 
 

@@ -73,7 +73,7 @@ class Course:
         self.prepare(group)
         values: dict[int, float] = {}
         for wave in group.parts():
-            lost = {member.index for member in wave.members if member.index in self._lost()}
+            lost = self._lost().keys() & {member.index for member in wave.members}
             if len(lost) == len(wave) or (until is None and all(map(self._finished, wave.members))):
                 values |= dict.fromkeys(lost, math.nan)
                 continue

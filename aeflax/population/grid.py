@@ -118,9 +118,14 @@ def _shown(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
+def seedless(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What members share that differ in their seeds alone."""
+    return {name: value for name, value in settings.items() if name != SEED}
+
+
 def identity(settings: Mapping[str, Any]) -> str:
-    """What members share that differ in their seeds alone, to the last digit: a key, not for the eye."""
-    return repr(sorted((name, value) for name, value in settings.items() if name != SEED))
+    """The same to the last digit: a key, not for the eye."""
+    return repr(sorted(seedless(settings).items()))
 
 
 def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:

@@ -10,14 +10,14 @@ from typing import Any
 
 from aeflax.config import HIGHER_IS_BETTER
 from aeflax.errors import ConfigError
-from aeflax.population.grid import SEED, Member, described, identity
+from aeflax.population.grid import Member, described, identity, seedless
 
 RUNGS = 3  # at an eighth, a quarter and half of the steps
 
 
 def settings_of(member: Member) -> str:
     """What a member has in common with those that differ from it in the seed alone, in words."""
-    return described({name: value for name, value in member.settings.items() if name != SEED})
+    return described(seedless(member.settings))
 
 
 def rungs(members: Sequence[Member]) -> tuple[int, ...]:

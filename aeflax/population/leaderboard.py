@@ -6,7 +6,7 @@ from typing import Any
 
 from aeflax.config import HIGHER_IS_BETTER
 from aeflax.evaluation.intervals import Interval, interval
-from aeflax.population.grid import SEED, identity
+from aeflax.population.grid import identity, seedless
 
 
 class Row(dict[str, Any]):
@@ -33,8 +33,7 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
     found: dict[str, Row] = {}
     scores: dict[str, list[float]] = {}
     for member in members:
-        key = identity(member["settings"])
-        settings = {name: value for name, value in member["settings"].items() if name != SEED}
+        key, settings = identity(member["settings"]), seedless(member["settings"])
         row = found.setdefault(key, Row(settings=settings, members=[], diverged=0, dropped=None, metrics={}))
         row["members"].append(member["index"])
         if member["status"] == "done":
