@@ -50,6 +50,13 @@ def test_the_bar_is_drawn_from_start_to_end(width):
         assert "test elbo -420.13" in text
 
 
+def test_what_is_read_is_one_line_in_a_file_and_its_brackets_are_kept():
+    file = io.StringIO()
+    data = f"/data/[red]/{'long' * 20}.npz: 60,000 train, 10,000 test images of 28×28×1, uint8, no labels"
+    Lines(Console(file=file, width=80))(Record("start", 0, 2000, 0.0, devices="1 × cpu (jit)", data=data))
+    assert file.getvalue().splitlines() == ["training on 1 × cpu (jit), to step 2,000", data]
+
+
 @pytest.mark.parametrize("steps", [4_000, 1_000_000])
 @pytest.mark.parametrize("width", [72, 80, 100, 120])
 def test_the_bar_and_the_times_stay_whole_beside_the_notes(width, steps):

@@ -11,7 +11,7 @@ import tyro
 
 from aeflax import run as runs
 from aeflax.applications.compression import container
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
@@ -120,7 +120,7 @@ def _say(screen: "Console", found: Any, out: Path, *, labelled: bool) -> None:
     if labelled:
         said.append("labels are not kept in a container")
     for sentence in said:
-        screen.print(sentence, highlight=False, soft_wrap=True)
+        say(screen, sentence)
 
 
 def _judge(run: "Run", screen: "Console") -> dict[str, Any]:
@@ -130,5 +130,5 @@ def _judge(run: "Run", screen: "Console") -> dict[str, Any]:
     found = run.judge.compression()
     screen.print(grid(compression.table(found), f"{run.path}, step {run.step:,}"))
     for sentence in compression.sentences(found):
-        screen.print(sentence, highlight=False)
+        say(screen, sentence)
     return found

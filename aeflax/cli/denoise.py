@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse, require_seed
+from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.data import places
 from aeflax.errors import ConfigError
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         for table in report.tables(found["denoising"]):
             screen.print(grid(table, table.caption))
         for sentence in report.sentences(found["denoising"]):
-            screen.print(sentence, highlight=False)
+            say(screen, sentence)
     if command.json:
         print(json.dumps(found))  # noqa: T201
     return code

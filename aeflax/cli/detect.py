@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import TransformCommand, open_inputs, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
     for sentence in sentences(values):
-        screen.print(sentence, highlight=False)
+        say(screen, sentence)
     if command.json:
         print(json.dumps({"step": run.step, **values}))  # noqa: T201
     return code

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError
 
@@ -39,11 +39,11 @@ def main(arguments: list[str]) -> int:
     screen = console(stderr=command.json)
     for name, values in found.items():
         panel = {"posterior": posterior, "sparsity": sparsity}[name]
-        screen.print(f"{command.run}, step {run.step:,}", style="italic", highlight=False)
+        screen.print(f"{command.run}, step {run.step:,}", style="italic", highlight=False, markup=False)
         for table in panel.tables(values):
             screen.print(grid(table))
         for sentence in panel.sentences(values):
-            screen.print(sentence, highlight=False)
+            say(screen, sentence)
     if command.json:
         print(json.dumps({"step": run.step, **found}))  # noqa: T201
     return 0

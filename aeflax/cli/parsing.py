@@ -87,6 +87,11 @@ def console(*, stderr: bool = False) -> "Console":
     return Quiet(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
+def say(screen: "Console", line: str) -> None:
+    """Writes a line as it stands: a file's lines are not broken at a width, and brackets in a name are no markup."""
+    screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def require_seed(seed: int) -> None:
     """Raises ConfigError for a --seed that is none."""
     if not 0 <= seed < 2**32:

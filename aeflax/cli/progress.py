@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Column, Table
 from rich.text import Text
 
+from aeflax.cli.parsing import say
 from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
 from aeflax.training.records import Record
 
@@ -54,7 +55,7 @@ class Bar:
         note = self._note(self._room(record)) or ("training" if record.step else "compiling")
         self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
         if record.kind == "start":
-            self._progress.console.print(_opening(record), highlight=False)
+            say(self._progress.console, _opening(record))
             self._progress.start()
 
     def _room(self, record: Record) -> int:
@@ -84,7 +85,7 @@ class Lines:
     def __call__(self, record: Record) -> None:
         """Prints one record, or keeps it for the next line."""
         if record.kind == "start":
-            self._console.print(_opening(record), highlight=False)
+            say(self._console, _opening(record))
         elif record.kind == "train":
             self._train = record
             if time.monotonic() - self._last > QUIET_SECONDS:
@@ -96,7 +97,7 @@ class Lines:
         train, self._train = self._train, None  # what was not printed since the last line, never an old value
         news = () if train is None else (_loss(train), _speed(train))
         head = f"step {record.step}/{record.steps}  epoch {record.epoch:.1f}"
-        self._console.print("  ".join(filter(None, (head, score, *news))), highlight=False, soft_wrap=True)
+        say(self._console, "  ".join(filter(None, (head, score, *news))))
         self._last = time.monotonic()
 
 
@@ -126,7 +127,7 @@ def _headline(record: Record) -> str:
 
 def table(columns: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:
     """Metrics in rows, one column for each mapping; what a column lacks is a dash."""
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=_named(title), title_justify="left")
     drawn.add_column("metric", no_wrap=True)
     for name in columns:
         drawn.add_column(name, justify="right")
@@ -139,12 +140,16 @@ def table(columns: Mapping[str, Mapping[str, float]], title: str | None = None) 
 
 def grid(found: "Cells", title: str | None = None) -> Table:
     """Cells of a report's table on a console."""
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=_named(title), title_justify="left")
     for name in found.columns:
         drawn.add_column(name, justify="right" if drawn.columns else "left")
     for row in found.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))
     return drawn
+
+
+def _named(title: str | None) -> Text | None:
+    return None if title is None else Text(title, "table.title")  # a path in it may have brackets, which are no markup
 
 
 def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Group:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse, require_seed
+from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import OutPath, RunCommand, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
         found = run.judge.generation(seed=seed, temperature=temperature)
     screen = console(stderr=command.json)
     for sentence in sentences(found) if command.nearest else ():
-        screen.print(sentence, highlight=False)
+        say(screen, sentence)
     if command.json:
         print(json.dumps({"step": run.step, "count": count, **found}))  # noqa: T201
     return code

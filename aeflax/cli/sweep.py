@@ -12,7 +12,7 @@ import tyro
 
 from aeflax import run as runs
 from aeflax.cli.naming import named_experiment
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, DivergedError, StoppedError
@@ -102,13 +102,13 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         overwrite=command.overwrite,
         callbacks=(reporter(progress),),
         stop=stop,
-        plan=lambda groups: progress.print(_plan(groups), highlight=False, soft_wrap=True),
+        plan=lambda groups: say(progress, _plan(groups)),
         preset=preset,
     )
     out = console(stderr=command.json)
     out.print(_table(result.members, result.metric, out.width))
     told = path / SWEEP if command.no_report else path / runs.REPORT
-    progress.print(f"report: {told} (each model: {path / 'members' / 'NNNN'})", highlight=False, soft_wrap=True)
+    say(progress, f"report: {told} (each model: {path / 'members' / 'NNNN'})")
     if command.json:
         print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
     lost = [member for member in result.members if member["status"] == "diverged"]

@@ -14,7 +14,7 @@ import tyro
 from aeflax import run as runs
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError
@@ -102,7 +102,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     progress.quiet = not hosts.primary()
     if command.resume and command.run_dir is not None and not runs.holds_checkpoint(command.run_dir):
         said = f"{command.run_dir} holds no checkpoint; starting at step 0"
-        progress.print(said, highlight=False, markup=False, soft_wrap=True)
+        say(progress, said)
     run = api.train(
         command.experiment,
         run_dir=command.run_dir,
@@ -122,7 +122,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     assert run.path is not None
     report = run.path / runs.REPORT
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
-    progress.print(kept, highlight=False, soft_wrap=True)
+    say(progress, kept)
     if command.json:  # as the file has it, its digest included
         print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text())))  # noqa: T201
     return 0

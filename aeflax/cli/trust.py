@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
     for sentence in sentences(values):
-        screen.print(sentence, highlight=False)
+        say(screen, sentence)
     if command.json:
         print(json.dumps({"step": run.step, **values}))  # noqa: T201
     return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
 
@@ -130,7 +130,7 @@ def encode(arguments: list[str]) -> int:
     code = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
     if command.projector is not None:
         shown = f"tensorboard --logdir {shlex.quote(str(command.projector))}  (tab Projector)"
-        console(stderr=True).print(shown, highlight=False, soft_wrap=True)
+        say(console(stderr=True), shown)
     return code
 
 
@@ -215,5 +215,5 @@ def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what
                 progress.advance(task, len(next(iter(batch.values()))))
 
         count = write(path, counted())
-    screen.print(f"{count:,} {what} in {path}", highlight=False, soft_wrap=True)
+    say(screen, f"{count:,} {what} in {path}")
     return 0
