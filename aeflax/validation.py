@@ -35,6 +35,7 @@ PLACED = {
     "tfds": "NAME",
     "synthetic": "HxWxC:N",
 }
+MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
@@ -197,6 +198,12 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
         for name, (needed, mend) in needs.items()
         if needed
     ]
+
+
+def require_temperature(temperature: float) -> None:
+    """Raises ConfigError for what draws from the prior cannot be multiplied by."""
+    if not 0.0 <= temperature <= MAX_TEMPERATURE:
+        raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior itself")
 
 
 def names_source(source: str) -> bool:

@@ -25,10 +25,9 @@ from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.batches import batch_examples
 from aeflax.objectives import gaussian_kl
 from aeflax.program import Program
+from aeflax.validation import require_temperature
 
 Compiled = Callable[..., Any]
-
-MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
 
 
 class Inference:
@@ -117,8 +116,7 @@ class Inference:
           ConfigError: where the code has no prior, or for a temperature outside [0, 1e6].
         """
         self._require_posterior("sample")
-        if not 0.0 <= temperature <= MAX_TEMPERATURE:
-            raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior")
+        require_temperature(temperature)
         drawn = [
             np.asarray(_normal(root_key(seed), np.arange(start, start + self.size), self.code_size))
             for start in range(first, stop, self.size)
@@ -186,7 +184,7 @@ class Inference:
                 f"examples have the shape {list(values.shape[1:])}; this model was trained on {list(shape)}"
             )
         rows = self.domain.scaling_of(values).apply(values.reshape(len(values), -1))
-        self._require_range(rows)
+        self._require_range(rows, values.dtype)
         return rows.reshape(-1, *shape)
 
     def unscaled(self, images: np.ndarray) -> np.ndarray:
@@ -194,7 +192,7 @@ class Inference:
         rows = images.reshape(len(images), math.prod(self.program.built.shape))
         return self.domain.scaling.invert(rows).reshape(images.shape)
 
-    def _require_range(self, rows: np.ndarray) -> None:
+    def _require_range(self, rows: np.ndarray, given: np.dtype) -> None:
         domain, bernoulli = self.domain, isinstance(self.program.built.model.likelihood, Bernoulli)
         bounded = domain.unit_range and not domain.scaling.fitted and (domain.dtype == np.uint8 or bernoulli)
         if not bounded or not rows.size or (rows.min() >= -1e-6 and rows.max() <= 1 + 1e-6):
@@ -203,6 +201,8 @@ class Inference:
         if domain.dtype == np.uint8:
             divisor = f"{domain.scaling.divisor[0]:g}"
             expected = f"uint8 values, or floats in [0, 1]: divide by {divisor}, or round to uint8"
+            if given == np.uint8:
+                expected = f"uint8 values from 0 to {divisor}, as it was trained on, or floats in [0, 1]"
         raise DataError(
             f"examples reach from {rows.min():g} to {rows.max():g} once scaled, but this model was trained on data "
             f"in [0, 1]; pass {expected}"

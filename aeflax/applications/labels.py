@@ -36,7 +36,7 @@ def classes_of(dataset: Dataset, train: Examples, held: Examples) -> Classes:
       DataError: where there are no labels, or they are no classes.
     """
     if train.labels is None or held.labels is None:
-        raise DataError(f"{dataset.source} has no labels; this needs some, as an .npz file or a .csv column holds them")
+        raise DataError(f"{dataset.source} has no labels; this needs some, such as a .csv's column headed `label`")
     known, other = np.asarray(train.labels[:]), np.asarray(held.labels[:])
     if known.dtype.kind == "f" and np.any(known != np.rint(known)):
         raise DataError(f"the labels of {dataset.source} are quantities such as {known[0]:g}; this needs classes")

@@ -11,6 +11,7 @@ from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import OutPath, RunCommand, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
+from aeflax.validation import require_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,7 @@ def main(arguments: list[str]) -> int:
     if command.count < 1:
         raise ConfigError(f"--count {command.count} is too few; draw at least one")
     require_seed(command.seed)
-    if not (math.isfinite(command.temperature) and command.temperature >= 0):
-        raise ConfigError(f"--temperature {command.temperature:g} must be finite and at least 0; 1 is the prior itself")
+    require_temperature(command.temperature)
     runs.read_manifest(command.run)
     places.require_writable(command.out)
 

@@ -40,13 +40,15 @@ def prepared(values: np.ndarray, name: str, first: int = 0, fill: np.ndarray | N
             values = np.where(absent, fill.reshape(values.shape[1:]), values)
         finite = np.isfinite(values)
         if not finite.all():
-            row, *place = (int(i) for i in np.argwhere(~finite)[0])
-            count = np.count_nonzero(~finite)
-            kind = "1 value that is" if count == 1 else f"{count} values that are"
-            raise DataError(
-                f"{name} holds {kind} NaN, infinite or beyond float32, "
-                f"the first at index {[first + row, *place]}; remove what is missing, or let --data.impute fill it"
-            )
+            absent = np.isnan(values)
+            kind, wrong = ("NaN", absent) if absent.any() else ("infinite or beyond float32", ~finite)
+            mend = "remove what is missing, or let --data.impute fill it"
+            if not absent.any():
+                mend = "correct it, or mark it as missing, as NaN, and let --data.impute fill it"
+            row, *place = (int(i) for i in np.argwhere(wrong)[0])
+            count = np.count_nonzero(wrong)
+            values_are = "1 value that is" if count == 1 else f"{count} values that are"
+            raise DataError(f"{name} holds {values_are} {kind}, the first at index {[first + row, *place]}; {mend}")
     return values[..., None] if values.ndim == 3 else values
 
 

@@ -1,10 +1,11 @@
 """What stands for missing values, learnt from the training split."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
-from aeflax.data.rows import Rows
+from aeflax.data.rows import BLOCK_VALUES, Rows
 from aeflax.errors import ConfigError, DataError
 
 
@@ -22,11 +23,17 @@ def fill_in(kind: Literal["mean", "median"], values: Rows, name: str) -> np.ndar
             f"data.impute={kind} needs the examples in memory, and {name} is read from its file when it is asked for; "
             "fill in beforehand what is missing"
         )
-    rows = values.reshape(len(values), -1).astype(np.float64, copy=False)
-    absent = np.isnan(rows).all(axis=0)
+    rows = values.reshape(len(values), -1)
+    absent = _by_feature(rows, lambda part: np.isnan(part).all(axis=0))
     if absent.any():
         first, count = int(np.flatnonzero(absent)[0]), np.count_nonzero(absent)
         more = "" if count == 1 else f" ({count} features have none)"
         raise DataError(f"{name}: feature {first} has no value in the training split{more}; drop it")
-    middle: np.ndarray = (np.nanmean if kind == "mean" else np.nanmedian)(rows, axis=0)
-    return middle.astype(np.float32)
+    middle: Callable[..., np.ndarray] = np.nanmean if kind == "mean" else np.nanmedian
+    return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)
+
+
+def _by_feature(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What a function finds of each feature of rows [N, F], a few features at once: it works on copies."""
+    width = max(1, BLOCK_VALUES // max(1, len(rows)))
+    return np.concatenate([of(rows[:, first : first + width]) for first in range(0, rows.shape[1], width)])

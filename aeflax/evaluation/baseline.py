@@ -50,7 +50,8 @@ def components(rows: np.ndarray, code_size: int | None) -> Any:
     """Principal components of rows [N, F]: as many as the code has, or all that there are."""
     from sklearn.decomposition import PCA
 
-    return PCA(min(code_size or rows.shape[1], *rows.shape), random_state=0).fit(rows)
+    with np.errstate(invalid="ignore"):  # rows that are all alike have no variance to explain a share of
+        return PCA(min(code_size or rows.shape[1], *rows.shape), random_state=0).fit(rows)
 
 
 def linear_error(model: Any, rows: np.ndarray) -> np.ndarray:

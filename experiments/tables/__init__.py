@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from aeflax.presets import PRESETS
 from aeflax.report import canvas
 from experiments.tables import applications, populations, presets, published, restoring, sparse, summary
 
@@ -19,7 +20,7 @@ Record = dict[str, Any]
 
 # Name of a table -> the records that it is made of, and how.
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
-    "five_presets": (("five_presets",), presets.five_presets),
+    "five_presets": (("five_presets", *(f"fashion_{name}" for name in PRESETS)), presets.five_presets),
     "codes": (("few_labels",), applications.codes),
     "features": (("few_labels",), applications.features),
     "finetuning": (("few_labels",), applications.finetuning),

@@ -2,26 +2,32 @@
 
 from typing import Any
 
-from experiments.tables.markdown import SETS, machine, table
+from experiments.tables.markdown import machine, table
+
+Record = dict[str, Any]
 
 
-def five_presets(record: dict[str, Any]) -> str:
+def five_presets(mnist: Record, *fashion: Record) -> str:
     """One row a preset and data set; PCA at the same code size beside it."""
     columns = ("data", "preset", "code", "test MSE", "PCA's", "bce, nats a pixel", "also", "training")
-    rows = [
-        (
-            SETS[row["source"]],
-            f"`{row['preset']}`",
-            str(row["code"]),
-            f"{row['test']['mse']:.5f}",
-            f"{row['pca']['test']['mse']:.5f}" if row["pca"]["compresses"] else "no compression",
-            f"{row['test']['bce']:.4f}",
-            _also(row["test"]),
-            f"{row['seconds']:.0f} s",
-        )
-        for row in record["figures"]
-    ]
-    return f"{table(columns, rows)}\n\n10 epochs on {machine(record)}, the last one's figures."
+    rows = [_row("MNIST", row["preset"], row["code"], row) for row in mnist["figures"]]
+    for record in fashion:
+        code = record["experiment"]["model"]["latent_dim"]
+        rows.append(_row("Fashion-MNIST", record["name"].removeprefix("fashion_"), code, record["figures"]))
+    return f"{table(columns, rows)}\n\n10 epochs on {machine(mnist)}, the last one's figures."
+
+
+def _row(data: str, preset: str, code: int, found: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        data,
+        f"`{preset}`",
+        str(code),
+        f"{found['test']['mse']:.5f}",
+        f"{found['pca']['test']['mse']:.5f}" if found["pca"]["compresses"] else "no compression",
+        f"{found['test']['bce']:.4f}",
+        _also(found["test"]),
+        f"{found['seconds']:.0f} s",
+    )
 
 
 def _also(test: dict[str, float]) -> str:

@@ -9,10 +9,11 @@ from jax._src import monitoring
 from variants import BATCH, BY_VARIANT, SHAPE, experiment, images
 
 import aeflax
+from aeflax import presets
 from aeflax.applications import inference as inference_module
 from aeflax.applications import transforms
 from aeflax.applications.inference import Inference
-from aeflax.config import Data, Deterministic, GaussianLikelihood
+from aeflax.config import Data, Deterministic, GaussianLikelihood, Train
 from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.placement import choose
 from aeflax.errors import ConfigError, DataError
@@ -169,7 +170,8 @@ def test_only_a_posterior_has_a_prior(variant):
         (np.zeros((9, 7), np.uint8), r"examples have the shape \[7\]"),
         (np.full((3, *SHAPE), 255.0), r"pass uint8 values, or floats in \[0, 1\]: divide by 255, or round to uint8"),
         (np.full((3, *SHAPE), -0.1), "reach from -0.1 to -0.1 once scaled"),
-        (np.full((3, *SHAPE), np.nan), "NaN, infinite or beyond float32"),
+        (np.full((3, *SHAPE), np.nan), "values that are NaN, the first"),
+        (np.full((3, *SHAPE), np.inf), "infinite or beyond float32, the first at index .*; correct it"),
         (np.full((3, *SHAPE), "x"), "not numbers"),
         (np.zeros(3), r"expected \[N, D\]"),
     ],
@@ -179,6 +181,12 @@ def test_unfit_examples_are_refused_with_what_is_wrong(values, message):
     for function in (run.encode, run.reconstruct, run.score):
         with pytest.raises(DataError, match=message):
             function(values)
+
+
+def test_bytes_beyond_those_of_the_run_are_told_its_range_not_to_become_bytes():
+    run = aeflax.train(replace(presets.vanilla(4), train=Train(steps=2)))  # digits, from 0 to 16
+    with pytest.raises(DataError, match=r"pass uint8 values from 0 to 16, as it was trained on, or floats in \[0, 1\]"):
+        run.encode(np.full((2, 8, 8, 1), 255, np.uint8))
 
 
 def test_codes_of_another_size_are_refused():

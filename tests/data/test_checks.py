@@ -43,7 +43,8 @@ def test_float32_is_copied_no_second_time():
 def test_a_value_beyond_float32_is_named_by_its_index_in_the_whole(bad):
     values = np.zeros((4, 2, 3))
     values[2, 1, 0] = values[3, 0, 0] = bad
-    message = r"x holds 2 values that are NaN, infinite or beyond float32, the first at index \[{}, 1, 0\]; remove"
+    kind, mend = ("NaN", "remove") if np.isnan(bad) else ("infinite or beyond float32", "correct it")
+    message = rf"x holds 2 values that are {kind}, the first at index \[{{}}, 1, 0\]; {mend}"
     with pytest.raises(DataError, match=message.format(2)):
         prepared(values, "x")
     with pytest.raises(DataError, match=message.format(102)):

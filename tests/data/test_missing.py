@@ -9,7 +9,7 @@ import pytest
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, GaussianLikelihood, Train
-from aeflax.data import files
+from aeflax.data import files, missing
 from aeflax.data.dataset import load
 from aeflax.data.inputs import open_examples
 from aeflax.errors import ConfigError, DataError
@@ -36,6 +36,13 @@ def test_what_is_missing_becomes_the_middle_of_the_training_split_alone(rows, im
         expected = np.where(np.isnan(whole), middle, whole.astype(np.float32))
         assert np.array_equal(split.values, expected)
         assert split.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("impute", ["mean", "median"])
+def test_features_are_filled_few_at_once_as_all_together(rows, impute, monkeypatch):
+    whole = load(replace(SETTINGS, impute=impute), rows).fill
+    monkeypatch.setattr(missing, "BLOCK_VALUES", 17)  # two features of eight rows
+    assert np.array_equal(load(replace(SETTINGS, impute=impute), rows).fill, whole)
 
 
 def test_a_withheld_validation_split_is_filled_and_teaches_nothing(rows):

@@ -36,6 +36,11 @@ def test_no_more_is_read_than_the_fit_takes(monkeypatch):
     assert thinned["test"]["mse"] == pytest.approx(whole["test"]["mse"], rel=0.3)
 
 
+def test_rows_that_are_all_alike_have_components_and_nothing_is_warned_of():
+    found = baseline.components(np.ones((20, 5), np.float32), 2)
+    assert np.array_equal(found.inverse_transform(found.transform(np.ones((3, 5)))), np.ones((3, 5)))
+
+
 def test_errors_are_averaged_over_examples():
     run = aeflax.train(experiment("vanilla", steps=2), images(60))
     from sklearn.decomposition import PCA
