@@ -6,28 +6,22 @@ in; methods called `scaled_...` take and give the model's range. A posterior giv
 draws from the prior.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from aeflax.build import Built
+from aeflax.applications.functions import functions, normal
 from aeflax.config import Bernoulli, GaussianPosterior
 from aeflax.data.dataset import Domain
-from aeflax.engine.keys import Keys, Stream, root_key
-from aeflax.engine.placement import Placement
+from aeflax.engine.keys import root_key
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.batches import batch_examples
-from aeflax.objectives import gaussian_kl
 from aeflax.program import Program
 from aeflax.validation import require_temperature
-
-Compiled = Callable[..., Any]
 
 
 class Inference:
@@ -46,7 +40,7 @@ class Inference:
             "model": state.model,
             "hyper": program.hyper,
         }
-        self._functions = _functions(program.built, program.placement)
+        self._functions = functions(program.built, program.placement)
 
     @property
     def size(self) -> int:
@@ -118,7 +112,7 @@ class Inference:
         self._require_posterior("sample")
         require_temperature(temperature)
         drawn = [
-            np.asarray(_normal(root_key(seed), np.arange(start, start + self.size), self.code_size))
+            np.asarray(normal(root_key(seed), np.arange(start, start + self.size), self.code_size))
             for start in range(first, stop, self.size)
         ]
         codes = np.concatenate(drawn) if drawn else np.empty((0, self.code_size), np.float32)
@@ -248,13 +242,6 @@ class Inference:
             raise ConfigError(f"{what} needs a model with a prior, as the preset vae has; this one's code has none")
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _normal(root: jax.Array, index: jax.Array, size: int) -> jax.Array:
-    """Standard normal codes [N, size], each by its index [N] alone."""
-    keys = Keys(root, 0, index).of(Stream.PRIOR)
-    return jax.vmap(functools.partial(jax.random.normal, shape=(size,)))(keys)
-
-
 def joined(batches: Iterable[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     """One array of all batches; of the shape `empty` but for its first axis where there are none."""
     found = list(batches)
@@ -273,62 +260,3 @@ def _resized(batches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Cuts batches into pieces of at most `size` examples."""
     for batch in batches:
         yield from (batch[start : start + size] for start in range(0, len(batch), size))
-
-
-@functools.lru_cache(maxsize=32)
-def _functions(built: Built, placement: Placement) -> dict[str, Compiled]:
-    """Compiled functions of (weights, images or codes [B, ...]); what one does not need, XLA removes."""
-
-    def outputs(weights: Any, images: jax.Array) -> Any:
-        params = placement.team().lend(weights["params"], len(images))
-        return built.parts.apply(params, weights["model"], images, None, weights["hyper"], None)
-
-    def expected(logits: jax.Array) -> jax.Array:
-        return built.likelihood.mean(logits)
-
-    def encode(weights: Any, images: jax.Array) -> list[jax.Array]:
-        return [outputs(weights, images).latent.code]
-
-    def reconstruct(weights: Any, images: jax.Array) -> list[jax.Array]:
-        return [expected(outputs(weights, images).logits)]
-
-    def score(weights: Any, images: jax.Array) -> list[jax.Array]:
-        error = (expected(outputs(weights, images).logits) - images) ** 2
-        return [jnp.mean(error.reshape(len(images), -1), axis=-1)]
-
-    def posterior(weights: Any, images: jax.Array) -> list[jax.Array]:
-        latent = outputs(weights, images).latent
-        return [latent.mean, latent.log_var, gaussian_kl(latent.mean, latent.log_var)]
-
-    def bounds(
-        weights: Any, images: jax.Array, index: jax.Array, key: jax.Array, samples: jax.Array
-    ) -> list[jax.Array]:
-        encoded = outputs(weights, images)
-        latent = encoded.latent
-        deviation = jnp.exp(0.5 * latent.log_var)
-
-        def drawn(sample: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            total, weighed = sums
-            keys = Keys(key, sample, index).of(Stream.SCORING)
-            noise = jax.vmap(lambda each: jax.random.normal(each, latent.mean.shape[1:]))(keys)
-            codes = latent.mean + deviation * noise
-            decoded = encoded.replace(logits=logits(weights, codes)[0])
-            nats = built.likelihood.nats(decoded, images, weights["hyper"]["model"]["likelihood"])
-            # log p(z) - log q(z | x); what both have of 2 pi cancels.
-            ratio = 0.5 * jnp.sum(noise**2 + latent.log_var - codes**2, axis=-1)
-            return total + nats, jnp.logaddexp(weighed, ratio - nats)
-
-        start = jnp.zeros(len(images)), jnp.full(len(images), -jnp.inf)
-        total, weighed = jax.lax.fori_loop(0, samples, drawn, start)
-        count = samples.astype(jnp.float32)
-        divergence = jnp.sum(gaussian_kl(latent.mean, latent.log_var), axis=-1)
-        return [total / count + divergence, jnp.log(count) - weighed]
-
-    def logits(weights: Any, codes: jax.Array) -> list[jax.Array]:
-        return [built.decode(weights["params"], codes)]
-
-    def decode(weights: Any, codes: jax.Array) -> list[jax.Array]:
-        return [expected(logits(weights, codes)[0])]
-
-    functions = (encode, reconstruct, score, bounds, posterior, decode, logits)
-    return {function.__name__: jax.jit(function) for function in functions}

@@ -10,8 +10,8 @@ from variants import BATCH, BY_VARIANT, SHAPE, experiment, images
 
 import aeflax
 from aeflax import presets
-from aeflax.applications import inference as inference_module
 from aeflax.applications import transforms
+from aeflax.applications.functions import functions
 from aeflax.applications.inference import Inference
 from aeflax.config import Data, Deterministic, GaussianLikelihood, Train
 from aeflax.engine.keys import Keys, Stream, root_key
@@ -236,4 +236,4 @@ def test_batches_of_any_length_share_one_program():
 def test_equal_models_share_compiled_functions():
     runs = [trained("vanilla"), aeflax.train(experiment("vanilla", steps=3, seed=8), ARRAY)]
     assert runs[0].inference._functions is runs[1].inference._functions
-    assert inference_module._functions.cache_info().hits >= 1
+    assert functions.cache_info().hits >= 1

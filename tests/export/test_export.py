@@ -140,7 +140,7 @@ def test_what_computes_something_else_is_not_exported(form, module, tmp_path, mo
 
 def test_an_operation_that_is_not_known_is_refused_by_name(tmp_path, monkeypatch):
     run = trained(experiment("vae"))
-    monkeypatch.delitem(onnx_export._SAME, "tanh")
+    monkeypatch.delitem(onnx_export.RULES, "tanh")
     with pytest.raises(ConfigError, match="does not know tanh; choose --format stablehlo"):
         run.export("onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
