@@ -4,6 +4,7 @@ README's are run by tests/test_readme.py, those of docs/export.md by tests/expor
 several hosts or files that a reader has: they are parsed and go no further.
 """
 
+import json
 import os
 import re
 import shlex
@@ -78,6 +79,17 @@ def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatc
 def test_every_example_runs(page, said, tmp_path):
     (code,) = blocks(page, "python")
     assert done(["-c", code], tmp_path).strip() == said
+
+
+def test_the_tfds_set_of_ones_own_is_written_and_trained_on(tmp_path, monkeypatch):
+    (code,) = blocks("data.md", "python")
+    (tmp_path / "faces.py").write_text(code)
+    done(["faces.py"], tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    words = ("--data.source", "tfds:faces", "--train.steps", "5", "--run-dir", "run", "--no-report")
+    done(["-m", "aeflax", "train", "vanilla", *words], tmp_path)
+    inputs = json.loads((tmp_path / "run" / "experiment.json").read_text())["inputs"]
+    assert inputs["shape"] == [16, 16, 1]
 
 
 def test_every_page_is_in_the_navigation():

@@ -39,8 +39,9 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
         known = [str(split) for split in builder.info.splits]
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
         raise DataError(
-            f"tfds:{name} is not prepared in a form that can be read ({reason(error)}); {preparation(name)}"
+            f"tfds:{name} is not prepared in a form that can be read ({_said(error)}); {preparation(name)}"
         ) from error
+    _require_random_access(name, builder)
     splits = {split: split for split in known}
     if chosen:
         try:
@@ -63,6 +64,23 @@ def preparation(name: str) -> str:
         "prepare it with pip install 'aeflax[tfds]' && python -c \"import tensorflow_datasets as tfds; "
         f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
     )
+
+
+def _said(error: Exception) -> str:
+    """What TFDS says, in one line; of a set that is not there the folder it looked in, whole, and not its guess why."""
+    told, guess, _ = str(error).partition(". If the dataset has config")
+    return told if guess else reason(error)
+
+
+def _require_random_access(name: str, builder: Any) -> None:
+    """Raises DataError where the records can only be read one after another, as in TFDS' own default, TFRecord."""
+    form = builder.info.file_format
+    if form not in type(form).with_random_access():
+        raise DataError(
+            f"tfds:{name} is prepared as {form.value}, whose examples cannot be drawn in any order; prepare it as "
+            "array_record in another folder (its builder with file_format='array_record' and data_dir=FOLDER), and set "
+            "TFDS_DATA_DIR to that"
+        )
 
 
 def _builder(name: str) -> Any:

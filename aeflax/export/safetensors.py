@@ -12,13 +12,21 @@ from aeflax.engine.state import leaf_name
 def tensors(inference: Inference) -> dict[str, np.ndarray]:
     """Parameters and what the model keeps beside them, by dotted names such as `encoder.conv_0.kernel`.
 
-    Kernels are [in, out] and [height, width, in, out], as Flax has them.
+    Kernels are [in, out] and [height, width, in, out], as Flax has them. The network takes
+    (examples - `inputs.shift`) / `inputs.divisor`, each [1] or one value a feature, [F]; where the run filled missing
+    values, with `inputs.fill` [F].
     """
     weights = jax.device_get({"params": inference.weights["params"], "model": inference.weights["model"]})
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
         name = leaf_name(path).replace("/", ".").removeprefix("params.")
         found[name] = np.ascontiguousarray(leaf)  # others would be written as if they were
+    domain = inference.domain
+    found["inputs.shift"], found["inputs.divisor"] = (
+        np.asarray(part, np.float32).reshape(-1) for part in (domain.scaling.shift, domain.scaling.divisor)
+    )
+    if domain.fill is not None:
+        found["inputs.fill"] = np.asarray(domain.fill, np.float32)
     return found
 
 

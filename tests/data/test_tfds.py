@@ -228,6 +228,22 @@ def test_what_is_not_prepared_is_answered_with_the_commands_that_prepare_it(prep
     assert f"tfds.builder('{name}', file_format='array_record').download_and_prepare()" in str(caught.value)
 
 
+def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_put_it(here):
+    folder = prepare(here, "records", {"train": digits(0, 5)}, image=tensor(8, 8, 1), label=label())
+    info = folder / "dataset_info.json"
+    text = info.read_text()
+    assert '"array_record"' in text
+    info.write_text(text.replace('"array_record"', '"tfrecord"'))  # to write that form takes TensorFlow
+    with pytest.raises(DataError, match="prepared as tfrecord.*as array_record in another folder.*TFDS_DATA_DIR"):
+        tfds.read("records")
+
+
+def test_what_tfds_says_of_a_missing_set_ends_with_its_sentence(here):
+    with pytest.raises(DataError) as caught:
+        tfds.read("nothing")
+    assert f"generated in: ['{here}']); prepare it" in str(caught.value)
+
+
 def test_damaged_examples_are_a_data_error(here):
     folder = prepare(here, "damaged", {"train": digits(0, 5)}, image=tensor(8, 8, 1), label=label())
     (records,) = folder.glob("*.array_record-*")

@@ -105,6 +105,10 @@ def test_scaling_and_missing_values_are_inside(tmp_path):
         folder = run.export(form, tmp_path / form)
         close(foreign(folder, "encoder")(rows), run.encode(rows))
         close(foreign(folder, "autoencoder")(rows), run.reconstruct(rows))
+    weights = load_file(run.export("safetensors", tmp_path / "safetensors") / "model.safetensors")
+    filled = np.where(np.isnan(rows), weights["inputs.fill"], rows)
+    scaled = (filled - weights["inputs.shift"]) / weights["inputs.divisor"]
+    np.testing.assert_allclose(scaled, run.inference.scaled(run._inputs(rows).at(np.arange(len(rows)))), rtol=1e-6)
 
 
 def test_averaged_parameters_are_exported(tmp_path):
@@ -119,6 +123,8 @@ def test_safetensors_hold_every_number_by_its_name(tmp_path):
     run = trained(experiment("batch-top-k"))
     found = load_file(run.export("safetensors", tmp_path) / "model.safetensors")
     leaves = jax.tree.leaves(jax.device_get((run.state.params, run.state.model)))
+    assert found.pop("inputs.shift") == [0]
+    assert found.pop("inputs.divisor") == [255]
     assert sum(leaf.size for leaf in found.values()) == sum(leaf.size for leaf in leaves)
     assert {name.split(".")[0] for name in found} == {"bottleneck", "decoder", "model"}
     told = json.loads((tmp_path / "manifest.json").read_text())
