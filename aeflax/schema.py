@@ -49,11 +49,14 @@ class _Traced:
     """Marks an integer field as an argument of the compiled program, as every float is."""
 
 
-class _Unknown(float):
-    """NaN that equals itself, whatever a dataclass compares with."""
+class ReadFromValues:
+    """Stands for a number that a compiled program takes as an argument. It is none: to compute with it is a TypeError.
+
+    Its name is what that error says. Equal to itself, so that structures are.
+    """
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Unknown)
+        return isinstance(other, ReadFromValues)
 
     def __hash__(self) -> int:
         return 0
@@ -61,7 +64,7 @@ class _Unknown(float):
 
 FLOAT32_MAX = 2.0**128 - 2.0**104
 TRACED = _Traced()
-UNKNOWN = _Unknown("nan")
+UNKNOWN = ReadFromValues()
 
 Positive = Annotated[float, Interval(0, open_left=True)]
 NonNegative = Annotated[float, Interval(0)]
@@ -278,7 +281,7 @@ def traced(config: Any) -> dict[str, Any]:
 
 
 def structure(config: T) -> T:
-    """The configuration with every traced number replaced by NaN, so that nothing can build on its value.
+    """The configuration without its traced numbers, so that nothing can build on their values.
 
     Two configurations with equal structure share one compiled program; the result is hashable.
     """

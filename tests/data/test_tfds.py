@@ -234,7 +234,7 @@ def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_p
     text = info.read_text()
     assert '"array_record"' in text
     info.write_text(text.replace('"array_record"', '"tfrecord"'))  # to write that form takes TensorFlow
-    with pytest.raises(DataError, match="prepared as tfrecord.*as array_record in another folder.*TFDS_DATA_DIR"):
+    with pytest.raises(DataError, match=r"prepared as tfrecord.*as array_record in another folder.*TFDS_DATA_DIR"):
         tfds.read("records")
 
 
