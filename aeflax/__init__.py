@@ -11,12 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "config", "errors", "estimator", "load", "presets", "sweep", "train", "verify"]
+__all__ = ["Run", "config", "errors", "estimator", "load", "load_sweep", "presets", "sweep", "train", "verify"]
 
 if TYPE_CHECKING:
     from aeflax import config, errors, estimator, presets
     from aeflax.api import load, train
     from aeflax.audit import verify
+    from aeflax.population.outcome import load_sweep
     from aeflax.population.sweep import sweep
     from aeflax.trained import Run
 
@@ -24,6 +25,7 @@ _MODULES = ("config", "errors", "estimator", "presets")
 _HOMES = {
     "Run": "aeflax.trained",
     "load": "aeflax.api",
+    "load_sweep": "aeflax.population.outcome",
     "sweep": "aeflax.population.sweep",
     "train": "aeflax.api",
     "verify": "aeflax.audit",

@@ -7,7 +7,7 @@ from typing import Any
 import aeflax
 from aeflax.config import Experiment
 from aeflax.evaluation.intervals import interval
-from aeflax.population.sweep import Sweep
+from aeflax.population.outcome import Sweep
 from aeflax.run import SUMMARY
 
 KEPT = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")

@@ -23,7 +23,18 @@ def python(code: str) -> str:
 
 
 def test_the_public_names_are_exactly_these():
-    assert aeflax.__all__ == ["Run", "config", "errors", "estimator", "load", "presets", "sweep", "train", "verify"]
+    assert aeflax.__all__ == [
+        "Run",
+        "config",
+        "errors",
+        "estimator",
+        "load",
+        "load_sweep",
+        "presets",
+        "sweep",
+        "train",
+        "verify",
+    ]
 
 
 def test_what_the_type_checker_sees_is_what_is_public():

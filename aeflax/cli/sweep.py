@@ -108,7 +108,9 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
     out = console(stderr=command.json)
     out.print(_table(result.members, result.metric, out.width))
     told = path / SWEEP if command.no_report else path / runs.REPORT
-    say(progress, f"report: {told} (each model: {path / 'members' / 'NNNN'})")
+    if result.best is not None:
+        say(progress, f"best model: {path / result.members[result.best]['run']}, a run as any other")
+    say(progress, f"report: {told}")
     if command.json:
         print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
     lost = [member for member in result.members if member["status"] == "diverged"]

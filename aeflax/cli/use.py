@@ -16,6 +16,7 @@ from aeflax import run as runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
+from aeflax.population.record import SWEEP
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
@@ -100,8 +101,13 @@ def evaluate(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Draws a run's figures and its page anew, and prints the page's path."""
-    what = "Draws figures/*.png and report.html anew, from what the run directory holds."
+    what = "Draws figures/*.png and report.html anew, from what the directory of a run or of a sweep holds."
     command: ReportCommand = parse(ReportCommand, arguments, "aeflax report", what)
+    if (command.run / SWEEP).exists():
+        from aeflax.population.outcome import load_sweep
+
+        print(load_sweep(command.run).report())  # noqa: T201
+        return 0
     runs.read_manifest(command.run)
 
     from aeflax import api

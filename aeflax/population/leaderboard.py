@@ -1,6 +1,7 @@
 """What a sweep found: settings ranked by the means of a metric over their seeds."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from statistics import stdev
 from typing import Any
 
@@ -22,6 +23,14 @@ def ranking_split(members: Sequence[Mapping[str, Any]]) -> str:
     return "validation" if any("validation" in member for member in members) else "test"
 
 
+def scores(members: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """The metric of every member that came to its end, on the `ranking_split`, by its index; the best one first."""
+    split, sign = ranking_split(members), -1 if metric in HIGHER_IS_BETTER else 1
+    found = {one["index"]: one[split].get(metric) for one in members if one["status"] == "done"}
+    known = {index: value for index, value in found.items() if value is not None and isfinite(value)}
+    return dict(sorted(known.items(), key=lambda pair: sign * pair[1]))
+
+
 def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
     """One row for each setting, the best first; members that diverged or were dropped are told of and not averaged.
 
@@ -31,13 +40,13 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
     """
     split = ranking_split(members)
     found: dict[str, Row] = {}
-    scores: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for member in members:
         key, settings = identity(member["settings"]), seedless(member["settings"])
         row = found.setdefault(key, Row(settings=settings, members=[], diverged=0, dropped=None, metrics={}))
         row["members"].append(member["index"])
         if member["status"] == "done":
-            scores.setdefault(key, []).append(member[split][metric])
+            values.setdefault(key, []).append(member[split][metric])
             for name, value in member["test"].items():
                 row["metrics"].setdefault(name, []).append(value)
         elif member["status"] == "dropped":
@@ -48,7 +57,7 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
         found_of = row["metrics"]
         row["metrics"] = {name: interval(values) for name, values in found_of.items()}
         row["deviations"] = {name: stdev(values) for name, values in found_of.items() if len(values) > 1}
-        row["score"] = interval(scores[key]) if key in scores else None
+        row["score"] = interval(values[key]) if key in values else None
     sign = -1 if metric in HIGHER_IS_BETTER else 1
 
     def place(row: Row) -> tuple[float, int]:

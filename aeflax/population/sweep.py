@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeflax import api, config, hosts
-from aeflax import run as runs
 from aeflax.data.dataset import load as load_data
 from aeflax.errors import ConfigError
 from aeflax.population import grid as grids
@@ -17,37 +16,11 @@ from aeflax.population import halving as halvings
 from aeflax.population.course import Course
 from aeflax.population.grid import Axis, Member
 from aeflax.population.group import Group, grouped
-from aeflax.population.leaderboard import leaderboard, ranking_split
-from aeflax.population.record import MEMBERS, claim, require_usable
+from aeflax.population.outcome import Sweep, ranking_metric
+from aeflax.population.record import claim, require_usable
 from aeflax.schema import to_dict
-from aeflax.trained import Run
 from aeflax.training.records import Callback
-from aeflax.validation import ARRAY, metrics, validate
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A finished sweep.
-
-    Attributes:
-      path: its directory; `members/NNNN` in it are ordinary run directories.
-      members: one object a member: `index`, `settings`, `status` (done, diverged or dropped), `run`, where it is done
-        `step` and the metrics of each split, and where it was dropped the `step`.
-      groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
-        wave on a device, `seconds` of all its training and, of them, `compile_seconds`.
-      rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
-      metric: that ranks the members: `train.monitor`, or what decides for such a model by default.
-    """
-
-    path: Path
-    members: list[dict[str, Any]]
-    groups: list[dict[str, Any]]
-    rungs: list[dict[str, Any]]
-    metric: str
-
-    def load(self, index: int) -> Run:
-        """One member as a run."""
-        return api.load(self.path / MEMBERS / f"{index:04d}")
+from aeflax.validation import ARRAY, validate
 
 
 def sweep(
@@ -130,11 +103,11 @@ def sweep(
         for group in left:
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
-        metric = experiment.train.monitor or metrics(experiment.model)[0]
-        result = Sweep(path, found, [_told(group, course) for group in groups], decided, metric)
+        told = [_told(group, course) for group in groups]
+        result = Sweep(path, found, told, decided, ranking_metric(experiment))
         record.add(members=result.members, groups=result.groups, rungs=result.rungs)
         if report:
-            _report(result, record.told)
+            result.report()
     return result
 
 
@@ -147,27 +120,6 @@ def _cut(groups: tuple[Group, ...], course: Course) -> tuple[Group, ...]:
         course.prepare(group)
     course.record.add(waves=[group.waves.size for group in groups])
     return groups
-
-
-def _report(result: Sweep, described: Mapping[str, Any]) -> None:
-    """Draws the page of a sweep."""
-    from aeflax.report import sweep as pages
-
-    histories = {one["index"]: runs.read_metrics(result.path / one["run"]) for one in result.members}
-    found = pages.Found(
-        name=result.path.name,
-        experiment=described["experiment"],
-        grid=described["grid"],
-        data=described["data"],
-        metric=result.metric,
-        split=ranking_split(result.members),
-        rows=leaderboard(result.members, result.metric),
-        members=described["members"],
-        groups=described["groups"],
-        rungs=described["rungs"],
-        histories=histories,
-    )
-    pages.write(found, result.path, lambda settings: grids.described(grids.short(settings)))
 
 
 def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Found:
       metric: that ranks the members.
       split: on which it ranks them.
       rows: of the leaderboard, the best first.
+      scores: of members that came to their end, by index: the metric on that split, the best first.
       members: one object a member, as `aeflax sweep --json` prints them.
       groups: likewise.
       rungs: of successive halving.
@@ -45,6 +46,7 @@ class Found:
     metric: str
     split: str
     rows: Sequence[Mapping[str, Any]]
+    scores: Mapping[int, float]
     members: Sequence[Mapping[str, Any]]
     groups: Sequence[Mapping[str, Any]]
     rungs: Sequence[Mapping[str, Any]]
@@ -69,7 +71,7 @@ def write(found: Found, directory: Path, describe: Callable[[Mapping[str, Any]],
     """
     sections = {
         "leaderboard": _leaderboard(found, describe),
-        "all": Section("All members", (), (), _curves(found) | _settings(found) | _trade(found)),
+        "all": _all(found, describe),
         "halving": _halving(found),
     }
     programs = [
@@ -137,8 +139,29 @@ def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> 
     return Section("Leaderboard", (), (Table(columns, rows, caption),))
 
 
+def _all(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Section:
+    figures = _curves(found) | _settings(found) | _trade(found)
+    return Section("All members", (), (_members(found, describe),), figures)
+
+
+def _members(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Table:
+    """Every member with the run that it is: the best first, those that did not come to their end last."""
+    by_index = {one["index"]: one for one in found.members}
+    order = [*found.scores, *(index for index in by_index if index not in found.scores)]
+    splits = ["test"] if found.split == "test" else [found.split, "test"]
+    rows = []
+    for index in order[:MAX_ROWS]:
+        one = by_index[index]
+        values = [_number(one.get(split, {}).get(found.metric)) for split in splits]
+        rows.append((one["run"], describe(one["settings"]), one["status"], *values))
+    caption = "Each is a run of its own, for every command that takes one"
+    caption += f"; the best {MAX_ROWS} of {len(order)}." if len(order) > MAX_ROWS else "."
+    columns = ("run", "settings", "status", *(f"{split} {named(found.metric)}" for split in splits))
+    return Table(columns, rows, caption)
+
+
 def _curves(found: Found) -> Figures:
-    drawn = learning_curves(found.histories, found.metric, found.finals(found.metric))
+    drawn = learning_curves(found.histories, found.metric, found.scores)
     if drawn is None:
         return {}
     figure, what = drawn
@@ -149,11 +172,12 @@ def _curves(found: Found) -> Figures:
 def _settings(found: Found) -> Figures:
     varied = {field: values for field, values in found.grid.items() if len(values) > 1}
     settings = {member["index"]: member["settings"] for member in found.members}
-    finals = found.finals(found.metric)
-    if not varied or len(finals) < 2:
+    if not varied or len(found.scores) < 2:
         return {}
-    figure = parallel_coordinates(varied, settings, finals, found.metric)
-    caption = "A line a member, through its settings to what it reached; the brighter, the better."
+    figure = parallel_coordinates(varied, settings, found.scores, found.metric)
+    caption = (
+        f"A line a member, through its settings to its {found.split} {named(found.metric)}; the brighter, the better."
+    )
     return {"parallel_coordinates": (figure, caption)}
 
 
@@ -195,6 +219,10 @@ def _halving(found: Found) -> Section | None:
 def _spread(row: Mapping[str, Any], name: str) -> str:
     deviation = row["deviations"].get(name)
     return _cell(row["metrics"].get(name)) + ("" if deviation is None else f" (σ {deviation:.2g})")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else words.number(value)
 
 
 def _cell(value: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aeflax.population.leaderboard import leaderboard
+from aeflax.population.leaderboard import leaderboard, scores
 
 
 def member(index, rate, seed, mse=None, **more):
@@ -30,6 +30,13 @@ def test_settings_are_ranked_by_their_means_over_seeds():
     assert found["high"] == pytest.approx(4 + 12.7062, abs=1e-3)
     assert rows[0]["metrics"]["mse"] == {"mean": 2.0, "low": None, "high": None}
     assert rows[2]["metrics"] == {}
+
+
+def test_members_are_ranked_on_what_was_withheld_and_those_that_diverged_are_not():
+    assert scores(MEMBERS, "mse") == {2: 2.0, 0: 3.0, 1: 5.0}
+    assert list(scores(MEMBERS, "psnr")) == [2, 1, 0]
+    held = [one | {"validation": {"mse": value}} for one, value in zip(MEMBERS[:3], (2.0, 1.0, 9.0), strict=True)]
+    assert list(scores(held, "mse")) == [1, 0, 2]
 
 
 def test_what_was_withheld_ranks_and_the_test_split_judges():

@@ -1,12 +1,17 @@
 """The report of a sweep: what it says of members that ended well, diverged or were dropped, and what it draws."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from variants import EXAMPLES, experiment, images
 
+import aeflax
+from aeflax.document import read_json, write_json
+from aeflax.errors import ConfigError
 from aeflax.population.sweep import sweep
+from aeflax.report import sweep as pages
 from aeflax.report.population import _curve, _places, nondominated, ranking
 
 DATA = images(EXAMPLES * 5 // 4)
@@ -36,6 +41,39 @@ def test_members_are_ranked_drawn_and_named(tmp_path):
     assert "<script" not in page
 
 
+def test_the_best_is_chosen_on_the_validation_split_wherever_it_is_shown(tmp_path, monkeypatch):
+    drawn = []
+    curves, lines = pages.learning_curves, pages.parallel_coordinates
+    monkeypatch.setattr(pages, "learning_curves", lambda *given: drawn.append(given[2]) or curves(*given))
+    monkeypatch.setattr(pages, "parallel_coordinates", lambda *given: drawn.append(given[2]) or lines(*given))
+    settings = experiment("vanilla", steps=20)
+    settings = replace(settings, data=replace(settings.data, validation=8))
+    found = sweep(settings, {"optimizer.learning_rate": [1e-3, 1e-2]}, DATA, run_dir=tmp_path / "sweep")
+    held = {one["index"]: one["validation"][found.metric] for one in found.members}
+    assert drawn == [held, held]
+    assert found.best == min(held, key=held.get)
+    page = page_of(found)
+    assert page.index(f"members/000{found.best}") < page.index(f"members/000{1 - found.best}")
+
+
+def test_a_finished_sweep_is_loaded_and_its_page_drawn_anew(tmp_path, run):
+    found = sweep(experiment("vanilla"), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path / "sweep")
+    again = aeflax.load_sweep(tmp_path / "sweep")
+    assert again == found
+    assert again.load(1).step == found.load(1).step
+    page = page_of(found)
+    (tmp_path / "sweep" / "report.html").unlink()
+    assert run("report", "sweep") == (0, f"{Path('sweep') / 'report.html'}\n", "")
+    assert page_of(found) == page
+    with pytest.raises(ConfigError, match="holds no sweep"):
+        aeflax.load_sweep(tmp_path)
+    told = read_json(tmp_path / "sweep" / "sweep.json")
+    del told["members"]
+    write_json(tmp_path / "sweep" / "sweep.json", told)
+    code, _, said = run("report", "sweep")
+    assert (code, said) == (2, "aeflax: the sweep in sweep has not come to its end; go on with it first, by --resume\n")
+
+
 def test_a_sweep_without_a_page_has_none(tmp_path):
     found = sweep(experiment("vanilla"), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path / "sweep", report=False)
     assert not (found.path / "report.html").exists()
@@ -58,7 +96,7 @@ def test_rungs_are_shown(tmp_path):
     found = sweep(settings, grid, DATA, run_dir=tmp_path / "sweep", halving=True)
     page = page_of(found)
     assert "After step 10, on the validation split" in page
-    assert page.index("stays") < page.index("<td>dropped</td>")
+    assert page.index("<td>stays</td>") < page.rindex("<td>dropped</td>")
     assert "dropped at 10" in page
 
 

@@ -1,0 +1,97 @@
+"""A finished sweep: its members as runs, which is the best, its page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aeflax import api, config
+from aeflax import run as runs
+from aeflax.document import read_json
+from aeflax.errors import ConfigError
+from aeflax.population import grid as grids
+from aeflax.population.leaderboard import leaderboard, ranking_split, scores
+from aeflax.population.record import MEMBERS, SWEEP
+from aeflax.schema import from_dict
+from aeflax.trained import Run
+from aeflax.validation import metrics
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep.
+
+    Attributes:
+      path: its directory; `members/NNNN` in it are ordinary run directories.
+      members: one object a member: `index`, `settings`, `status` (done, diverged or dropped), `run`, where it is done
+        `step` and the metrics of each split, and where it was dropped the `step`.
+      groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
+        wave on a device, `seconds` of all its training and, of them, `compile_seconds`.
+      rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
+      metric: that ranks the members: `train.monitor`, or what decides for such a model by default.
+    """
+
+    path: Path
+    members: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    rungs: list[dict[str, Any]]
+    metric: str
+
+    @property
+    def best(self) -> int | None:
+        """The member that is best by the metric, on the validation split where one was withheld, else on test.
+
+        One model, where the leaderboard ranks settings by their mean over seeds. None where no member came to its end.
+        """
+        return next(iter(scores(self.members, self.metric)), None)
+
+    def load(self, index: int) -> Run:
+        """One member as a run."""
+        return api.load(self.path / MEMBERS / f"{index:04d}")
+
+    def report(self) -> Path:
+        """Draws `figures/*.png` and `report.html` in the sweep's directory, and returns the path of the page."""
+        from aeflax.report import sweep as pages
+
+        told = _told(self.path)
+        found = pages.Found(
+            name=self.path.name,
+            experiment=told["experiment"],
+            grid=told["grid"],
+            data=told["data"],
+            metric=self.metric,
+            split=ranking_split(self.members),
+            rows=leaderboard(self.members, self.metric),
+            scores=scores(self.members, self.metric),
+            members=self.members,
+            groups=self.groups,
+            rungs=self.rungs,
+            histories={one["index"]: runs.read_metrics(self.path / one["run"]) for one in self.members},
+        )
+        return pages.write(found, self.path, lambda settings: grids.described(grids.short(settings)))
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """A finished sweep from its directory.
+
+    Raises:
+      ConfigError: where there is none, or one that has not come to its end.
+    """
+    path = Path(path)
+    told = _told(path)
+    if "members" not in told:
+        raise ConfigError(f"the sweep in {path} has not come to its end; go on with it first, by --resume")
+    experiment = from_dict(config.Experiment, told["experiment"])
+    return Sweep(path, told["members"], told["groups"], told["rungs"], ranking_metric(experiment))
+
+
+def ranking_metric(experiment: config.Experiment) -> str:
+    """The metric that ranks members: what is monitored, else what decides for such a model."""
+    return experiment.train.monitor or metrics(experiment.model)[0]
+
+
+def _told(path: Path) -> Mapping[str, Any]:
+    told = read_json(path / SWEEP)
+    if told is None:
+        raise ConfigError(f"{path} holds no sweep ({SWEEP} is missing); check the path")
+    return told
