@@ -141,17 +141,22 @@ def require_columns(manifest: Mapping[str, Any], columns: Sequence[str] | None, 
     """Looks at the names of a table's columns beside those that a run was trained on, where both have some.
 
     Raises:
-      DataError: where the same names stand in another order. Other names are warned of.
+      DataError: where the same names stand in another order, or some are missing or too many. Other names are warned
+        of.
     """
     known = manifest["inputs"].get("columns")
     if not isinstance(known, list) or columns is None or known == list(columns):
         return
     if sorted(known) == sorted(columns):
         raise DataError(f"{name} has the columns of the training data in another order; put them as {', '.join(known)}")
-    if len(known) == len(columns):
-        place = next(place for place, pair in enumerate(zip(known, columns, strict=True)) if pair[0] != pair[1])
-        said = f"column {place + 1} of {name} is named {columns[place]}, that of the training data {known[place]}"
-        warnings.warn(said, AeflaxWarning, stacklevel=2)
+    if len(known) != len(columns):
+        more, less = ([one for one in mine if one not in other] for mine, other in ((columns, known), (known, columns)))
+        mends = [f"{verb} {', '.join(names)}" for verb, names in (("drop", more), ("add", less)) if names]
+        mend = " and ".join(mends) or "name each column once"
+        raise DataError(f"{name} has {len(columns)} columns, the training data had {len(known)}; {mend}")
+    place = next(place for place, pair in enumerate(zip(known, columns, strict=True)) if pair[0] != pair[1])
+    said = f"column {place + 1} of {name} is named {columns[place]}, that of the training data {known[place]}"
+    warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:

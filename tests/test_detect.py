@@ -67,6 +67,37 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     assert labels.sum() == 9
 
 
+def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
+    """A row of ordinary values but for one of 60."""
+    rows = np.random.RandomState(1).normal(5, 2, size=(20, 3))
+    rows[7, 1] = 60
+    Path("new.csv").write_text("width,height,mass\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    code, out, err = run("detect", runs / "table", "new.csv", "out.csv", "--json")
+    assert code == 0, err
+    found = json.loads(out)["oddest"]
+    assert found[0]["row"] == 7
+    worst = found[0]["features"][0]
+    assert (worst["name"], worst["value"]) == ("height", pytest.approx(60))
+    expected = aeflax.load(runs / "table").reconstruct(rows)[7, 1]
+    assert worst["expected"] == pytest.approx(expected, rel=1e-5)
+    assert re.search(r"7 .* height 60 \(", err)
+    report = aeflax.load(runs / "table").report().read_text(encoding="utf-8")
+    assert "height 60 (" in report
+
+
+def test_labels_that_judge_nothing_are_told_of(run, runs):
+    _, out, _ = run("detect", runs / "table", runs / "odd.csv", "out.csv")
+    assert "labels (0, 1) that judged nothing: say which are odd by --anomalous" in out
+    _, out, _ = run("detect", runs / "table", runs / "odd.csv", "out.csv", "--anomalous", "1")
+    assert "judged nothing" not in out
+
+
+def test_a_detection_is_shown_in_one_line(runs):
+    model = aeflax.load(runs / "table")
+    found = model.detect(np.full((4, 3), 60.0), np.array([1, 1, 1, 0]))
+    assert repr(found).startswith("Detection(4 anomalies in 4 examples, auroc 0.5")
+
+
 def test_the_report_shows_it(run, runs):
     run("detect", runs / "table", runs / "odd.csv", "out.csv", "--normal", "0")
     assert run("report", runs / "table")[0] == 0
@@ -112,7 +143,7 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         (("table", "RUNS/odd.csv", "a.csv", "--samples", "0"), 2, "0 samples: take 1 to"),
         (("table", "RUNS/odd.csv", "a.png"), 2, "scores are no pictures"),
         (("table", "digits", "a.csv"), 5, "this model was trained on [3]"),
-        (("table", "narrow.csv", "a.csv"), 5, "examples have the shape [2]; this model was trained on [3]"),
+        (("table", "narrow.csv", "a.csv"), 5, "has 2 columns, the training data had 3; add mass"),
         (("table", "missing.csv", "a.csv"), 5, "line 3, column 2 ('height') is missing"),
         (("table", "empty.csv", "a.csv"), 5, "holds no rows of numbers"),
         (("table", "plain.csv", "a.csv", "--normal", "0"), 2, "has no labels that --normal or --anomalous could name"),

@@ -210,6 +210,8 @@ def test_columns_in_another_order_are_refused_and_other_names_warned_of(run, tmp
         ("train", "a,b,c", [0, 1, 2]),
         ("turned", "c,b,a", [2, 1, 0]),
         ("other", "a,b,d", [0, 1, 2]),
+        ("more", "id,a,b,c", [0, 0, 1, 2]),
+        ("less", "a,c", [0, 2]),
     ):
         np.savetxt(tmp_path / f"{name}.csv", rows[:, order], delimiter=",", header=header, comments="")
     kept = tmp_path / "run"
@@ -219,6 +221,9 @@ def test_columns_in_another_order_are_refused_and_other_names_warned_of(run, tmp
     code, _, errors = run("encode", kept, tmp_path / "turned.csv", tmp_path / "codes.npy")
     assert code == 5
     assert "in another order; put them as a, b, c" in errors
+    for name, said in (("more", "4 columns, the training data had 3; drop id"), ("less", "had 3; add b")):
+        code, _, errors = run("encode", kept, tmp_path / f"{name}.csv", tmp_path / "codes.npy")
+        assert (code, said in errors) == (5, True)
     code, _, errors = run("encode", kept, tmp_path / "other.csv", tmp_path / "codes.npy")
     assert code == 0
     assert f"column 3 of {tmp_path / 'other.csv'} is named d, that of the training data c" in errors

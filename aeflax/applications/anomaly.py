@@ -71,7 +71,7 @@ class Judged:
         return self.threshold.flags(self.scores)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Detection:
     """What was found.
 
@@ -88,6 +88,11 @@ class Detection:
     baselines: Mapping[str, Judged] = field(default_factory=dict)
     fitted: int = 0
     anomalous: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        found = f"{int(self.anomalies.sum()):,} anomalies in {len(self.scores):,} examples"
+        metrics = self.own.metrics or {}
+        return f"Detection({', '.join([found, *(f'{name} {value:.4g}' for name, value in metrics.items())])})"
 
     @property
     def scores(self) -> np.ndarray:

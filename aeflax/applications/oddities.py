@@ -1,6 +1,6 @@
 """What is kept of a search for anomalies: its figures, and the oddest examples with where they are odd."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from aeflax.data.inputs import Inputs
 
 ODDEST = 16
 FEATURES = 12  # of a vector, those that err most
+REASONS = 3  # of one odd vector
 COMPARED = 1000  # training examples that say how much a feature usually errs
 BINS = 40
 
@@ -35,12 +36,52 @@ def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
     return kept
 
 
+def oddest(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, np.ndarray]:
+    """The oddest examples, [K, ...] in the model's range, the oddest first.
+
+    `index`, `score`, `example`, `reconstruction`, `error` (squared); `anomalous` where that is known.
+    """
+    index = np.argsort(-found.scores, kind="stable")[:ODDEST]
+    examples = inference.scaled(inputs.at(index))
+    reconstructions = inference.scaled_reconstruct(examples)
+    with np.errstate(over="ignore"):
+        errors = np.minimum((reconstructions - examples) ** 2, np.finfo(np.float32).max)
+    kept = {
+        "index": index,
+        "score": found.scores[index],
+        "example": examples,
+        "reconstruction": reconstructions,
+        "error": errors,
+    }
+    return kept if found.anomalous is None else {**kept, "anomalous": found.anomalous[index]}
+
+
+def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Of each of the oddest vectors: its `row` from 0, `score`, and the `features` that err most in it.
+
+    Of a feature its `name`, the `value` that it has and the one that the model would `expect`, in the units of the
+    run's data.
+    """
+    given, expected = (inference.unscaled(odd[name]) for name in ("example", "reconstruction"))
+    names = _names(inputs.columns, given.shape[1])
+    worst = np.argsort(-odd["error"], axis=1, kind="stable")[:, :REASONS]
+    return [
+        {
+            "row": int(odd["index"][place]),
+            "score": float(odd["score"][place]),
+            "features": [
+                {"name": names[i], "value": float(given[place, i]), "expected": float(expected[place, i])}
+                for i in map(int, features)
+            ],
+        }
+        for place, features in enumerate(worst)
+    ]
+
+
 def findings(
     inference: Inference, dataset: Dataset, inputs: Inputs, found: Detection
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a report shows: values, and arrays [K, ...] of the oddest examples, in the model's range.
-
-    `index`, `score`, `example`, `reconstruction`, `error` (squared); `anomalous` where that is known.
+    """What a report shows: values, and arrays of the `oddest` examples.
 
     Args:
       inference: the model.
@@ -48,26 +89,15 @@ def findings(
       inputs: what was searched.
       found: what was found there.
     """
-    index = np.argsort(-found.scores, kind="stable")[:ODDEST]
-    examples = inference.scaled(inputs.at(index))
-    reconstructions = inference.scaled_reconstruct(examples)
-    with np.errstate(over="ignore"):
-        errors = np.minimum((reconstructions - examples) ** 2, np.finfo(np.float32).max)
-    oddest = {
-        "index": index,
-        "score": found.scores[index],
-        "example": examples,
-        "reconstruction": reconstructions,
-        "error": errors,
-    }
+    odd = oddest(inference, inputs, found)
     kept = values(found, inputs) | {"histogram": _histogram(found), "unit_range": inference.domain.unit_range}
     if found.anomalous is not None:
-        oddest["anomalous"] = found.anomalous[index]
         known = found.anomalous
         kept["roc"] = {name: separation.roc(judged.scores, known) for name, judged in found.detectors.items()}
-    if examples.ndim == 2:
-        kept["features"] = _features(inference, dataset, errors, inputs.columns)
-    return kept, oddest
+    if odd["example"].ndim == 2:
+        kept["features"] = _features(inference, dataset, odd["error"], inputs.columns)
+        kept["oddest"] = reasons(inference, inputs, odd)
+    return kept, odd
 
 
 def _verdict(judged: Judged) -> dict[str, Any]:
@@ -100,8 +130,13 @@ def _features(
     usual = rows_of(inference, thinned(dataset.train, COMPARED))
     usual_error = np.mean((inference.scaled_reconstruct(usual) - usual) ** 2, axis=0)
     mean = errors.mean(axis=0, dtype=float)
-    names = columns if columns is not None and len(columns) == len(mean) else [f"feature {i}" for i in range(len(mean))]
+    names = _names(columns, len(mean))
     worst = np.argsort(-mean, kind="stable")[:FEATURES]
     return [
         {"name": names[i], "oddest": float(mean[i]), "training": float(usual_error[i])} for i in (int(j) for j in worst)
     ]
+
+
+def _names(columns: Sequence[str] | None, count: int) -> Sequence[str]:
+    """Names of features, their places where there are none."""
+    return columns if columns is not None and len(columns) == count else [f"feature {i}" for i in range(count)]

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from aeflax.data.inputs import Inputs
+    from aeflax.data.rows import Rows
 
 CONTAMINATION = 0.05
+SHOWN = 5  # of the oddest rows of a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid
-    from aeflax.report.anomaly import sentences, table
+    from aeflax.report.anomaly import oddest, sentences, table
 
     found = run.detect(
         inputs,
@@ -69,8 +71,15 @@ def main(arguments: list[str]) -> int:
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
+    if len(inputs.shape) == 1:
+        odd = oddities.oddest(run.inference, inputs, found)
+        values["oddest"] = oddities.reasons(run.inference, inputs, odd)
+        told = oddest(values, SHOWN)
+        screen.print(grid(told, told.caption))
     for sentence in sentences(values):
         say(screen, sentence)
+    if inputs.labels is not None and found.anomalous is None:
+        say(screen, _unused(inputs.labels))
     if command.json:
         print(json.dumps({"step": run.step, **values}))  # noqa: T201
     return code
@@ -88,6 +97,14 @@ def _contamination(command: DetectCommand) -> float:
         common = 0.05 if name == "--contamination" else 0.95
         raise ConfigError(f"{name} {value:g} lies outside (0, 1); a common choice is {common}")
     return given
+
+
+def _unused(labels: "Rows") -> str:
+    """That there are labels, and how they would judge the scores."""
+    import numpy as np
+
+    some = ", ".join(map(str, np.unique(np.asarray(labels[:])).tolist()[:10]))
+    return f"The examples have labels ({some}) that judged nothing: say which are odd by --anomalous, or by --normal."
 
 
 def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -> "np.ndarray | None":

@@ -11,7 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from csv import Error as CsvError
 from csv import reader
 from pathlib import Path
@@ -187,7 +187,7 @@ def csv(path: Path, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray | 
     if not body:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
     if missing:
-        body = [(row, ",".join(cell or "nan" for cell in map(_present, _cells(line)))) for row, line in body]
+        body = [(row, _line(_present(cell) or "nan" for cell in _cells(line))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
@@ -261,9 +261,17 @@ def _csv_fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -
                 return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
             if columns == 1 and ";" in cell:
                 return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
-            whole = all(len(other) > column and _number(other[column]) is None for _, other in rows)
-            return f"{place} is {cell[:40]!r}, not a number; drop the {'column' if whole else 'line'} or write a number"
+            wordy = [place for place in range(columns) if all(_is_text(_at(other, place)) for _, other in rows)]
+            if len(wordy) > 1:
+                names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
+                return f"the columns {names} hold text, not numbers; drop them"
+            mend = "column" if column in wordy else "line"
+            return f"{place} is {cell[:40]!r}, not a number; drop the {mend} or write a number"
     return None
+
+
+def _at(cells: list[str], column: int) -> str:
+    return cells[column] if column < len(cells) else ""
 
 
 def _cells(line: str) -> list[str]:
@@ -272,6 +280,11 @@ def _cells(line: str) -> list[str]:
     except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
         cells = line.split(",")
     return [cell.strip() for cell in cells]
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Cells as a line again, quoted where they hold what separates cells."""
+    return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
 
 
 def _present(cell: str) -> str:

@@ -59,7 +59,8 @@ def section(found: Findings) -> Section:
         elif len(arrays["example"]):
             caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
             figures["anomaly_oddest"] = (_oddest(arrays, unit_range=values["unit_range"]), caption)
-    return Section("Anomalies", sentences(values), [table(values)], figures)
+    tables = [table(values)] + ([oddest(values)] if values.get("oddest") else [])
+    return Section("Anomalies", sentences(values), tables, figures)
 
 
 def sentences(values: Values) -> list[str]:
@@ -101,6 +102,20 @@ def table(values: Values) -> Table:
         f"{values['anomalous']:,} of {values['examples']:,} examples are anomalous by their labels." if known else ""
     )
     return Table(["detector", "threshold", "flagged", *(_HEADS.values() if known else ())], rows, caption)
+
+
+def oddest(values: Values, most: int | None = None) -> Table:
+    """The oddest vectors and what is odd about them; all that are kept, or so many."""
+    rows = [
+        [
+            str(one["row"]),
+            f"{one['score']:.4g}",
+            "; ".join(f"{of['name']} {of['value']:.4g} ({of['expected']:.4g})" for of in one["features"]),
+        ]
+        for one in values["oddest"][:most]
+    ]
+    caption = "The oddest rows, counted from 0; of each the features that err most, and in brackets what was expected."
+    return Table(["row", "score", "what is odd about it"], rows, caption)
 
 
 def _share(flagged: Values) -> str:

@@ -440,6 +440,13 @@ def test_csv_names_line_and_column_of_text(store, content, fault):
         files.csv(store(content))
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_csv_names_all_columns_of_text_at_once_also_with_commas_in_them(store, missing):
+    path = store('id,place,x\nA1,"south, old",1\nA2,"north, new",2\n')
+    with pytest.raises(DataError, match=r"the columns 1 \('id'\), 2 \('place'\) hold text, not numbers; drop them"):
+        files.csv(path, missing=missing)
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
