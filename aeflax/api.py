@@ -193,6 +193,8 @@ def train_on(
                     run = run_of(state, runs.read_metrics(path), None)
                     run.summary = found = _summary(run, trainer, stop)
                 hosts.by_one(lambda: write_json(path / runs.SUMMARY, found))
+                if directory is not None and not report:  # it would tell of an earlier step
+                    directory.remove(runs.REPORT)
         if report:
             hosts.by_one(run.report)
         return run
@@ -280,6 +282,7 @@ def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, 
         "seconds": trainer.seconds,
         "images_per_second": epoch * examples / max(trainer.seconds, 1e-9),
         "compile_seconds": trainer.compile_seconds,
+        "devices": str(trainer.program.placement),
         "parameters": run.parameters,
         "skipped_updates": int(run.state.skipped),
         "stopped_early": trainer.stopped_early,

@@ -134,6 +134,18 @@ def test_a_resumed_run_may_train_longer(tmp_path):
     assert resumed.step == STEPS + 4
 
 
+def test_a_page_that_tells_of_an_earlier_step_goes_where_none_is_drawn(tmp_path):
+    first = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
+    page = tmp_path / "run" / "report.html"
+    assert page.exists()
+    assert first.summary["devices"] == "1 × cpu (jit)"
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+    assert page.exists()  # nothing was trained
+    longer = replace(settings("vanilla"), train=replace(settings("vanilla").train, steps=STEPS + 4))
+    aeflax.train(longer, ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+    assert not page.exists()
+
+
 def test_a_run_moves_between_placements(tmp_path):
     with pytest.raises(StoppedError):
         aeflax.train(settings("vae"), ARRAY, run_dir=tmp_path / "run", stop=stop_after(1))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from aeflax import run as runs
 from aeflax.applications.compression import container
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, write_out
+from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, require_out, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 
@@ -80,8 +79,7 @@ def decompress(arguments: list[str]) -> int:
     """Writes the reconstructions of the examples in a container."""
     what = "Writes the reconstructions of compressed examples, in the shape and the units of what was compressed."
     command: DecompressCommand = parse(DecompressCommand, arguments, "aeflax decompress", what)
-    runs.read_manifest(command.run)
-    places.require_writable(command.out)
+    require_out(command.run, command.out, str(command.source))
     found = container.read(command.source)
     picture = places.is_picture(command.out)
     if picture:

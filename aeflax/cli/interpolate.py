@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> int:
     command: InterpolateCommand = parse(InterpolateCommand, arguments, "aeflax interpolate", what)
     if not command.between or len(command.between) % 2:
         raise ConfigError("--between takes two indices a pair, as in --between 0 1 2 3; one has no other end")
-    if min(command.between) < 0:
-        raise ConfigError(f"--between {min(command.between)} is no index; they count from 0")
+    if faults := [place for place in command.between if not 0 <= place < 2**63]:
+        raise ConfigError(f"--between {faults[0]} is no index; they count from 0")
     require_count(command.count)
     run, inputs = open_inputs(command)
 

@@ -6,9 +6,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from aeflax import run as runs
 from aeflax.cli.parsing import console, parse, require_seed, say
-from aeflax.cli.use import OutPath, RunCommand, write_out
+from aeflax.cli.use import OutPath, RunCommand, require_out, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 from aeflax.validation import require_temperature
@@ -41,8 +40,9 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"--count {command.count} is too few; draw at least one")
     require_seed(command.seed)
     require_temperature(command.temperature)
-    runs.read_manifest(command.run)
-    places.require_writable(command.out)
+    require_out(command.run, command.out)
+    if command.nearest and command.out.suffix.lower() == ".npy":
+        raise ConfigError(f"{command.out} holds one array, and --nearest writes more; end it in .npz, .csv or .png")
 
     from aeflax import api
     from aeflax.applications import generation, transforms

@@ -1,20 +1,21 @@
 """`aeflax traverse`: what each dimension of a code stands for, decoded."""
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aeflax import run as runs
 from aeflax.cli.interpolate import require_count
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, write_out
+from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, require_out, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
     from aeflax.trained import Run
+
+
+MAX_SPAN = 1e6  # standard deviations: as a temperature of samples, far beyond where a decoder saturates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,8 @@ def _require(command: TraverseCommand) -> None:
     if command.dimensions < 1:
         raise ConfigError(f"--dimensions {command.dimensions} is too few; traverse at least one")
     require_count(command.count)
-    if command.span is not None and not (math.isfinite(command.span) and command.span > 0):
-        raise ConfigError(f"--span {command.span:g} must be finite and above 0; a common choice is 3")
+    if command.span is not None and not 0.0 < command.span <= MAX_SPAN:
+        raise ConfigError(f"--span {command.span:g} lies outside (0, {MAX_SPAN:g}]; a common choice is 3")
     if command.index is not None and command.of is None:
         raise ConfigError("--index is of an example of --of IN; give both")
     if command.index is not None and command.index < 0:
@@ -94,8 +95,7 @@ def _open(command: TraverseCommand) -> tuple["Run", "Inputs | None"]:
         return open_inputs(
             TransformCommand(run=command.run, source=command.of, out=command.out, split="all", step=command.step)
         )
-    runs.read_manifest(command.run)
-    places.require_writable(command.out)
+    require_out(command.run, command.out)
 
     from aeflax import api
 

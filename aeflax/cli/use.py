@@ -15,6 +15,7 @@ import tyro
 from aeflax import run as runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
+from aeflax.data.places import KEPT
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
 from aeflax.population.record import SWEEP
 
@@ -156,14 +157,25 @@ def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
             warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
+def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = places.SUFFIXES) -> Mapping[str, Any]:
+    """The manifest of a run, once OUT can be written and is none of what is read: IN, the run's data, its examples.
+
+    Raises:
+      ConfigError: where it is, or cannot; or where there is no run.
+    """
+    manifest = runs.read_manifest(run)
+    trained_on = manifest["experiment"].get("data", {}).get("source", "")
+    places.require_writable(out, *read, trained_on, str(run / KEPT), suffixes=suffixes)
+    return manifest
+
+
 def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SUFFIXES) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported.
 
     OUT must end in one of the suffixes.
     """
-    runs.read_manifest(command.run)
     places.require_readable(command.source)
-    places.require_writable(command.out, command.source, suffixes)
+    require_out(command.run, command.out, command.source, suffixes=suffixes)
 
     from aeflax import api
     from aeflax.data.inputs import Inputs, columns_of

@@ -18,7 +18,7 @@ def require_examples(values: Rows, name: str) -> None:
         raise DataError(f"{name} is empty: its shape is {values.shape}; at least one example is needed")
 
 
-def prepared(values: np.ndarray, name: str, first: int = 0, fill: np.ndarray | None = None) -> np.ndarray:
+def prepared(values: np.ndarray, name: str, index: int | np.ndarray = 0, fill: np.ndarray | None = None) -> np.ndarray:
     """Examples [N, D], [N, H, W] or [N, H, W, C] -> [N, D] or [N, H, W, C], uint8 as stored, else finite float32.
 
     Copies nothing that is of that type already.
@@ -26,7 +26,7 @@ def prepared(values: np.ndarray, name: str, first: int = 0, fill: np.ndarray | N
     Args:
       values: what `require_examples` lets pass, or a slice of it.
       name: what an error calls them.
-      first: index of the first of them in the whole, for the error.
+      index: of the first of them in the whole, or of each, for the error.
       fill: what stands for NaN in each feature, [F]; None: nothing may be missing.
     """
     if values.dtype != np.uint8:
@@ -46,9 +46,10 @@ def prepared(values: np.ndarray, name: str, first: int = 0, fill: np.ndarray | N
             if not absent.any():
                 mend = "correct it, or mark it as missing, as NaN, and let --data.impute fill it"
             row, *place = (int(i) for i in np.argwhere(wrong)[0])
+            row = int(index[row]) if isinstance(index, np.ndarray) else index + row
             count = np.count_nonzero(wrong)
             values_are = "1 value that is" if count == 1 else f"{count} values that are"
-            raise DataError(f"{name} holds {values_are} {kind}, the first at index {[first + row, *place]}; {mend}")
+            raise DataError(f"{name} holds {values_are} {kind}, the first at index {[row, *place]}; {mend}")
     return values[..., None] if values.ndim == 3 else values
 
 

@@ -47,18 +47,18 @@ class Inputs:
         shape = self.values.shape[1:]
         return (*shape, 1) if len(shape) == 2 else shape
 
-    def at(self, where: slice | np.ndarray, name: str | None = None, first: int = 0) -> np.ndarray:
+    def at(self, where: slice | np.ndarray, name: str | None = None) -> np.ndarray:
         """Some of the values, [B, D] or [B, H, W, C], uint8 as stored, else float32; what is missing is filled.
 
         Args:
           where: which.
           name: what an error calls them; None: as all of them.
-          first: index of the first one, for the error.
 
         Raises:
           DataError: for a value that is not finite.
         """
-        return prepared(np.asarray(self.values[where]), name or self.name, first, self.fill)
+        index = where if isinstance(where, np.ndarray) else where.start or 0
+        return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
 
 
 def open_examples(
@@ -110,7 +110,7 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         rows = slice(first, first + size)
         last = min(first + size, len(inputs)) - 1
         of = "" if size >= len(inputs) else f" (examples {first} to {last})"
-        values = inputs.at(rows, inputs.name + of, first)
+        values = inputs.at(rows, inputs.name + of)
         yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
 
 

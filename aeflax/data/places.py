@@ -7,6 +7,7 @@ Needs the standard library alone.
 import importlib.util
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from aeflax.errors import ConfigError, DataError
 from aeflax.schema import nearest
 from aeflax.validation import ARRAY, NAMED, names_source, source_fault
 
+KEPT = "examples.npz"  # in a run directory: the test examples that it keeps
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".png")  # of files that are written
 
 
@@ -63,17 +65,17 @@ def require_readable(place: str) -> None:
         raise DataError(f"{path} is no ordinary file; store the examples in one")
 
 
-def require_writable(path: Path, place: str | None = None, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """Refuses an OUT that cannot be written, or that is the file IN names; touches nothing.
+def require_writable(path: Path, *read: str, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuses an OUT that cannot be written, or that is a file of what is read; touches nothing.
 
     Args:
       path: OUT.
-      place: IN, where there is one.
+      read: IN where there is one, the source that the run was trained on, and what else is read.
       suffixes: of which it must have one.
 
     Raises:
       ConfigError: for an unknown suffix, one whose library is not installed, a missing folder, no permission, no
-        ordinary file, or the file of IN.
+        ordinary file, or a file of what is read.
     """
     ending = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
     if path.suffix.lower() not in suffixes:
@@ -87,14 +89,26 @@ def require_writable(path: Path, place: str | None = None, suffixes: tuple[str, 
         raise ConfigError(f"{path} is no ordinary file; choose another name")
     folder = path.parent
     if not folder.is_dir():
-        raise ConfigError(f"cannot write {path}: {folder} is no folder; create it first: mkdir -p {folder}")
+        made = f"mkdir -p {shlex.quote(str(folder))}"
+        raise ConfigError(f"cannot write {path}: {folder} is no folder; create it first: {made}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"cannot write {path}: no permission in {folder}; choose another place")
     if path.exists() and not os.access(path, os.W_OK):
         raise ConfigError(f"cannot write {path}: no permission to replace it; choose another place")
-    read = None if place is None else source_file(place)
-    if read is not None and read.exists() and path.exists() and path.samefile(read):
-        raise ConfigError(f"{path} is the file that is read, too; write to another one")
+    for place in read:
+        if _holds(place, path):
+            what = "the file that is read, too" if source_file(place) else f"a file of {place}, which is read, too"
+            raise ConfigError(f"{path} is {what}; write to another one")
+
+
+def _holds(place: str, path: Path) -> bool:
+    """Whether a file is the one that a place names, or an image of the folder that it names."""
+    if not path.exists():
+        return False
+    if (file := source_file(place)) is not None:
+        return file.exists() and path.samefile(file)
+    kind, _, folder = place.partition(":")
+    return kind == "images" and is_picture(path) and Path(folder).resolve() in path.resolve().parents
 
 
 def require_folder(path: Path) -> None:

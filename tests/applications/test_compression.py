@@ -312,6 +312,7 @@ def test_the_coarsest_step_that_suffices_is_found():
     assert choices[8] == 2.0
     for place in (0, 1, 50, len(choices) - 1):
         assert coarsest(lambda step, place=place: step <= choices[place], choices) == place
+    assert coarsest(lambda step: step < 1.0 or 2.5 < step < 3.0, choices) == 4  # not all that are finer suffice
     assert coarsest(lambda step: False, choices) is None
 
 
@@ -389,10 +390,11 @@ def test_floats_given_to_a_run_of_bytes_come_back_as_floats(run):
 
 def test_data_of_any_range_have_a_step_and_no_psnr():
     base = presets.vanilla(2)
-    table = np.random.RandomState(0).normal(50, 20, size=(80, 5)).astype(np.float32)
+    random = np.random.RandomState(0)  # of rank 2: codes are worth something, and so is their step
+    table = (50 + 20 * random.normal(size=(80, 2)) @ random.normal(size=(2, 5))).astype(np.float32)
     model = replace(base.model, likelihood=GaussianLikelihood())
     run = aeflax.train(
-        replace(base, model=model, data=Data(scale="standard", batch_size=16), train=Train(steps=50)), table
+        replace(base, model=model, data=Data(scale="standard", batch_size=16), train=Train(steps=400)), table
     )
     found = compressed(run, table)
     assert found.psnr is None

@@ -48,4 +48,6 @@ def test_a_value_beyond_float32_is_named_by_its_index_in_the_whole(bad):
     with pytest.raises(DataError, match=message.format(2)):
         prepared(values, "x")
     with pytest.raises(DataError, match=message.format(102)):
-        prepared(values, "x", first=100)
+        prepared(values, "x", index=100)
+    with pytest.raises(DataError, match=message.format(7)):
+        prepared(values, "x", index=np.array([1, 3, 7, 9]))

@@ -139,8 +139,19 @@ def test_an_array_of_an_archive_counts_as_the_archive():
     Path("x.npz").touch()
     with pytest.raises(ConfigError, match="is the file that is read"):
         require_writable(Path("x.npz"), "x.npz#codes")
-    require_writable(Path("x.npz"), "digits")
-    require_writable(Path("x.npz"), "missing.npz")
+    require_writable(Path("x.npz"), "digits", "missing.npz")
+    with pytest.raises(ConfigError, match="is the file that is read"):
+        require_writable(Path("x.npz"), "digits", "npz:x.npz#codes")  # whichever it is
+
+
+def test_a_file_of_a_folder_of_images_is_never_written():
+    Path("faces/one").mkdir(parents=True)
+    Path("faces/one/a.png").touch()
+    with pytest.raises(ConfigError, match=r"a.png is a file of images:faces, which is read"):
+        require_writable(Path("faces/one/a.png"), "images:faces")
+    require_writable(Path("faces/one/b.png"), "images:faces")
+    Path("faces/codes.npy").touch()
+    require_writable(Path("faces/codes.npy"), "images:faces")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])

@@ -48,17 +48,8 @@ def steps(codes: np.ndarray) -> list[float]:
 
 
 def coarsest(suffices: Callable[[float], bool], choices: list[float]) -> int | None:
-    """Place of the first step that suffices; None where the finest does not.
+    """Place of the first of the steps, from the coarsest to the finest, that suffices; None where none does.
 
-    Args:
-      suffices: whether a step does; where one does, finer ones are taken to, too.
-      choices: from the coarsest to the finest.
+    One after another: a quality need not fall as steps grow, so nothing is to be halved.
     """
-    low, high = 0, len(choices)
-    while low < high:
-        middle = (low + high) // 2
-        if suffices(choices[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return low if low < len(choices) else None
+    return next((place for place, step_size in enumerate(choices) if suffices(step_size)), None)
