@@ -197,6 +197,8 @@ class Inference:
             expected = f"uint8 values, or floats in [0, 1]: divide by {divisor}, or round to uint8"
             if given == np.uint8:
                 expected = f"uint8 values from 0 to {divisor}, as it was trained on, or floats in [0, 1]"
+            elif rows.min() >= -1 and rows.max() <= 2:  # noise, which reaches a little beyond
+                expected = "floats in [0, 1]: clip what lies beyond"
         raise DataError(
             f"examples reach from {rows.min():g} to {rows.max():g} once scaled, but this model was trained on data "
             f"in [0, 1]; pass {expected}"

@@ -169,7 +169,10 @@ def test_only_a_posterior_has_a_prior(variant):
         ),
         (np.zeros((9, 7), np.uint8), r"examples have the shape \[7\]"),
         (np.full((3, *SHAPE), 255.0), r"pass uint8 values, or floats in \[0, 1\]: divide by 255, or round to uint8"),
-        (np.full((3, *SHAPE), -0.1), "reach from -0.1 to -0.1 once scaled"),
+        (
+            np.full((3, *SHAPE), -0.1),
+            r"reach from -0.1 to -0.1 once scaled.* in \[0, 1\]; pass floats .* clip what lies beyond",
+        ),
         (np.full((3, *SHAPE), np.nan), "values that are NaN, the first"),
         (np.full((3, *SHAPE), np.inf), "infinite or beyond float32, the first at index .*; correct it"),
         (np.full((3, *SHAPE), "x"), "not numbers"),
