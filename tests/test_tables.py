@@ -35,8 +35,8 @@ def test_every_record_says_where_it_comes_from():
 
 def test_a_table_is_written_from_its_record():
     split = {"mse": 0.004, "bce": 0.0736}
-    row = {"preset": "vanilla", "source": "mnist", "code": 64, "seconds": 3.7, "test": split}
-    row["pca"] = {"compresses": True, "test": {"mse": 0.00905}}
+    row = {"preset": "vanilla", "source": "mnist", "seconds": 3.7, "test": split}
+    row["pca"] = {"dim": 64, "compresses": True, "test": {"mse": 0.00905}}
     text = presets.five_presets({"figures": [row], "machine": {"cores": 2, "processor": "Some CPU"}})
     assert "| MNIST | `vanilla` | 64 | 0.00400 | 0.00905 | 0.0736 |  | 4 s |" in text
     assert "on 2 CPU cores (Some CPU)" in text

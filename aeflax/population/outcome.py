@@ -63,9 +63,9 @@ class Sweep:
             split=ranking_split(self.members),
             rows=leaderboard(self.members, self.metric),
             scores=scores(self.members, self.metric),
-            members=self.members,
-            groups=self.groups,
-            rungs=self.rungs,
+            members=told["members"],
+            groups=told["groups"],
+            rungs=told["rungs"],
             histories={one["index"]: runs.read_metrics(self.path / one["run"]) for one in self.members},
         )
         return pages.write(found, self.path, lambda settings: grids.described(grids.short(settings)))

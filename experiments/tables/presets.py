@@ -10,18 +10,16 @@ Record = dict[str, Any]
 def five_presets(mnist: Record, *fashion: Record) -> str:
     """One row a preset and data set; PCA at the same code size beside it."""
     columns = ("data", "preset", "code", "test MSE", "PCA's", "bce, nats a pixel", "also", "training")
-    rows = [_row("MNIST", row["preset"], row["code"], row) for row in mnist["figures"]]
-    for record in fashion:
-        code = record["experiment"]["model"]["latent_dim"]
-        rows.append(_row("Fashion-MNIST", record["name"].removeprefix("fashion_"), code, record["figures"]))
+    rows = [_row("MNIST", row["preset"], row) for row in mnist["figures"] if row["source"] == "mnist"]
+    rows += [_row("Fashion-MNIST", one["name"].removeprefix("fashion_"), one["figures"]) for one in fashion]
     return f"{table(columns, rows)}\n\n10 epochs on {machine(mnist)}, the last one's figures."
 
 
-def _row(data: str, preset: str, code: int, found: dict[str, Any]) -> tuple[str, ...]:
+def _row(data: str, preset: str, found: dict[str, Any]) -> tuple[str, ...]:
     return (
         data,
         f"`{preset}`",
-        str(code),
+        str(found["pca"]["dim"]),  # as many as the code has
         f"{found['test']['mse']:.5f}",
         f"{found['pca']['test']['mse']:.5f}" if found["pca"]["compresses"] else "no compression",
         f"{found['test']['bce']:.4f}",

@@ -16,6 +16,7 @@ RECORDS = (
     "mlp_sizes",
     "lifetime_svm",
     "conv_autoencoder",
+    "importance_bound",
     "one_class_mnist",
 )
 _PCA = {2: 0.05567, 16: 0.02686, 32: 0.01683, 64: 0.00905}
