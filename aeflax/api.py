@@ -16,7 +16,8 @@ from aeflax import run as runs
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
-from aeflax.data.kept import FILE, Kept
+from aeflax.data.kept import Kept
+from aeflax.data.places import KEPT
 from aeflax.defaults import resolve
 from aeflax.document import write_json
 from aeflax.engine.placement import one_device
@@ -189,7 +190,7 @@ def train_on(
                 trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
                 with _begun_or_gone(directory, fresh), contextlib.closing(trainer), memory.named(resolved):
                     state = trainer.fit(checkpoints)
-                    hosts.by_one(lambda: Kept.of(dataset).save(path / FILE))
+                    hosts.by_one(lambda: Kept.of(dataset).save(path / KEPT))
                     run = run_of(state, runs.read_metrics(path), None)
                     run.summary = found = _summary(run, trainer, stop)
                 hosts.by_one(lambda: write_json(path / runs.SUMMARY, found))
@@ -246,7 +247,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
 
     def kept() -> Kept:
         with contextlib.suppress(DataError):  # missing or damaged: the data may be there
-            return Kept.load(place / FILE)
+            return Kept.load(place / KEPT)
         return Kept.of(dataset())
 
     return Run(

@@ -9,13 +9,14 @@ from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, require_out, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
+from aeflax.validation import MAX_TEMPERATURE
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
     from aeflax.trained import Run
 
 
-MAX_SPAN = 1e6  # standard deviations: as a temperature of samples, far beyond where a decoder saturates
+MAX_SPAN = MAX_TEMPERATURE  # standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)

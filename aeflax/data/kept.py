@@ -8,11 +8,9 @@ import numpy as np
 from aeflax.data import files, writers
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.dataset import Dataset
-from aeflax.data.places import KEPT
 from aeflax.data.rows import evenly
 from aeflax.errors import DataError
 
-FILE = KEPT
 EXAMPLES, BYTES = 2000, 4 * 2**20  # kept at most
 
 

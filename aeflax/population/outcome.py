@@ -53,7 +53,7 @@ class Sweep:
         """Draws `figures/*.png` and `report.html` in the sweep's directory, and returns the path of the page."""
         from aeflax.report import sweep as pages
 
-        told = _told(self.path)
+        told = _told(self.path)  # all of it as JSON has it, so that values of the grid are found among the members'
         found = pages.Found(
             name=self.path.name,
             experiment=told["experiment"],

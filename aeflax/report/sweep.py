@@ -152,7 +152,7 @@ def _members(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Tabl
     rows = []
     for index in order[:MAX_ROWS]:
         one = by_index[index]
-        values = [_number(one.get(split, {}).get(found.metric)) for split in splits]
+        values = [words.number(one.get(split, {}).get(found.metric)) for split in splits]
         rows.append((one["run"], describe(one["settings"]), one["status"], *values))
     caption = "Each is a run of its own, for every command that takes one"
     caption += f"; the best {MAX_ROWS} of {len(order)}." if len(order) > MAX_ROWS else "."
@@ -205,7 +205,7 @@ def _halving(found: Found) -> Section | None:
         rows = [
             (
                 one["settings"],
-                "–" if one["value"] is None else words.number(one["value"]),
+                words.number(one["value"]),
                 "stays" if one["kept"] else "dropped",
             )
             for one in rung["settings"]
@@ -219,10 +219,6 @@ def _halving(found: Found) -> Section | None:
 def _spread(row: Mapping[str, Any], name: str) -> str:
     deviation = row["deviations"].get(name)
     return _cell(row["metrics"].get(name)) + ("" if deviation is None else f" (σ {deviation:.2g})")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else words.number(value)
 
 
 def _cell(value: Mapping[str, Any] | None) -> str:
