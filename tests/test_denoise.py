@@ -118,6 +118,7 @@ def test_judging_prints_keeps_and_reports(run, runs):
     [
         (("digits", "RUNS/noisy.npy", "a.npy", "--judge", "--examples", "0"), 2, "--examples 0 is too few"),
         (("digits", "RUNS/noisy.npy", "a.npy", "--judge", "--seed", "-1"), 2, "--seed -1 lies outside [0, 2^32)"),
+        (("digits", "RUNS/noisy.npy", "a.npy", "--seed", "1"), 2, "--seed is of --judge; give both, or neither"),
         (("digits", "RUNS/noisy.npy", "a.npy", "--clean", "RUNS/no.npy"), 5, "cannot read RUNS/no.npy"),
         (("digits", "RUNS/noisy.npy", "RUNS/clean.npy", "--clean", "RUNS/clean.npy"), 2, "is the file that is read"),
         (("digits", "RUNS/noisy.npy", "a.npy", "--clean", "RUNS/fewer.npy"), 5, "RUNS/fewer.npy holds 39 examples"),

@@ -63,6 +63,18 @@ def test_images_are_resized_and_made_grey_as_the_run_has_them(run, tmp_path):
     assert np.load("back.npy").shape == (20, 4, 4, 1)
 
 
+def test_colour_files_of_grey_pictures_suit_a_run_of_one_channel(run, tmp_path):
+    grey = np.random.RandomState(0).randint(0, 256, (20, 5, 4), np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    (tmp_path / "colour").mkdir()
+    for index, image in enumerate(grey):
+        Image.fromarray(image).convert("RGB").save(tmp_path / "colour" / f"{index:02d}.png")
+    settings = replace(presets.vanilla(2), data=Data(source=f"npy:{tmp_path / 'grey.npy'}"), train=Train(steps=2))
+    model = aeflax.train(settings, run_dir=tmp_path / "seen", report=False)
+    assert run("encode", tmp_path / "seen", f"images:{tmp_path / 'colour'}", "codes.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("codes.npy"), model.encode(grey))
+
+
 def test_csv_codes_are_read_back_with_their_labels(run, runs):
     run("encode", runs / "vae", "digits", "codes.csv")
     codes, labels = files.csv(Path("codes.csv"))

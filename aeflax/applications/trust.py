@@ -36,10 +36,10 @@ def judge(
     Returns:
       `inputs`: for `data`, for `shuffled` (each feature of another example, so that every feature is spread as before
       and none depends on another) and for `noise` (uniform on [0, 1] for data there, else normal with each feature's
-      mean and deviation) the `mse` per feature and `unexplained`, its share of the variance; `copies`: whether under a
-      tenth of the variance of shuffled examples is lost; `learnt`: whether over 1.2 times as much of it is lost
-      as of real ones; `train_mse`, `test_mse`, `gap`: the test error over the training error, None where it is not
-      known; `overfits`: gap > 1.25.
+      mean and deviation) the `mse` per feature and `unexplained`, its share of the variance, None where there is none;
+      `copies`: whether under a tenth of the variance of shuffled examples is lost; `learnt`: whether over 1.2 times as
+      much of it is lost as of real ones; both None for data without variance; `train_mse`,
+      `test_mse`, `gap`: the test error over the training error, None where it is not known; `overfits`: gap > 1.25.
     """
     real = inference.scaled(_some(examples))
     random = np.random.default_rng(seed)
@@ -50,14 +50,14 @@ def judge(
     else:
         made["noise"] = random.normal(rows.mean(axis=0), rows.std(axis=0), rows.shape)
     inputs = {name: _reconstructed(inference, values.astype(np.float32)) for name, values in made.items()}
-    lost = {name: of["unexplained"] for name, of in inputs.items()}
+    of_data, of_shuffled = (inputs[name]["unexplained"] for name in ("data", "shuffled"))
     known = {name: metrics.get(name, {}).get("mse") for name in ("train", "test")}
     gap = known["test"] / known["train"] if known["train"] and known["test"] is not None else None
     return {
         "examples": len(real),
         "inputs": inputs,
-        "copies": lost["shuffled"] < COPIES,
-        "learnt": lost["shuffled"] > LEARNT * lost["data"],
+        "copies": None if of_data is None or of_shuffled is None else of_shuffled < COPIES,
+        "learnt": None if of_data is None or of_shuffled is None else of_shuffled > LEARNT * of_data,
         "train_mse": known["train"],
         "test_mse": known["test"],
         "gap": gap,
@@ -93,11 +93,11 @@ def unfamiliar(inference: Inference, known: np.ndarray, inputs: Inputs) -> str |
     )
 
 
-def _reconstructed(inference: Inference, rows: np.ndarray) -> dict[str, float]:
+def _reconstructed(inference: Inference, rows: np.ndarray) -> dict[str, float | None]:
     again = inference.scaled_reconstruct(rows.reshape(-1, *inference.program.built.shape)).reshape(rows.shape)
     error = float(np.mean((again.astype(np.float64) - rows) ** 2))
     variance = float(np.mean(rows.var(axis=0, dtype=np.float64)))
-    return {"mse": error, "unexplained": error / variance if variance > 0 else float(error > 0)}
+    return {"mse": error, "unexplained": error / variance if variance > 0 else None}
 
 
 def _errors(inference: Inference, values: np.ndarray) -> np.ndarray:

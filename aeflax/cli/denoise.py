@@ -23,10 +23,10 @@ class DenoiseCommand(ReconstructCommand):
     clean: str | None = None
     # put noise of every kind on images of the run's own test split, and restore them with the model and with filters
     judge: bool = False
-    # images that --judge takes, evenly spaced
-    examples: int = 500
-    # of the noise that --judge puts on them
-    seed: int = 0
+    # images that --judge takes, evenly spaced, 500 unless given
+    examples: int | None = None
+    # of the noise that --judge puts on them, 0 unless given
+    seed: int | None = None
     # print one JSON object; tables go to standard error
     json: bool = False
 
@@ -66,9 +66,12 @@ def main(arguments: list[str]) -> int:
 def _require(command: DenoiseCommand) -> None:
     """Refuses what cannot be done with the run, before anything heavy is imported."""
     manifest = runs.read_manifest(command.run)
-    if command.examples < 1:
+    given = {"--examples": command.examples, "--seed": command.seed}
+    if idle := [name for name, value in given.items() if value is not None and not command.judge]:
+        raise ConfigError(f"{idle[0]} is of --judge; give both, or neither")
+    if command.examples is not None and command.examples < 1:
         raise ConfigError(f"--examples {command.examples} is too few; judge at least one")
-    require_seed(command.seed)
+    require_seed(command.seed or 0)
     if command.clean is not None:
         places.require_readable(command.clean)
         places.require_writable(command.out, command.clean)
@@ -87,7 +90,6 @@ def _judged(command: DenoiseCommand, run: "Run") -> dict[str, Any]:
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("filters", total=1.0)
         return run.judge.denoising(
-            examples=command.examples,
-            seed=command.seed,
+            **{name: value for name in ("examples", "seed") if (value := getattr(command, name)) is not None},
             watch=lambda share: progress.update(task, completed=share),
         )

@@ -21,7 +21,8 @@ class InterpolateCommand(TransformCommand):
     between: tuple[int, ...]
     # steps from the one to the other, both included
     count: int = 9
-    # the way between two codes; by default spherical where the code has a prior, else linear
+    # the way between two codes: a straight line, or an arc about 0 on which the length goes evenly from the one to the
+    # other; by default spherical where the code has a prior, else linear
     path: Literal["linear", "spherical"] | None = None
 
 

@@ -25,7 +25,8 @@ class TraverseCommand(RunCommand):
 
     # a .npy, .npz, .csv or .parquet file; .png for a picture of one row a dimension
     out: OutPath
-    # how many dimensions: those with the largest KL, without a prior those whose codes vary most, over the test split
+    # how many dimensions at most: those with the largest KL, without a prior those whose codes vary most, over the test
+    # split
     dimensions: int = 10
     # steps along each
     count: int = 9

@@ -195,7 +195,8 @@ def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "a
     from aeflax.data.inputs import open_examples
 
     trained = run.experiment.data
-    found = open_examples(place, split, size=trained.size, grey=trained.grey, fill=run.inference.domain.fill)
+    grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
+    found = open_examples(place, split, size=trained.size, grey=grey, fill=run.inference.domain.fill)
     assert run.path is not None
     manifest.require_columns(runs.read_manifest(run.path), found.columns, place)
     return found

@@ -18,24 +18,7 @@ def section(found: Findings) -> Section:
 
 def sentences(values: Values) -> list[str]:
     """The verdicts, in words."""
-    shares = {name: of["unexplained"] for name, of in values["inputs"].items()}
-    compared = (
-        f"Of {values['examples']:,} test examples {shares['data']:.1%} of the variance is lost; of the same with each "
-        f"feature taken from another example {shares['shuffled']:.1%}, of noise {shares['noise']:.1%}."
-    )
-    said = [compared]
-    if values["copies"]:
-        said.append(
-            "It carries nearly anything through, also what is no data: a small error means little. Try a smaller code, "
-            "a sparser one, or a corruption."
-        )
-    elif values["learnt"]:
-        said.append("It reconstructs data better than what is alike feature by feature: it knows how features depend.")
-    else:
-        said.append(
-            "It reconstructs data hardly better than what is alike feature by feature: it knows little of how features "
-            "depend on each other, or they do not."
-        )
+    said = _of_copying(values)
     if values["gap"] is not None:
         change = f"{abs(values['gap'] - 1):.1%} {'above' if values['gap'] >= 1 else 'below'}"
         tail = (
@@ -45,10 +28,33 @@ def sentences(values: Values) -> list[str]:
     return said
 
 
+def _of_copying(values: Values) -> list[str]:
+    shares = {name: of["unexplained"] for name, of in values["inputs"].items()}
+    if shares["data"] is None:
+        return ["The test examples are all alike: their error cannot tell whether it knows more than that one example."]
+    compared = (
+        f"Of {values['examples']:,} test examples {shares['data']:.1%} of the variance is lost; of the same with each "
+        f"feature taken from another example {shares['shuffled']:.1%}, of noise {shares['noise']:.1%}."
+    )
+    if values["copies"]:
+        verdict = (
+            "It carries nearly anything through, also what is no data: a small error means little. Try a smaller code, "
+            "a sparser one, or a corruption."
+        )
+    elif values["learnt"]:
+        verdict = "It reconstructs data better than what is alike feature by feature: it knows how features depend."
+    else:
+        verdict = (
+            "It reconstructs data hardly better than what is alike feature by feature: it knows little of how features "
+            "depend on each other, or they do not."
+        )
+    return [compared, verdict]
+
+
 def table(values: Values) -> Table:
     """One row a kind of input."""
     rows = [
-        [_INPUTS[name], f"{found['mse']:.5g}", f"{found['unexplained']:.1%}"]
+        [_INPUTS[name], f"{found['mse']:.5g}", "–" if (lost := found["unexplained"]) is None else f"{lost:.1%}"]
         for name, found in values["inputs"].items()
     ]
     return Table(["input", "mse per feature ↓", "variance lost ↓"], rows)

@@ -9,6 +9,7 @@ from variants import VARIANTS, experiment
 import aeflax
 from aeflax import presets
 from aeflax.applications import trust
+from aeflax.applications.findings import Findings
 from aeflax.config import Data, Deterministic, GaussianLikelihood, Train
 from aeflax.data.inputs import Inputs
 from aeflax.report.trust import section, sentences
@@ -103,18 +104,19 @@ def test_every_variant_is_judged_and_has_a_section(variant):
     run = aeflax.train(replace(experiment(variant), train=Train(steps=2)), values, report=False)
     found = trust.judge(run.inference, run.split("test").values, run.summary)
     assert np.isfinite([of["mse"] for of in found["inputs"].values()]).all()
-    from aeflax.applications.findings import Findings
-
     made = section(Findings("0", found))
     assert len(made.tables[0].rows) == 3
     assert len(sentences(found)) == 3
 
 
-def test_constant_features_divide_by_nothing():
+def test_of_examples_that_are_all_alike_nothing_is_told():
     run = aeflax.train(replace(experiment("vanilla"), train=Train(steps=2)), GREY, report=False)
     found = trust.judge(run.inference, np.zeros((9, 9, 7), np.uint8), {})
-    assert found["inputs"]["data"]["unexplained"] == 1.0
-    assert not found["copies"]
+    assert found["inputs"]["data"]["unexplained"] is None
+    assert (found["copies"], found["learnt"]) == (None, None)
+    (told,) = sentences(found)
+    assert told.startswith("The test examples are all alike")
+    assert section(Findings("0", found)).tables[0].rows[0][2] == "–"
 
 
 def test_one_odd_example_of_nine_is_no_alarm_and_none_is_no_example(digits):
