@@ -54,6 +54,7 @@ class Data:
     impute: Literal["none", "mean", "median"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
+    drop: tuple[str, ...] = ()  # csv:FILE: columns that are no features, such as an id
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three
     # processes that read streamed data ahead; 0: threads of the training process alone, the quickest for small sets;

@@ -34,7 +34,7 @@ def describe(
 ) -> dict[str, Any]:
     """The manifest of a new run; `origin` says where its first weights came from, None where they were drawn."""
     domain, source = dataset.domain, resolved.data.source
-    columns = columns_of(source) if source.startswith("csv:") else None
+    columns = columns_of(source, resolved.data.drop) if source.startswith("csv:") else None
     return {
         "preset": preset,
         "experiment": to_dict(experiment),

@@ -11,7 +11,7 @@ import pytest
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, GaussianLikelihood, Train
-from aeflax.data import files
+from aeflax.data import tables
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_scores_anomalies_and_labels_are_written(run, runs):
     assert re.search(r"this model .* PCA, code size .* Isolation Forest .* Local Outlier Factor", out, re.DOTALL)
     assert "test examples, which the model was not trained on" in out
     with np.load("out.npz") as found:
-        assert set(found) == {"score", "anomaly", "label"}
+        assert set(found) == {"score", "anomaly", "row", "label"}
         np.testing.assert_allclose(found["score"], aeflax.load(runs / "threes").score(files_digits()), rtol=1e-4)
         assert found["anomaly"].dtype == np.bool_
         assert found["anomaly"][found["label"] != 3].mean() > found["anomaly"][found["label"] == 3].mean()
@@ -62,8 +62,9 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     kept = json.loads((runs / "table" / "applications" / "anomaly.json").read_text())
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
-    values, labels = files.csv(Path("out.csv"))
-    assert values.shape == (99, 2)
+    values, labels = tables.read(Path("out.csv"))
+    assert values.shape == (99, 3)
+    np.testing.assert_array_equal(values[:, 2], np.arange(99))
     assert labels.sum() == 9
 
 
@@ -109,7 +110,7 @@ def test_the_report_shows_it(run, runs):
 
 
 def test_unlabelled_examples_have_scores_alone(run, runs):
-    values, _ = files.csv(runs / "odd.csv")
+    values, _ = tables.read(runs / "odd.csv")
     np.save("x.npy", values)
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
@@ -123,7 +124,7 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
 
     monkeypatch.setattr("aeflax.applications.findings.keep", fail)
     with pytest.warns(aeflax.errors.AeflaxWarning, match="not kept for the report"):
-        assert aeflax.load(runs / "table").detect(files.csv(runs / "odd.csv")[0]).scores.shape == (99,)
+        assert aeflax.load(runs / "table").detect(tables.read(runs / "odd.csv")[0]).scores.shape == (99,)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, GaussianLikelihood, Train
-from aeflax.data import files
+from aeflax.data import tables
 
 DIGITS = Data(source="digits", validation=100)
 
@@ -75,9 +75,33 @@ def test_colour_files_of_grey_pictures_suit_a_run_of_one_channel(run, tmp_path):
     np.testing.assert_array_equal(np.load("codes.npy"), model.encode(grey))
 
 
+def test_a_table_s_columns_are_left_out_wherever_the_run_is_used(run, tmp_path):
+    rows = np.random.RandomState(0).normal(size=(30, 3)).round(4)
+    lines = [f"A{index},{x},{y},{z}" for index, (x, y, z) in enumerate(rows)]
+    (tmp_path / "table.csv").write_text("\n".join(["id,x,y,z", *lines]))
+    (tmp_path / "new.csv").write_text("\n".join(["x,y,z", *(line.split(",", 1)[1] for line in lines)]))
+    words = ("--data.source", f"csv:{tmp_path / 'table.csv'}", "--data.scale", "standard", "--train.steps", "3")
+    words += ("--model.likelihood", "gaussian", "--model.latent-dim", "2", "--no-report", "--run-dir", "kept")
+    code, _, err = run("train", "vanilla", *words)
+    assert code == 5
+    assert "column 1 ('id') is 'A0', not a number; take it out of the file, or train with --data.drop id" in err
+    assert run("train", "vanilla", *words, "--data.drop", "id", "ID")[2].endswith(
+        "has no column 'ID', which data.drop names; it has id, x, y, z\n"
+    )
+    assert run("train", "vanilla", *words, "--data.drop", "id")[0] == 0
+    codes = []
+    for name, split in (("table.csv", "all"), ("new.csv", "all"), (words[1], "train")):
+        code, _, err = run("encode", "kept", name, "codes.npy", "--split", split)
+        assert (code, "column" in err) == (0, False), err
+        codes.append(np.load("codes.npy"))
+    np.testing.assert_array_equal(codes[0], codes[1])
+    assert codes[2].shape == (24, 2)
+    assert json.loads(Path("kept/experiment.json").read_text())["inputs"]["columns"] == ["x", "y", "z"]
+
+
 def test_csv_codes_are_read_back_with_their_labels(run, runs):
     run("encode", runs / "vae", "digits", "codes.csv")
-    codes, labels = files.csv(Path("codes.csv"))
+    codes, labels = tables.read(Path("codes.csv"))
     assert codes.shape == (1797, 4)
     assert labels.max() == 9
 
@@ -130,7 +154,7 @@ def test_parquet_has_the_columns_of_csv_in_their_own_types(run, runs):
     table = parquet.read_table("codes.parquet")
     assert table.column_names == Path("codes.csv").read_text().split("\n", 1)[0].split(",")
     assert [str(field.type) for field in table.schema][-2:] == ["float", "int64"]
-    values, known = files.csv(Path("codes.csv"))
+    values, known = tables.read(Path("codes.csv"))
     found = np.stack(table.columns[:-1], axis=1).astype(np.float32)
     np.testing.assert_array_equal(found, values.astype(np.float32))
     np.testing.assert_array_equal(table["label"], known)

@@ -6,7 +6,7 @@ import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -183,7 +183,8 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
     run = api.load(command.run, step=command.step)
     if command.split != "all" and command.source == run.experiment.data.source:
         own = run.split(command.split)
-        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, columns_of(command.source))
+        columns = columns_of(command.source, run.experiment.data.drop)
+        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, columns)
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
     return run, open_for(run, command.source, command.split)
@@ -194,9 +195,9 @@ def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "a
     from aeflax import manifest
     from aeflax.data.inputs import open_examples
 
-    trained = run.experiment.data
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
-    found = open_examples(place, split, size=trained.size, grey=grey, fill=run.inference.domain.fill)
+    how = replace(run.experiment.data, grey=grey)
+    found = open_examples(place, split, how=how, fill=run.inference.domain.fill)
     assert run.path is not None
     manifest.require_columns(runs.read_manifest(run.path), found.columns, place)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
+from aeflax.data.inputs import require_known
 from aeflax.data.missing import fill_in
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
@@ -155,8 +156,9 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
       DataError: for data that is unreadable or unfit.
     """
     if array is None:
-        found = read(settings.source, size=settings.size, grey=settings.grey, missing=settings.impute != "none")
-        raw = _resident(found, settings)
+        if settings.drop:
+            require_known(settings.source, settings.drop)
+        raw = _resident(read(settings.source, settings), settings)
     else:
         raw = Raw(Examples(np.asarray(array)))
     name = settings.source if array is None else "the array"

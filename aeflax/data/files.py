@@ -11,9 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from csv import Error as CsvError
-from csv import reader
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,14 +20,12 @@ import numpy as np
 from aeflax.errors import DataError, reason
 
 UNPACKED, RATIO = 2**28, 100  # what unpacks to more bytes than this, and to so many times its size, is refused
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
-MEND = "fill it in, drop the line, or let --data.impute fill it"
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def idx(path: Path) -> np.ndarray:
     """Reads one IDX file, gzipped or plain (the format of MNIST)."""
-    payload = _bytes(path, _idx_size)
+    payload = content(path, _idx_size)
     if len(payload) < 4 or payload[:2] != b"\0\0" or payload[2] not in IDX_DTYPES:
         raise DataError(
             f"{path} is no IDX file: its magic number is 0x{payload[:4].hex()}, expected 0x0000 and a type code; "
@@ -61,7 +57,7 @@ def _idx_size(start: bytes) -> int | None:
     return 4 + 4 * start[3] + math.prod(sizes) * np.dtype(IDX_DTYPES[start[2]]).itemsize
 
 
-def _bytes(path: Path, size_of: Callable[[bytes], int | None] = lambda _: None) -> bytes:
+def content(path: Path, size_of: Callable[[bytes], int | None] = lambda _: None) -> bytes:
     """Content of a file, unpacked where it is gzipped; `size_of` tells from its first bytes how long it will be."""
     try:
         _require_ordinary(path)
@@ -161,152 +157,3 @@ def _reading(path: Path, magic: bytes, kind: str) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno:
             raise DataError(f"cannot read {path}: {os.strerror(error.errno)}; check the path") from error
         raise DataError(f"{path} is damaged ({reason(error)}); write it again") from error
-
-
-def csv(path: Path, *, missing: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
-
-    A first line of names is a header, in which some may be numbers counted up from 0 or 1; a column headed `label` is
-    taken as the labels: int64 where all of them are integers, as classes are, else float64. Where values may be
-    `missing`, a cell that is empty or says so becomes NaN; else it is an error.
-    """
-    try:
-        text = _bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    lines = [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
-    header = _cells(lines[0][1]) if lines else []
-    # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
-    has_header = any(_is_text(cell) for cell in header)
-    if has_header and (stray := _stray(header)) is not None:
-        raise DataError(
-            f"{path}: line {lines[0][0]} is neither a header nor numbers: column {stray + 1} is {header[stray][:40]!r} "
-            "between numbers; mend the cell, or name all columns"
-        )
-    body = lines[1:] if has_header else lines
-    if not body:
-        raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
-    if missing:
-        body = [(row, _line(_present(cell) or "nan" for cell in _cells(line))) for row, line in body]
-    try:
-        values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
-    except ValueError as error:
-        raise DataError(f"{path}: {_csv_fault(body, header, named=has_header) or error}") from error
-    if values.shape[1] != len(header):
-        raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    absent = np.argwhere(np.isnan(values) & (np.array(header) != "label"))
-    if has_header and len(absent) and not missing:
-        row, column = (int(i) for i in absent[0])
-        place = f"line {body[row][0]}, column {_named(column, header)}"
-        raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
-    if has_header and "label" in header:
-        column = header.index("label")
-        return np.delete(values, column, axis=1), _labels(values[:, column])
-    return values, None
-
-
-def _labels(column: np.ndarray) -> np.ndarray:
-    whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
-    return column.astype(np.int64) if whole.all() else column
-
-
-def csv_columns(path: Path) -> tuple[str, ...] | None:
-    """Names of a table's columns without that of its labels; None where it has no header.
-
-    Raises:
-      DataError: where the file cannot be read.
-    """
-    start = _start_of_text(path)
-    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
-    header = _cells(line)
-    if not any(_is_text(cell) for cell in header):
-        return None
-    if "label" in header:
-        header.remove("label")
-    return tuple(header)
-
-
-def _start_of_text(path: Path) -> str:
-    """The first MiB of a file of text, unpacked where it is gzipped."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            start = (gzip.GzipFile(fileobj=file) if packed else file).read(2**20)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; check the path") from error
-    return start.decode("utf-8-sig", errors="replace")
-
-
-def _named(column: int, header: list[str]) -> str:
-    """A column by its place, from 1 on, and its name."""
-    return f"{column + 1} ({header[column][:40]!r})"
-
-
-def _csv_fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
-    columns = len(header)
-    rows = [(row, _cells(line)) for row, line in body]
-    for row, cells in rows:
-        if len(cells) != columns:
-            return f"line {row} holds {len(cells)} cells, expected {columns}"
-        for column, cell in enumerate(cells):
-            if _number(cell) is not None:
-                continue
-            place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
-            if not _present(cell):
-                return f"{place} is missing; {MEND}"
-            if named and header[column] == "label":
-                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
-            if columns == 1 and ";" in cell:
-                return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
-            wordy = [place for place in range(columns) if all(_is_text(_at(other, place)) for _, other in rows)]
-            if len(wordy) > 1:
-                names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
-                return f"the columns {names} hold text, not numbers; drop them"
-            mend = "column" if column in wordy else "line"
-            return f"{place} is {cell[:40]!r}, not a number; drop the {mend} or write a number"
-    return None
-
-
-def _at(cells: list[str], column: int) -> str:
-    return cells[column] if column < len(cells) else ""
-
-
-def _cells(line: str) -> list[str]:
-    try:
-        cells = next(reader([line]))
-    except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
-        cells = line.split(",")
-    return [cell.strip() for cell in cells]
-
-
-def _line(cells: Iterable[str]) -> str:
-    """Cells as a line again, quoted where they hold what separates cells."""
-    return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
-
-
-def _present(cell: str) -> str:
-    """The cell, empty where it says that its value is missing."""
-    return "" if cell.lower() in MISSING else cell
-
-
-def _stray(header: list[str]) -> int | None:
-    """The place of a cell of text in a first line that is data; None for names, or numbers counted up among them."""
-    numbers = [found for cell in header if _present(cell) and (found := _number(cell)) is not None]
-    if not numbers or numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
-        return None
-    return next(place for place, cell in enumerate(header) if _is_text(cell))
-
-
-def _is_text(cell: str) -> bool:
-    """Whether a cell is neither a number nor a missing one."""
-    return bool(_present(cell)) and _number(cell) is None
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None

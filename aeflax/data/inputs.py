@@ -3,18 +3,19 @@
 import contextlib
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from aeflax.data import files, npy
+from aeflax.config import Data
+from aeflax.data import files, npy, tables
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.places import is_source, require_readable, source_file, split_array
 from aeflax.data.rows import Rows, joined
-from aeflax.data.sources import Examples, read
+from aeflax.data.sources import PLAIN, Examples, read
 from aeflax.errors import ConfigError, DataError
 
 Split = Literal["train", "test", "all"]
@@ -61,17 +62,14 @@ class Inputs:
         return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
 
 
-def open_examples(
-    place: str, split: Split = "all", *, size: int | None = None, grey: bool = False, fill: np.ndarray | None = None
-) -> Inputs:
+def open_examples(place: str, split: Split = "all", *, how: Data = PLAIN, fill: np.ndarray | None = None) -> Inputs:
     """Opens the examples that a word of the command line names.
 
     Args:
       place: a path to an NPY, NPZ (FILE.npz#ARRAY where it holds several), CSV or IDX file, the last two also
         gzipped; or a source as `data.source` takes it.
       split: of a source that brings its own; `all` joins them.
-      size: of `images:`, as `data.size` of the run that the examples are for.
-      grey: of `images:`, as its `data.grey`.
+      how: as the data of the run were read that the examples are for; columns to `drop` may be gone already.
       fill: what stands for missing values, as in `Inputs`.
 
     Raises:
@@ -79,21 +77,40 @@ def open_examples(
       DataError: for examples that cannot be read, or that their type and shape rule out.
     """
     require_readable(place)
-    missing = fill is not None
-    found = _of_source(place, split, size, grey, missing) if is_source(place) else _of_file(place, split, missing)
+    found = _of_source(place, split, how) if is_source(place) else _of_file(place, split, how)
     require_examples(found.values, place)
-    return Inputs(place, found.values, found.labels, columns_of(place), fill)
+    return Inputs(place, found.values, found.labels, columns_of(place, how.drop), fill)
 
 
-def columns_of(place: str) -> tuple[str, ...] | None:
+def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     """Names of the features of the table that a word of the command line names; None for what is no such table.
+
+    Args:
+      place: the word.
+      drop: columns that are none.
 
     Raises:
       DataError: where it cannot be read.
     """
     path = source_file(place)
     table = path is not None and (place.startswith("csv:") or (not is_source(place) and _kind(path) == "csv"))
-    return files.csv_columns(path) if table and path is not None else None
+    header = tables.columns(path) if table and path is not None else None
+    if header is None:
+        return None
+    names = [name for name in header if name not in drop]
+    if tables.LABEL in names:
+        names.remove(tables.LABEL)
+    return tuple(names)
+
+
+def require_known(source: str, drop: Sequence[str]) -> None:
+    """Raises DataError for columns to drop that the table of a source, `csv:FILE`, does not have."""
+    path = source_file(source)
+    names = None if path is None else tables.columns(path)
+    if names is None:
+        raise DataError(f"{path} has no header that names columns, so that data.drop finds none; give it a first line")
+    if unknown := [name for name in drop if name not in names]:
+        raise DataError(f"{path} has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}")
 
 
 def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
@@ -114,8 +131,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
 
 
-def _of_source(source: str, split: Split, size: int | None, grey: bool, missing: bool) -> Examples:
-    raw = read(source, size=size, grey=grey, missing=missing)
+def _of_source(source: str, split: Split, how: Data) -> Examples:
+    raw = read(source, how)
     if raw.test is None:
         _require_all(source, split)
         return raw.train
@@ -131,7 +148,7 @@ def _of_source(source: str, split: Split, size: int | None, grey: bool, missing:
     return Examples(joined(train.values, test.values), labels)
 
 
-def _of_file(place: str, split: Split, missing: bool) -> Examples:
+def _of_file(place: str, split: Split, how: Data) -> Examples:
     _require_all(place, split)
     path, array = split_array(place)
     match _kind(path):
@@ -140,7 +157,7 @@ def _of_file(place: str, split: Split, missing: bool) -> Examples:
         case "npz":
             return Examples(files.npz(path, array or None))
         case "csv":
-            return Examples(*files.csv(path, missing=missing))
+            return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop))
         case _:
             return Examples(files.idx(path))
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data import files, images, npy, tfds
+from aeflax.config import Data
+from aeflax.data import files, images, npy, tables, tfds
 from aeflax.data.rows import Rows, Spaced, Where, take
 from aeflax.errors import ConfigError, DataError
 from aeflax.validation import ARRAY, source_fault
+
+PLAIN = Data()
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,13 @@ class Raw:
     divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
 
 
-def read(source: str, *, size: int | None = None, grey: bool = False, missing: bool = False) -> Raw:
+def read(source: str, how: Data = PLAIN) -> Raw:
     """Reads the source that a string names.
 
     Args:
       source: as `data.source` takes it.
-      size: of `images:`, as `data.size`.
-      grey: of `images:`, as `data.grey`.
-      missing: let cells of `csv:` be missing; they become NaN.
+      how: its `size` and `grey` are looked at for `images:`, `drop` and whether to `impute` for `csv:`, where missing
+        cells then become NaN.
 
     Raises:
       ConfigError: for a string that names no source.
@@ -74,10 +76,10 @@ def read(source: str, *, size: int | None = None, grey: bool = False, missing: b
         raise ConfigError("data.source=array: the examples were passed from Python; pass them again with data=")
     kind, _, place = source.partition(":")
     if kind == "images":
-        found = {split: Examples(*of) for split, of in images.read(Path(place), size, grey).items()}
+        found = {split: Examples(*of) for split, of in images.read(Path(place), how.size, how.grey).items()}
         return Raw(found["train"], found.get("test"))
     if kind == "csv":
-        return Raw(Examples(*files.csv(Path(place), missing=missing)))
+        return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop)))
     return _PLACED[kind](place) if place else _NAMED[source]()
 
 

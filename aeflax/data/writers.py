@@ -16,12 +16,12 @@ from typing import BinaryIO
 import numpy as np
 
 from aeflax.data.places import require_suited, require_writable
+from aeflax.data.tables import LABEL
 from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 
 MAX_IMAGES = 100  # in a picture
 MAX_PIXELS = 2**26  # of a picture; larger images are fewer
-LABEL = "label"  # the column that `files.csv` reads as labels
 
 Arrays = Mapping[str, np.ndarray]
 

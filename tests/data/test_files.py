@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeflax.data import files
+from aeflax.data import files, tables
 from aeflax.errors import DataError
 
 # http://yann.lecun.com/exdb/mnist/, "The IDX file format": the type codes of the third byte, big-endian.
@@ -166,7 +166,7 @@ def test_idx_turns_any_bytes_into_an_array_or_a_data_error(scratch, content, pac
     assert found is None or found.nbytes <= 64
 
 
-@pytest.mark.parametrize("reader", [files.idx, files.npy, lambda path: files.npz(path, None), files.csv])
+@pytest.mark.parametrize("reader", [files.idx, files.npy, lambda path: files.npz(path, None), tables.read])
 def test_a_missing_file_and_a_folder_are_reported_with_their_path(reader, tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*absent: No such file or directory; check the path"):
         reader(tmp_path / "absent")
@@ -323,20 +323,20 @@ def test_npz_reports_zip_features_that_python_lacks(store, at, value):
 
 
 def test_csv_without_a_header_is_all_values(store):
-    values, labels = files.csv(store("1,2\n3,4.5\n-5e-1,6\n"))
+    values, labels = tables.read(store("1,2\n3,4.5\n-5e-1,6\n"))
     assert values.tolist() == [[1, 2], [3, 4.5], [-0.5, 6]]
     assert labels is None
 
 
 def test_csv_with_a_header_drops_the_first_line(store):
-    values, labels = files.csv(store("width,height\n3,4\n"))
+    values, labels = tables.read(store("width,height\n3,4\n"))
     assert values.tolist() == [[3, 4]]
     assert labels is None
 
 
 @pytest.mark.parametrize("header", ["0,1,label", "1,2,label", "name,0,1", "index,1,2"])
 def test_csv_names_may_be_numbers_counted_up(store, header):
-    assert files.csv(store(f"{header}\n3,4,5\n"))[0][0, 0] == 3
+    assert tables.read(store(f"{header}\n3,4,5\n"))[0][0, 0] == 3
 
 
 @pytest.mark.parametrize(
@@ -345,11 +345,11 @@ def test_csv_names_may_be_numbers_counted_up(store, header):
 def test_csv_does_not_lose_an_example_with_a_slip_as_a_header(store, line, column, cell):
     said = rf"line 1 is neither a header nor numbers: column {column} is '{cell}' between numbers; mend the cell"
     with pytest.raises(DataError, match=said):
-        files.csv(store(f"{line}\n3,4,5\n"))
+        tables.read(store(f"{line}\n3,4,5\n"))
 
 
 def test_csv_takes_the_column_called_label_as_labels(store):
-    values, labels = files.csv(store("a,label,b\n1,7,2\n3,8,4\n"))
+    values, labels = tables.read(store("a,label,b\n1,7,2\n3,8,4\n"))
     assert values.tolist() == [[1, 2], [3, 4]]
     assert labels.tolist() == [7, 8]
 
@@ -358,7 +358,7 @@ def test_csv_takes_the_column_called_label_as_labels(store):
     ("column", "kind"), [(("3", "1e2"), "i"), (("0.5", "1"), "f"), (("nan", "1"), "f"), (("inf", "1"), "f")]
 )
 def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
-    labels = files.csv(store("a,label\n1,{}\n2,{}\n".format(*column)))[1]
+    labels = tables.read(store("a,label\n1,{}\n2,{}\n".format(*column)))[1]
     assert labels.dtype.kind == kind
     np.testing.assert_array_equal(labels, np.array(column, float))
 
@@ -366,7 +366,7 @@ def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
 @pytest.mark.parametrize(
     ("content", "names"),
     [
-        ("width,label,mass\n1,2,3\n", ("width", "mass")),
+        ("width,label,mass\n1,2,3\n", ("width", "label", "mass")),
         ("\ufeff\n width , 'x y'\n1,2\n", ("width", "'x y'")),
         ("1,2\n3,4\n", None),
         ("1,\n", None),
@@ -374,18 +374,18 @@ def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_csv_columns_are_those_of_the_header_without_the_label(store, content, names, packed):
+def test_csv_columns_are_those_of_the_header(store, content, names, packed):
     data = content.encode()
-    assert files.csv_columns(store(gzip.compress(data) if packed else data)) == names
+    assert tables.columns(store(gzip.compress(data) if packed else data)) == names
 
 
 def test_csv_does_not_take_a_byte_order_mark_for_a_header(store):
-    assert files.csv(store("\ufeff1,2\n3,4\n"))[0].tolist() == [[1, 2], [3, 4]]
+    assert tables.read(store("\ufeff1,2\n3,4\n"))[0].tolist() == [[1, 2], [3, 4]]
 
 
 def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
-    assert files.csv(store("1,2,3"))[0].shape == (1, 3)
-    assert files.csv(store("1\n2\n3\n"))[0].shape == (3, 1)
+    assert tables.read(store("1,2,3"))[0].shape == (1, 3)
+    assert tables.read(store("1\n2\n3\n"))[0].shape == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_csv_keeps_a_single_row_and_a_single_column_two_dimensional(store):
     ids=["BOM", "quoted", "quoted comma", "spaces", "CRLF", "CR", "blank lines", "gzip"],
 )
 def test_csv_reads_the_dialects_that_programs_write(store, content):
-    values, labels = files.csv(store(content))
+    values, labels = tables.read(store(content))
     assert values.tolist() == [[1]]
     assert labels.tolist() == [2]
 
@@ -422,14 +422,17 @@ def test_csv_reads_the_dialects_that_programs_write(store, content):
 )
 def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
     with pytest.raises(DataError, match=f"the value in {where} is missing; .* or let --data.impute fill it"):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
         ("a,b\n1,2\n3,red\n", r"line 3, column 2 \('b'\) is 'red', not a number"),
-        ("a,b\n1,2;3\n", r"line 2, column 2 \('b'\) is '2;3', not a number; drop the column"),
+        (
+            "a,b\n1,2;3\n",
+            r"line 2, column 2 \('b'\) is '2;3', not a number; take it out of the file, or train with --data.drop b",
+        ),
         ("a,b\n1,x\n2,3\n", r"line 2, column 2 \('b'\) is 'x', not a number; drop the line"),
         ("a;b\n1;2\n", r"line 2, column 1 \('a;b'\) is '1;2'; cells are separated by commas, not semicolons"),
         ("a,b\n1," + "x" * 200_000 + "\n", rf"line 2, column 2 \('b'\) is '{'x' * 40}', not a number"),
@@ -437,14 +440,32 @@ def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
 )
 def test_csv_names_line_and_column_of_text(store, content, fault):
     with pytest.raises(DataError, match=f"the value in {fault}"):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_csv_names_all_columns_of_text_at_once_also_with_commas_in_them(store, missing):
     path = store('id,place,x\nA1,"south, old",1\nA2,"north, new",2\n')
-    with pytest.raises(DataError, match=r"the columns 1 \('id'\), 2 \('place'\) hold text, not numbers; drop them"):
-        files.csv(path, missing=missing)
+    mend = r"take them out of the file, or train with --data.drop id place"
+    with pytest.raises(DataError, match=rf"the columns 1 \('id'\), 2 \('place'\) hold text, not numbers; {mend}"):
+        tables.read(path, missing=missing)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_csv_leaves_out_columns_whatever_they_hold(store, missing):
+    path = store('id,x,place,label,y\nA1,1,"south, old",7,2\nA2,3,,8,4\n')
+    values, labels = tables.read(path, missing=missing, drop=("place", "id", "not there"))
+    assert values.tolist() == [[1, 2], [3, 4]]
+    assert labels.tolist() == [7, 8]
+    values, labels = tables.read(path, missing=missing, drop=("place", "id", "label"))
+    assert (values.tolist(), labels) == ([[1, 2], [3, 4]], None)
+
+
+def test_csv_counts_the_columns_that_it_leaves_out_where_it_names_a_fault(store):
+    with pytest.raises(DataError, match=r"line 3, column 3 \('y'\) is 'red', not a number"):
+        tables.read(store("id,x,y\nA1,1,2\nA2,3,red\n"), drop=("id",))
+    with pytest.raises(DataError, match="line 3 holds 2 cells, expected 3"):
+        tables.read(store("id,x,y\nA1,1,2\nA2,3\n"), drop=("id",))
 
 
 @pytest.mark.parametrize(
@@ -457,36 +478,36 @@ def test_csv_names_all_columns_of_text_at_once_also_with_commas_in_them(store, m
 )
 def test_csv_reports_ragged_rows(store, content, fault):
     with pytest.raises(DataError, match=fault):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff", "a,b\n", "a,b"])
 def test_csv_reports_a_file_without_rows(store, content):
     with pytest.raises(DataError, match="stored holds no rows of numbers"):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,ü\n".encode("latin-1"), "1,2\n".encode("utf-16")])
 def test_csv_reports_a_file_that_is_not_utf_8(store, content):
     with pytest.raises(DataError, match=r"is not UTF-8 text .*; save it as UTF-8"):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 def test_csv_passes_nan_and_numbers_beyond_float32_on_for_the_check_that_names_them(store):
-    values, _ = files.csv(store("1,nan\n1e300,inf\n"))
+    values, _ = tables.read(store("1,nan\n1e300,inf\n"))
     np.testing.assert_array_equal(values, [[1, np.nan], [1e300, np.inf]])
 
 
 @pytest.mark.parametrize("content", ['1,"2\n3",4\n', "1_0,2\n", "1,2\n#3,4\n", "1\t2\n3\t4\n"])
 def test_csv_never_guesses_at_a_malformed_table(store, content):
     with pytest.raises(DataError):
-        files.csv(store(content))
+        tables.read(store(content))
 
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=48), st.text('0123456789.,-+e"\n\r\t #naifx\0\ufeff', max_size=48)))
 def test_csv_turns_any_bytes_into_a_table_or_a_data_error(scratch, content):
-    found = array_or_data_error(files.csv, scratch, content.encode() if isinstance(content, str) else content)
+    found = array_or_data_error(tables.read, scratch, content.encode() if isinstance(content, str) else content)
     assert found is None or found[0].ndim == 2
 
 
@@ -501,7 +522,7 @@ def test_a_small_gzip_file_that_becomes_a_large_one_is_refused(store, monkeypatc
         with pytest.raises(DataError, match=r"stored .* made to fill memory; if it was not, unpack it with gunzip"):
             files.idx(store(gzip.compress(content)))
     with pytest.raises(DataError, match="made to fill memory"):
-        files.csv(store(gzip.compress(b"1\n" * 100_000)))
+        tables.read(store(gzip.compress(b"1\n" * 100_000)))
 
 
 def test_a_small_archive_that_becomes_a_large_one_is_refused(tmp_path, monkeypatch):
@@ -525,7 +546,7 @@ def test_an_npy_file_that_is_longer_than_its_header_says_is_damaged(tmp_path):
         files.npy(path)
 
 
-@pytest.mark.parametrize("read", [files.idx, files.npy, files.csv, lambda path: files.npz(path, None)])
+@pytest.mark.parametrize("read", [files.idx, files.npy, tables.read, lambda path: files.npz(path, None)])
 def test_a_pipe_is_not_waited_for(read, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="pipe is no ordinary file"):

@@ -26,7 +26,7 @@ def put(path, shape=(6, 5, 3), value=None):
 
 
 def examples(folder, **how):
-    return read(f"images:{folder}", **how).train
+    return read(f"images:{folder}", config.Data(**how)).train
 
 
 def test_images_come_sorted_by_their_relative_paths_whatever_their_kind(tmp_path):
@@ -222,5 +222,5 @@ def test_the_configuration_brings_folders_to_data_sets(tmp_path):
     found = load(settings)
     assert isinstance(found.train.values, np.ndarray)
     assert (found.train.values.shape, found.test.values.shape) == ((4, 6, 6, 1), (1, 6, 6, 1))
-    opened = open_examples(f"images:{tmp_path}", size=6, grey=True)
+    opened = open_examples(f"images:{tmp_path}", how=settings)
     assert (len(opened), opened.shape) == (10, (6, 6, 1))

@@ -9,7 +9,7 @@ import pytest
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, GaussianLikelihood, Train
-from aeflax.data import files, missing
+from aeflax.data import missing, tables
 from aeflax.data.dataset import load
 from aeflax.data.inputs import open_examples
 from aeflax.errors import ConfigError, DataError
@@ -62,26 +62,26 @@ def test_the_scaling_is_fitted_to_what_was_filled(rows):
 def test_cells_of_a_table_may_be_missing_in_any_of_the_usual_ways(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('a,b,label\n1,,0\nNA,2,1\n?,nan,0\n"N/A",3,1\n')
-    values, labels = files.csv(path, missing=True)
+    values, labels = tables.read(path, missing=True)
     nan = np.nan
     assert np.array_equal(values, [[1, nan], [nan, 2], [nan, nan], [nan, 3]], equal_nan=True)
     assert labels.tolist() == [0, 1, 0, 1]
     with pytest.raises(DataError, match=r"line 2, column 2 \('b'\) is missing.*--data.impute"):
-        files.csv(path)
+        tables.read(path)
 
 
 def test_a_first_line_with_a_missing_value_is_no_header(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("1,NA\n2,3\n")
-    assert files.csv(path, missing=True)[0].shape == (2, 2)
-    assert files.csv_columns(path) is None
+    assert tables.read(path, missing=True)[0].shape == (2, 2)
+    assert tables.columns(path) is None
 
 
 def test_what_says_something_else_is_no_missing_value(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b\n1,unknown\n")
     with pytest.raises(DataError, match="'unknown', not a number"):
-        files.csv(path, missing=True)
+        tables.read(path, missing=True)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
     path = tmp_path / "new.csv"
     np.savetxt(path, new, delimiter=",", header="a,b,c,d", comments="", fmt="%.17g")
     path.write_text(path.read_text().replace("nan", ""))
-    inputs = open_examples(str(path), fill=again._domain.fill)
+    inputs = open_examples(str(path), how=run.experiment.data, fill=again._domain.fill)
     assert np.array_equal(inputs.at(slice(None)), whole.astype(np.float32))
 
 

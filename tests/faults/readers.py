@@ -37,9 +37,9 @@ def of_npz(path: Path) -> None:
 
 
 def of_csv(path: Path) -> None:
-    from aeflax.data import files
+    from aeflax.data import tables
 
-    values, labels = files.csv(path)
+    values, labels = tables.read(path)
     assert values.ndim == 2, values.shape
     assert labels is None or len(labels) == len(values)
 

@@ -1,0 +1,186 @@
+"""Tables of numbers as text: CSV files, with or without names of their columns.
+
+What is wrong is told with the line, the column and the mend.
+"""
+
+import gzip
+import io
+import os
+import shlex
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from csv import Error as CsvError
+from csv import reader
+from pathlib import Path
+
+import numpy as np
+
+from aeflax.data.files import content
+from aeflax.errors import DataError
+
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
+LABEL = "label"  # the column of a table that holds labels
+MEND = "fill it in, drop the line, or let --data.impute fill it"
+
+
+def read(path: Path, *, missing: bool = False, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
+
+    A first line of names is a header, in which some may be numbers counted up from 0 or 1; a column headed `label` is
+    taken as the labels: int64 where all of them are integers, as classes are, else float64. Where values may be
+    `missing`, a cell that is empty or says so becomes NaN; else it is an error. Columns to `drop` are left out by their
+    names, whatever they hold; they need not be there.
+    """
+    try:
+        text = content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    lines = [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
+    header = _cells(lines[0][1]) if lines else []
+    # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
+    has_header = any(_is_text(cell) for cell in header)
+    if has_header and (stray := _stray(header)) is not None:
+        raise DataError(
+            f"{path}: line {lines[0][0]} is neither a header nor numbers: column {stray + 1} is {header[stray][:40]!r} "
+            "between numbers; mend the cell, or name all columns"
+        )
+    body = lines[1:] if has_header else lines
+    if not body:
+        raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
+    dropped = {place for place, name in enumerate(header) if has_header and name in drop}
+    if missing or dropped:
+        body = [(row, _line(_taken(_cells(line), missing, dropped))) for row, line in body]
+    try:
+        values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
+    except ValueError as error:
+        raise DataError(f"{path}: {_fault(body, header, named=has_header) or error}") from error
+    if values.shape[1] != len(header):
+        raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
+    absent = np.argwhere(np.isnan(values) & (np.array(header) != LABEL))
+    if has_header and len(absent) and not missing:
+        row, column = (int(i) for i in absent[0])
+        place = f"line {body[row][0]}, column {_named(column, header)}"
+        raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
+    labels = None
+    if has_header and LABEL in header and LABEL not in drop:
+        dropped.add(header.index(LABEL))
+        labels = _labels(values[:, header.index(LABEL)])
+    return np.delete(values, sorted(dropped), axis=1) if dropped else values, labels
+
+
+def _taken(cells: list[str], missing: bool, dropped: set[int]) -> Iterator[str]:
+    """A line's cells with nothing in those to drop that could not be read; each keeps its place, for errors to name."""
+    for place, cell in enumerate(cells):
+        yield "0" if place in dropped else (_present(cell) or "nan") if missing else cell
+
+
+def _labels(column: np.ndarray) -> np.ndarray:
+    whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
+    return column.astype(np.int64) if whole.all() else column
+
+
+def columns(path: Path) -> tuple[str, ...] | None:
+    """Names of a table's columns, that of its labels among them; None where it has no header.
+
+    Raises:
+      DataError: where the file cannot be read.
+    """
+    start = _start_of_text(path)
+    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
+    header = _cells(line)
+    return tuple(header) if any(_is_text(cell) for cell in header) else None
+
+
+def _start_of_text(path: Path) -> str:
+    """The first MiB of a file of text, unpacked where it is gzipped."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            start = (gzip.GzipFile(fileobj=file) if packed else file).read(2**20)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; check the path") from error
+    return start.decode("utf-8-sig", errors="replace")
+
+
+def _named(column: int, header: list[str]) -> str:
+    """A column by its place, from 1 on, and its name."""
+    return f"{column + 1} ({header[column][:40]!r})"
+
+
+def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
+    width = len(header)
+    rows = [(row, _cells(line)) for row, line in body]
+    for row, cells in rows:
+        if len(cells) != width:
+            return f"line {row} holds {len(cells)} cells, expected {width}"
+        for column, cell in enumerate(cells):
+            if _number(cell) is not None:
+                continue
+            place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
+            if not _present(cell):
+                return f"{place} is missing; {MEND}"
+            if named and header[column] == LABEL:
+                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
+            if width == 1 and ";" in cell:
+                return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
+            wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
+            if len(wordy) > 1:
+                names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
+                return f"the columns {names} hold text, not numbers; {_drop([header[at] for at in wordy], named)}"
+            if column in wordy:
+                mend = f"{_drop([header[column]], named)}, or write numbers"
+            else:
+                mend = "drop the line or write a number"
+            return f"{place} is {cell[:40]!r}, not a number; {mend}"
+    return None
+
+
+def _drop(names: list[str], named: bool) -> str:
+    """How columns are left out."""
+    option = f", or train with --data.drop {shlex.join(names)}" if named else ""
+    return f"take {'it' if len(names) == 1 else 'them'} out of the file{option}"
+
+
+def _at(cells: list[str], column: int) -> str:
+    return cells[column] if column < len(cells) else ""
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        cells = next(reader([line]))
+    except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
+        cells = line.split(",")
+    return [cell.strip() for cell in cells]
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Cells as a line again, quoted where they hold what separates cells."""
+    return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
+
+
+def _present(cell: str) -> str:
+    """The cell, empty where it says that its value is missing."""
+    return "" if cell.lower() in MISSING else cell
+
+
+def _stray(header: list[str]) -> int | None:
+    """The place of a cell of text in a first line that is data; None for names, or numbers counted up among them."""
+    numbers = [found for cell in header if _present(cell) and (found := _number(cell)) is not None]
+    if not numbers or numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
+        return None
+    return next(place for place, cell in enumerate(header) if _is_text(cell))
+
+
+def _is_text(cell: str) -> bool:
+    """Whether a cell is neither a number nor a missing one."""
+    return bool(_present(cell)) and _number(cell) is None
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
