@@ -109,13 +109,13 @@ def test_the_report_shows_it(run, runs):
     assert (runs / "table" / "figures" / "anomaly_features.png").exists()
 
 
-def test_unlabelled_examples_have_scores_alone(run, runs):
+def test_unlabelled_examples_have_no_labels(run, runs):
     values, _ = tables.read(runs / "odd.csv")
     np.save("x.npy", values)
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
     with np.load("out.npz") as found:
-        assert set(found) == {"score", "anomaly"}
+        assert set(found) == {"score", "anomaly", "row"}
 
 
 def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monkeypatch):
