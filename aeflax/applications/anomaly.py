@@ -213,6 +213,6 @@ def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def arrays(found: Detection, labels: Any) -> dict[str, np.ndarray]:
-    """What is written of every example: `score`, `anomaly`, `row` (counted from 0), and `label` where there are some."""
+    """What is written of every example: `score`, `anomaly`, `row` counted from 0, `label` where there are some."""
     written = {"score": found.scores, "anomaly": found.anomalies, "row": np.arange(len(found.scores))}
     return written if labels is None else {**written, "label": np.asarray(labels[:])}
