@@ -327,6 +327,11 @@ Metric = Literal["bce", "mse", "psnr", "restored_bce", "restored_mse", "restored
 HIGHER_IS_BETTER = ("psnr", "restored_psnr", "elbo")
 
 
+def cost(metric: str, value: float) -> float:
+    """The value of a metric, with the sign that makes less of it better."""
+    return -value if metric in HIGHER_IS_BETTER else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Budget, placement and bookkeeping of a run."""

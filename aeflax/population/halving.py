@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aeflax.config import HIGHER_IS_BETTER
+from aeflax.config import cost
 from aeflax.errors import ConfigError
 from aeflax.population.grid import Member, described, identity, seedless
 
@@ -54,14 +54,13 @@ def kept(members: Sequence[Member], values: Mapping[int, float], metric: str) ->
       values: of the metric, by the members' indices; one that is not finite is the worst.
       metric: that decides.
     """
-    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     found: dict[str, list[Member]] = {}
     for member in members:
         found.setdefault(identity(member.settings), []).append(member)
     means = {name: sum(values[one.index] for one in those) / len(those) for name, those in found.items()}
 
     def place(name: str) -> float:
-        return sign * means[name] if math.isfinite(means[name]) else math.inf
+        return cost(metric, means[name]) if math.isfinite(means[name]) else math.inf
 
     ranked = sorted(found, key=place)
     return [

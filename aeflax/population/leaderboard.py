@@ -5,7 +5,7 @@ from math import isfinite
 from statistics import stdev
 from typing import Any
 
-from aeflax.config import HIGHER_IS_BETTER
+from aeflax.config import cost
 from aeflax.evaluation.intervals import Interval, interval
 from aeflax.population.grid import identity, seedless
 
@@ -25,10 +25,10 @@ def ranking_split(members: Sequence[Mapping[str, Any]]) -> str:
 
 def scores(members: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
     """The metric of every member that came to its end, on the `ranking_split`, by its index; the best one first."""
-    split, sign = ranking_split(members), -1 if metric in HIGHER_IS_BETTER else 1
+    split = ranking_split(members)
     found = {one["index"]: one[split].get(metric) for one in members if one["status"] == "done"}
     known = {index: value for index, value in found.items() if value is not None and isfinite(value)}
-    return dict(sorted(known.items(), key=lambda pair: sign * pair[1]))
+    return dict(sorted(known.items(), key=lambda pair: cost(metric, pair[1])))
 
 
 def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
@@ -58,10 +58,9 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
         row["metrics"] = {name: interval(values) for name, values in found_of.items()}
         row["deviations"] = {name: stdev(values) for name, values in found_of.items() if len(values) > 1}
         row["score"] = interval(values[key]) if key in values else None
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
 
     def place(row: Row) -> tuple[float, int]:
         known: Interval | None = row["score"]
-        return float("inf") if known is None else sign * known["mean"], -(row["dropped"] or 0)
+        return float("inf") if known is None else cost(metric, known["mean"]), -(row["dropped"] or 0)
 
     return sorted(found.values(), key=place)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from aeflax.config import HIGHER_IS_BETTER
+from aeflax.config import cost
 from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, styled
 from aeflax.report.metrics import named
 
@@ -129,8 +129,7 @@ def nondominated(points: np.ndarray) -> list[int]:
 
 def ranking(finals: Mapping[int, float], metric: str) -> list[int]:
     """Members by what they reached, the best first."""
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
-    return sorted(finals, key=lambda index: sign * finals[index])
+    return sorted(finals, key=lambda index: cost(metric, finals[index]))
 
 
 def _colours(finals: Mapping[int, float], metric: str) -> dict[int, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aeflax.config import HIGHER_IS_BETTER
+from aeflax.config import cost
 
 
 @dataclass
@@ -28,8 +28,7 @@ class Monitor:
     def observe(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Takes in one evaluation; says whether it is the best so far. A value that is not finite never is."""
         value = metrics[self.name]
-        sign = 1.0 if self.name in HIGHER_IS_BETTER else -1.0
-        better = math.isfinite(value) and (self.best is None or sign * value > sign * self.best)
+        better = math.isfinite(value) and (self.best is None or cost(self.name, value) < cost(self.name, self.best))
         if better:
             self.best, self.step, self.stale = value, step, 0
         else:
