@@ -137,26 +137,31 @@ def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
         )
 
 
-def require_columns(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> None:
-    """Looks at the names of a table's columns beside those that a run was trained on, where both have some.
+def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> tuple[str, ...] | None:
+    """The columns of a table that a run takes, by the names of those that it was trained on; None: all as they stand.
+
+    Columns beside those are left out, and other names in the same number taken by their places; both with a warning.
 
     Raises:
-      DataError: where the same names stand in another order, or some are missing or too many. Other names are warned
-        of.
+      DataError: for a table that lacks some of the names, and has another number of columns.
     """
     known = manifest["inputs"].get("columns")
     if not isinstance(known, list) or columns is None or known == list(columns):
-        return
-    if sorted(known) == sorted(columns):
-        raise DataError(f"{name} has the columns of the training data in another order; put them as {', '.join(known)}")
+        return None
+    less = [one for one in known if one not in columns]
+    if not less and len({*known}) == len(known):
+        if more := [one for one in columns if one not in known]:
+            them = "it" if len(more) == 1 else "them"
+            said = f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out"
+            warnings.warn(said, AeflaxWarning, stacklevel=2)
+        return tuple(known)
     if len(known) != len(columns):
-        more, less = ([one for one in mine if one not in other] for mine, other in ((columns, known), (known, columns)))
-        mends = [f"{verb} {', '.join(names)}" for verb, names in (("drop", more), ("add", less)) if names]
-        mend = " and ".join(mends) or "name each column once"
+        mend = f"add {', '.join(less)}" if less else "name each column once"
         raise DataError(f"{name} has {len(columns)} columns, the training data had {len(known)}; {mend}")
     place = next(place for place, pair in enumerate(zip(known, columns, strict=True)) if pair[0] != pair[1])
     said = f"column {place + 1} of {name} is named {columns[place]}, that of the training data {known[place]}"
     warnings.warn(said, AeflaxWarning, stacklevel=2)
+    return None
 
 
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:

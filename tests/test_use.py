@@ -239,8 +239,8 @@ def test_a_run_is_used_without_its_data(run, runs, tmp_path):
         (runs / "away.npy").rename(moved)
 
 
-def test_columns_in_another_order_are_refused_and_other_names_warned_of(run, tmp_path):
-    """A run that was trained on named columns reads files by position."""
+def test_columns_are_found_by_their_names(run, tmp_path):
+    """In any order, beside others; where names are missing, by their places if there are as many."""
     rows = np.random.RandomState(0).rand(60, 3)
     for name, header, order in (
         ("train", "a,b,c", [0, 1, 2]),
@@ -254,12 +254,14 @@ def test_columns_in_another_order_are_refused_and_other_names_warned_of(run, tmp
     words = ("--data.source", f"csv:{tmp_path / 'train.csv'}", "--train.steps", 5, "--no-report", "--run-dir", kept)
     assert run("train", "vanilla", *words)[0] == 0
     assert run("encode", kept, tmp_path / "train.csv", tmp_path / "codes.npy")[0] == 0
-    code, _, errors = run("encode", kept, tmp_path / "turned.csv", tmp_path / "codes.npy")
-    assert code == 5
-    assert "in another order; put them as a, b, c" in errors
-    for name, said in (("more", "4 columns, the training data had 3; drop id"), ("less", "had 3; add b")):
+    codes = np.load(tmp_path / "codes.npy")
+    said = f"{tmp_path / 'more.csv'}: the run was not trained on 'id', and leaves it out"
+    for name, warned in (("turned", False), ("more", True)):
         code, _, errors = run("encode", kept, tmp_path / f"{name}.csv", tmp_path / "codes.npy")
-        assert (code, said in errors) == (5, True)
+        assert (code, said in errors) == (0, warned)
+        np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), codes)
+    code, _, errors = run("encode", kept, tmp_path / "less.csv", tmp_path / "codes.npy")
+    assert (code, "2 columns, the training data had 3; add b" in errors) == (5, True)
     code, _, errors = run("encode", kept, tmp_path / "other.csv", tmp_path / "codes.npy")
     assert code == 0
     assert f"column 3 of {tmp_path / 'other.csv'} is named d, that of the training data c" in errors

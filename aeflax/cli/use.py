@@ -193,14 +193,14 @@ def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SU
 def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "all") -> "Inputs":
     """The examples that a word of the command line names, read as the run's own data were."""
     from aeflax import manifest
-    from aeflax.data.inputs import open_examples
+    from aeflax.data.inputs import columns_of, open_examples
 
+    assert run.path is not None
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey)
-    found = open_examples(place, split, how=how, fill=run.inference.domain.fill)
-    assert run.path is not None
-    manifest.require_columns(runs.read_manifest(run.path), found.columns, place)
-    return found
+    places.require_readable(place)
+    take = manifest.columns_to_take(runs.read_manifest(run.path), columns_of(place, how.drop), place)
+    return open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
 
 
 def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> int:

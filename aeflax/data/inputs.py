@@ -62,7 +62,14 @@ class Inputs:
         return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
 
 
-def open_examples(place: str, split: Split = "all", *, how: Data = PLAIN, fill: np.ndarray | None = None) -> Inputs:
+def open_examples(
+    place: str,
+    split: Split = "all",
+    *,
+    how: Data = PLAIN,
+    fill: np.ndarray | None = None,
+    take: tuple[str, ...] | None = None,
+) -> Inputs:
     """Opens the examples that a word of the command line names.
 
     Args:
@@ -71,15 +78,16 @@ def open_examples(place: str, split: Split = "all", *, how: Data = PLAIN, fill: 
       split: of a source that brings its own; `all` joins them.
       how: as the data of the run were read that the examples are for; columns to `drop` may be gone already.
       fill: what stands for missing values, as in `Inputs`.
+      take: of a table, columns by name that are the features; None: all of them, as they stand.
 
     Raises:
       ConfigError: for a split that the source does not bring.
       DataError: for examples that cannot be read, or that their type and shape rule out.
     """
     require_readable(place)
-    found = _of_source(place, split, how) if is_source(place) else _of_file(place, split, how)
+    found = _of_source(place, split, how, take) if is_source(place) else _of_file(place, split, how, take)
     require_examples(found.values, place)
-    return Inputs(place, found.values, found.labels, columns_of(place, how.drop), fill)
+    return Inputs(place, found.values, found.labels, take or columns_of(place, how.drop), fill)
 
 
 def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
@@ -131,8 +139,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
 
 
-def _of_source(source: str, split: Split, how: Data) -> Examples:
-    raw = read(source, how)
+def _of_source(source: str, split: Split, how: Data, take: tuple[str, ...] | None) -> Examples:
+    raw = read(source, how, take)
     if raw.test is None:
         _require_all(source, split)
         return raw.train
@@ -148,7 +156,7 @@ def _of_source(source: str, split: Split, how: Data) -> Examples:
     return Examples(joined(train.values, test.values), labels)
 
 
-def _of_file(place: str, split: Split, how: Data) -> Examples:
+def _of_file(place: str, split: Split, how: Data, take: tuple[str, ...] | None) -> Examples:
     _require_all(place, split)
     path, array = split_array(place)
     match _kind(path):
@@ -157,7 +165,7 @@ def _of_file(place: str, split: Split, how: Data) -> Examples:
         case "npz":
             return Examples(files.npz(path, array or None))
         case "csv":
-            return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop))
+            return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop, take=take))
         case _:
             return Examples(files.idx(path))
 

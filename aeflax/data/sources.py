@@ -58,13 +58,14 @@ class Raw:
     divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
 
 
-def read(source: str, how: Data = PLAIN) -> Raw:
+def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) -> Raw:
     """Reads the source that a string names.
 
     Args:
       source: as `data.source` takes it.
       how: its `size` and `grey` are looked at for `images:`, `drop` and whether to `impute` for `csv:`, where missing
         cells then become NaN.
+      take: of `csv:`, columns by name that are the features; None: all of them.
 
     Raises:
       ConfigError: for a string that names no source.
@@ -79,7 +80,7 @@ def read(source: str, how: Data = PLAIN) -> Raw:
         found = {split: Examples(*of) for split, of in images.read(Path(place), how.size, how.grey).items()}
         return Raw(found["train"], found.get("test"))
     if kind == "csv":
-        return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop)))
+        return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop, take=take)))
     return _PLACED[kind](place) if place else _NAMED[source]()
 
 

@@ -23,13 +23,15 @@ LABEL = "label"  # the column of a table that holds labels
 MEND = "fill it in, drop the line, or let --data.impute fill it"
 
 
-def read(path: Path, *, missing: bool = False, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray | None]:
+def read(
+    path: Path, *, missing: bool = False, drop: Sequence[str] = (), take: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
     A first line of names is a header, in which some may be numbers counted up from 0 or 1; a column headed `label` is
     taken as the labels: int64 where all of them are integers, as classes are, else float64. Where values may be
     `missing`, a cell that is empty or says so becomes NaN; else it is an error. Columns to `drop` are left out by their
-    names, whatever they hold; they need not be there.
+    names, whatever they hold; they need not be there. Columns to `take` are the features, in that order, and no others.
     """
     try:
         text = content(path).decode("utf-8-sig")
@@ -47,9 +49,15 @@ def read(path: Path, *, missing: bool = False, drop: Sequence[str] = ()) -> tupl
     body = lines[1:] if has_header else lines
     if not body:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
-    dropped = {place for place, name in enumerate(header) if has_header and name in drop}
-    if missing or dropped:
-        body = [(row, _line(_taken(_cells(line), missing, dropped))) for row, line in body]
+    features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
+    labelled = header.index(LABEL) if has_header and LABEL in header and LABEL not in drop else None
+    if labelled is not None:
+        features.remove(labelled)
+    if take is not None:
+        features = [header.index(name) for name in take]
+    idle = {*range(len(header))} - {*features, labelled}
+    if missing or idle:
+        body = [(row, _line(_taken(_cells(line), missing, idle))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
@@ -61,17 +69,14 @@ def read(path: Path, *, missing: bool = False, drop: Sequence[str] = ()) -> tupl
         row, column = (int(i) for i in absent[0])
         place = f"line {body[row][0]}, column {_named(column, header)}"
         raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
-    labels = None
-    if has_header and LABEL in header and LABEL not in drop:
-        dropped.add(header.index(LABEL))
-        labels = _labels(values[:, header.index(LABEL)])
-    return np.delete(values, sorted(dropped), axis=1) if dropped else values, labels
+    labels = None if labelled is None else _labels(values[:, labelled])
+    return values if features == [*range(len(header))] else np.take(values, features, axis=1), labels
 
 
-def _taken(cells: list[str], missing: bool, dropped: set[int]) -> Iterator[str]:
-    """A line's cells with nothing in those to drop that could not be read; each keeps its place, for errors to name."""
+def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
+    """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name."""
     for place, cell in enumerate(cells):
-        yield "0" if place in dropped else (_present(cell) or "nan") if missing else cell
+        yield "0" if place in idle else (_present(cell) or "nan") if missing else cell
 
 
 def _labels(column: np.ndarray) -> np.ndarray:
