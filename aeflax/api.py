@@ -241,7 +241,10 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     def dataset() -> Dataset:
         if data is None and resolved.data.source == ARRAY:
             raise DataError(f"{place} was trained on an array from Python; pass it: aeflax.load({str(place)!r}, array)")
-        found = load_data(resolved.data, data)
+        try:
+            found = load_data(resolved.data, data)
+        except DataError as error:
+            raise DataError(f"this needs the data that {place} was trained on: {error}") from error
         manifest.require_same_data(described, found)
         return found
 

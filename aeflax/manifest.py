@@ -169,4 +169,7 @@ def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     found = dataset.fingerprint()
     changed = [name for name, print_ in manifest["data"].items() if not agree(print_, found.get(name))]
     if changed:
-        raise DataError(f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ")
+        raise DataError(
+            f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ; "
+            "bring back what it was trained on, or train anew"
+        )

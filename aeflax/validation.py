@@ -183,7 +183,10 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each."""
     model, data = experiment.model, experiment.data
     needs = {
-        "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
+        "model.likelihood bernoulli": (
+            isinstance(model.likelihood, Bernoulli),
+            "--model.likelihood gaussian" + (" with --data.scale standard" if data.scale == "none" else ""),
+        ),
         "model.likelihood.bounded": (
             getattr(model.likelihood, "bounded", False) is True,
             "--model.likelihood.bounded False",

@@ -19,7 +19,7 @@ EXAMPLES = 512  # that are compared
 COPIES = 0.1  # a model that loses less than this of the variance of what is no data carries nearly anything
 LEARNT = 1.2  # unexplained share of shuffled examples over that of real ones
 QUANTILE, UNLIKE = 0.99, 0.1  # of the known errors; share of the inputs beyond it, ten times as many as expected
-OVERFITS = 1.25  # test error over training error
+OVERFITS, CERTAIN = 1.25, 2.0  # test error over training error; standard errors of the former between the two
 
 
 def judge(
@@ -36,10 +36,12 @@ def judge(
     Returns:
       `inputs`: for `data`, for `shuffled` (each feature of another example, so that every feature is spread as before
       and none depends on another) and for `noise` (uniform on [0, 1] for data there, else normal with each feature's
-      mean and deviation) the `mse` per feature and `unexplained`, its share of the variance, None where there is none;
-      `copies`: whether under a tenth of the variance of shuffled examples is lost; `learnt`: whether over 1.2 times as
-      much of it is lost as of real ones; both None for data without variance; `train_mse`,
-      `test_mse`, `gap`: the test error over the training error, None where it is not known; `overfits`: gap > 1.25.
+      mean and deviation) the `mse` per feature, its `standard_error` over the examples, and `unexplained`, its share of
+      the variance, None where there is none; `copies`: whether under a tenth of the variance of shuffled examples is
+      lost; `learnt`: whether over 1.2 times as much of it is lost as of real ones; both None for data without variance;
+      `train_mse`, `test_mse`, `gap`: the test error over the training error, None where it is not known; `overfits`:
+      gap > 1.25, and the test error lies over two of its standard errors above the training error, so that a few odd
+      examples are no overfitting.
     """
     real = inference.scaled(_some(examples))
     random = np.random.default_rng(seed)
@@ -51,17 +53,20 @@ def judge(
         made["noise"] = random.normal(rows.mean(axis=0), rows.std(axis=0), rows.shape)
     inputs = {name: _reconstructed(inference, values.astype(np.float32)) for name, values in made.items()}
     of_data, of_shuffled = (inputs[name]["unexplained"] for name in ("data", "shuffled"))
-    known = {name: metrics.get(name, {}).get("mse") for name in ("train", "test")}
-    gap = known["test"] / known["train"] if known["train"] and known["test"] is not None else None
+    train, test = (metrics.get(name, {}).get("mse") for name in ("train", "test"))
+    gap, overfits = None, False
+    if train and test is not None:
+        gap = test / train
+        overfits = gap > OVERFITS and test - train > CERTAIN * inputs["data"]["standard_error"]
     return {
         "examples": len(real),
         "inputs": inputs,
         "copies": None if of_data is None or of_shuffled is None else of_shuffled < COPIES,
         "learnt": None if of_data is None or of_shuffled is None else of_shuffled > LEARNT * of_data,
-        "train_mse": known["train"],
-        "test_mse": known["test"],
+        "train_mse": train,
+        "test_mse": test,
         "gap": gap,
-        "overfits": gap is not None and gap > OVERFITS,
+        "overfits": overfits,
     }
 
 
@@ -93,11 +98,15 @@ def unfamiliar(inference: Inference, known: np.ndarray, inputs: Inputs) -> str |
     )
 
 
-def _reconstructed(inference: Inference, rows: np.ndarray) -> dict[str, float | None]:
+def _reconstructed(inference: Inference, rows: np.ndarray) -> dict[str, Any]:
     again = inference.scaled_reconstruct(rows.reshape(-1, *inference.program.built.shape)).reshape(rows.shape)
-    error = float(np.mean((again.astype(np.float64) - rows) ** 2))
-    variance = float(np.mean(rows.var(axis=0, dtype=np.float64)))
-    return {"mse": error, "unexplained": error / variance if variance > 0 else None}
+    errors = np.mean((again.astype(np.float64) - rows) ** 2, axis=1)
+    error, variance = float(errors.mean()), float(np.mean(rows.var(axis=0, dtype=np.float64)))
+    return {
+        "mse": error,
+        "standard_error": float(errors.std() / np.sqrt(len(errors))),
+        "unexplained": error / variance if variance > 0 else None,
+    }
 
 
 def _errors(inference: Inference, values: np.ndarray) -> np.ndarray:

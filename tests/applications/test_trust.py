@@ -75,6 +75,20 @@ def test_the_gap_is_the_test_error_over_the_training_error(digits):
     assert trust.judge(digits.inference, values, {})["gap"] is None
 
 
+def test_a_few_odd_examples_are_no_overfitting(digits, monkeypatch):
+    """Three of 359 that err fifty times as much double the mean; the standard error tells."""
+    values = digits.split("test").values
+    own = digits.inference.scaled_reconstruct
+    odd = np.ones((len(values), 1, 1, 1), np.float32)
+    odd[[5, 50, 200]] = 100.0**0.5
+    monkeypatch.setattr(
+        digits.inference, "scaled_reconstruct", lambda images: images + (own(images) - images) * odd[: len(images)]
+    )
+    found = trust.judge(digits.inference, values, {"train": {"mse": 0.010}, "test": {"mse": 0.015}})
+    assert found["gap"] == pytest.approx(1.5)
+    assert not found["overfits"]
+
+
 def test_other_inputs_are_called_unlike_and_own_ones_are_not(digits):
     known = digits.split("test").values
     for name in ("train", "test"):
