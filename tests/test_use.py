@@ -99,6 +99,16 @@ def test_a_table_s_columns_are_left_out_wherever_the_run_is_used(run, tmp_path):
     assert json.loads(Path("kept/experiment.json").read_text())["inputs"]["columns"] == ["x", "y", "z"]
 
 
+def test_what_is_filled_is_told(run, tmp_path):
+    (tmp_path / "gaps.csv").write_text("x,y\n" + "".join(f"{'' if index < 9 else index},1\n" for index in range(20)))
+    words = ("--data.source", "csv:gaps.csv", "--data.impute", "mean", "--data.scale", "standard", "--train.steps", "2")
+    words += ("--model.likelihood", "gaussian", "--model.latent-dim", "1", "--no-report", "--run-dir", "kept")
+    code, _, err = run("train", "vanilla", *words)
+    assert (code, "in training 8 of 32 values are missing and filled: 8 of x" in err) == (0, True), err
+    code, _, err = run("encode", "kept", "gaps.csv", "codes.npy")
+    assert (code, "gaps.csv: 9 of 40 values are missing and filled: 9 of x" in err) == (0, True), err
+
+
 def test_csv_codes_are_read_back_with_their_labels(run, runs):
     run("encode", runs / "vae", "digits", "codes.csv")
     codes, labels = tables.read(Path("codes.csv"))

@@ -194,13 +194,17 @@ def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "a
     """The examples that a word of the command line names, read as the run's own data were."""
     from aeflax import manifest
     from aeflax.data.inputs import columns_of, open_examples
+    from aeflax.data.missing import told
 
     assert run.path is not None
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey)
     places.require_readable(place)
     take = manifest.columns_to_take(runs.read_manifest(run.path), columns_of(place, how.drop), place)
-    return open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
+    found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
+    if found.fill is not None and (missing := told(found.values, found.columns)):
+        say(console(stderr=True), f"{place}: {missing}")
+    return found
 
 
 def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> int:

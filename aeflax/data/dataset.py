@@ -11,8 +11,8 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
-from aeflax.data.inputs import require_known
-from aeflax.data.missing import fill_in
+from aeflax.data.inputs import columns_of, require_known
+from aeflax.data.missing import fill_in, told
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
 from aeflax.data.survey import Survey, survey
@@ -65,7 +65,8 @@ class Domain:
 class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
-    `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places.
+    `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places;
+    `missing` tells of the training split where.
     `computed` keeps, by name, what many models of these data would compute alike.
     """
 
@@ -76,6 +77,7 @@ class Dataset:
     scaling: Scaling
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     fill: np.ndarray | None = None
+    missing: str | None = None
     computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -83,7 +85,8 @@ class Dataset:
         shape = "×".join(map(str, self.shape))
         of = f"images of {shape}" if len(self.shape) > 1 else f"rows of {shape} features"
         labels = "no labels" if self.train.labels is None else "labels"
-        return f"{self.source}: {counts} {of}, {self.train.values.dtype.name}, {labels}"
+        filled = "" if self.missing is None else f"; in training {self.missing}"
+        return f"{self.source}: {counts} {of}, {self.train.values.dtype.name}, {labels}{filled}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,7 +169,7 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
         if split is not None:
             require_examples(split.values, label)
     train, test = raw.train, raw.test
-    fill = None
+    fill, missing = None, None
     if settings.impute == "none":
         train, test = _prepared(train, name), None if test is None else _prepared(test, f"{name} (test)")
     if test is not None and test.values.shape[1:] != train.values.shape[1:]:
@@ -191,10 +194,11 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
         train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
     if settings.impute != "none":
         fill = fill_in(settings.impute, train.values, name)
+        missing = told(train.values, None if array is not None else columns_of(name, settings.drop))
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
     plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32))
-    whole = Dataset(name, train, validation, test, plain, fill=fill)
+    whole = Dataset(name, train, validation, test, plain, fill=fill, missing=missing)
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)

@@ -1,12 +1,14 @@
 """What stands for missing values, learnt from the training split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from aeflax.data.rows import BLOCK_VALUES, Rows
 from aeflax.errors import ConfigError, DataError
+
+SHOWN = 3  # features that miss the most
 
 
 def fill_in(kind: Literal["mean", "median"], values: Rows, name: str) -> np.ndarray:
@@ -31,6 +33,22 @@ def fill_in(kind: Literal["mean", "median"], values: Rows, name: str) -> np.ndar
         raise DataError(f"{name}: feature {first} has no value in the training split{more}; drop it")
     middle: Callable[..., np.ndarray] = np.nanmean if kind == "mean" else np.nanmedian
     return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)
+
+
+def told(values: Rows, columns: Sequence[str] | None) -> str | None:
+    """How many values of examples [N, ...] are missing, and of which features the most; None where none are.
+
+    Only floats in memory are looked at.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+        return None
+    counts = _by_feature(values.reshape(len(values), -1), lambda part: np.isnan(part).sum(axis=0))
+    if not counts.any():
+        return None
+    worst = [int(place) for place in np.argsort(-counts, kind="stable")[:SHOWN] if counts[place]]
+    names = [f"{counts[place]:,} of {columns[place] if columns else f'feature {place}'}" for place in worst]
+    more = ", ..." if np.count_nonzero(counts) > len(worst) else ""
+    return f"{counts.sum():,} of {values.size:,} values are missing and filled: {', '.join(names)}{more}"
 
 
 def _by_feature(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

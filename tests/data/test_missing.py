@@ -59,6 +59,19 @@ def test_the_scaling_is_fitted_to_what_was_filled(rows):
     assert np.allclose(scaled.std(axis=0), 1, atol=1e-6)
 
 
+def test_how_much_is_missing_and_where_is_told(rows):
+    values = np.ones((50, 5), np.float32)
+    assert missing.told(values, None) is None
+    values[:7, 2], values[:9, 0], values[3, 1], values[5:7, 4] = (np.nan,) * 4
+    told = "19 of 250 values are missing and filled: 9 of feature 0, 7 of feature 2, 2 of feature 4, ..."
+    assert missing.told(values, None) == told
+    values[:, 1] = 1
+    names = ("a", "b", "c", "d", "e")
+    assert missing.told(values, names) == "18 of 250 values are missing and filled: 9 of a, 7 of c, 2 of e"
+    assert missing.told(np.ones((4, 2), np.uint8), None) is None
+    assert "; in training " in str(load(SETTINGS, rows))
+
+
 def test_cells_of_a_table_may_be_missing_in_any_of_the_usual_ways(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('a,b,label\n1,,0\nNA,2,1\n?,nan,0\n"N/A",3,1\n')
