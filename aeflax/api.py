@@ -57,7 +57,8 @@ def train(
 
     Args:
       experiment: what to train, e.g. `aeflax.presets.vae(latent_dim=16)`.
-      data: a source such as "mnist", or an array [N, D], [N, H, W] or [N, H, W, C]; None takes `data.source`.
+      data: a source such as "mnist", an array [N, D], [N, H, W] or [N, H, W, C], or a data frame, whose columns the run
+        then knows by their names; None takes `data.source`.
       run_dir: where the run is kept; None keeps nothing.
       resume: go on from the newest checkpoint in `run_dir`, from the start if there is none.
       overwrite: replace the run in `run_dir`.

@@ -14,7 +14,6 @@ import numpy as np
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
-from aeflax.data.inputs import columns_of
 from aeflax.data.order import order_sha256
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
@@ -33,8 +32,7 @@ def describe(
     experiment: Experiment, resolved: Experiment, dataset: Dataset, preset: str, origin: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The manifest of a new run; `origin` says where its first weights came from, None where they were drawn."""
-    domain, source = dataset.domain, resolved.data.source
-    columns = columns_of(source, resolved.data.drop) if source.startswith("csv:") else None
+    domain, columns = dataset.domain, dataset.columns
     return {
         "preset": preset,
         "experiment": to_dict(experiment),

@@ -16,7 +16,7 @@ from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
-from aeflax.data.inputs import Inputs
+from aeflax.data.inputs import Inputs, names_of
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
@@ -25,6 +25,7 @@ from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
 from aeflax.judge import Judge
+from aeflax.manifest import columns_to_take
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
@@ -115,6 +116,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
+        examples = self._features(examples)
         values = self._examples(examples)
         return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
 
@@ -269,10 +271,21 @@ class Run:
         return Inference(self._program, self.state, self._domain)
 
     def _examples(self, values: np.ndarray) -> np.ndarray:
-        return as_examples(values, fill=self._domain.fill)
+        return as_examples(self._features(values), fill=self._domain.fill)
 
     def _inputs(self, examples: np.ndarray | Inputs) -> Inputs:
-        return examples if isinstance(examples, Inputs) else Inputs("the array", self._examples(examples))
+        if isinstance(examples, Inputs):
+            return examples
+        given = self._features(examples)
+        return Inputs("the array", self._examples(given), columns=names_of(given))
+
+    def _features(self, values: Any) -> Any:
+        """Of a data frame the columns that the run was trained on, in their order; an array as it is."""
+        names = names_of(values)
+        take = columns_to_take(self._manifest, names, "the data frame")
+        if names is None or take is None:
+            return values
+        return values[[values.columns[names.index(name)] for name in take]]
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""

@@ -2,7 +2,16 @@
 
 import math
 import types
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
+import pytest
+
+import aeflax
+from aeflax import presets
+from aeflax.config import Data, Train
+from aeflax.errors import AeflaxWarning, DataError
 from aeflax.report.sound import numbers as _numbers
 from aeflax.report.sound import sound as _sound
 from aeflax.trained import Run
@@ -41,3 +50,33 @@ def test_of_a_summary_a_report_takes_what_is_of_the_kind_that_training_writes():
         assert "seconds" not in found
         assert "best" not in found
         assert found["test"] == {"bce": 0.5}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_a_data_frame_s_columns_are_found_by_their_names(kind, tmp_path):
+    frames = pytest.importorskip(kind)
+    frame = frames.DataFrame(dict(zip("abc", np.random.RandomState(0).rand(3, 40), strict=True)))
+    settings = replace(presets.vanilla(2), data=Data(batch_size=16), train=Train(steps=3))
+    aeflax.train(settings, frame, run_dir=tmp_path / "run", report=False)
+    run = aeflax.load(tmp_path / "run", frame)
+    scores = run.score(np.asarray(frame))
+    turned = frame[["c", "a", "b"]]
+    np.testing.assert_array_equal(run.score(turned), scores)
+    np.testing.assert_array_equal(run.encode(turned), run.encode(frame))
+    np.testing.assert_array_equal(run.reconstruct(turned), run.reconstruct(frame))
+    np.testing.assert_array_equal(run.detect(turned, baselines=False).scores, scores)
+    more = frames.DataFrame({"id": ["x"] * 40, **{name: np.asarray(frame[name]) for name in "cba"}})
+    with pytest.warns(AeflaxWarning, match="the data frame: the run was not trained on 'id', and leaves it out"):
+        np.testing.assert_array_equal(run.score(more), scores)
+    with pytest.raises(DataError, match="the data frame has 2 columns, the training data had 3; add b"):
+        run.score(frame[["a", "c"]])
+    assert run.detect(frame, baselines=False).anomalies.shape == (40,)
+
+
+def test_a_frame_s_names_are_those_of_the_features_that_are_odd(tmp_path):
+    frame = pd.DataFrame(np.random.RandomState(0).rand(40, 3), columns=["width", "height", "mass"])
+    settings = replace(presets.vanilla(2), data=Data(batch_size=16), train=Train(steps=3))
+    run = aeflax.train(settings, frame, run_dir=tmp_path / "run", report=False)
+    run.detect(frame, baselines=False)
+    told = (tmp_path / "run" / "applications" / "anomaly.json").read_text()
+    assert all(f'"{name}"' in told for name in frame.columns)

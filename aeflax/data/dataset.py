@@ -11,7 +11,7 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
-from aeflax.data.inputs import columns_of, require_known
+from aeflax.data.inputs import columns_of, names_of, require_known
 from aeflax.data.missing import fill_in, told
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
@@ -66,7 +66,7 @@ class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
     `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places;
-    `missing` tells of the training split where.
+    `missing` tells of the training split where. `columns` are the names of a table's features, None where it has none.
     `computed` keeps, by name, what many models of these data would compute alike.
     """
 
@@ -78,6 +78,7 @@ class Dataset:
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     fill: np.ndarray | None = None
     missing: str | None = None
+    columns: tuple[str, ...] | None = None
     computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -144,7 +145,7 @@ class Dataset:
         return {name: fingerprint(split.values) for name, split in self.splits.items()}
 
 
-def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
+def load(settings: config.Data, array: Any = None) -> Dataset:
     """Reads, checks, splits and scales the data that a configuration names, or an array of examples.
 
     What takes under a quarter of the host's memory is read into it, unless `settings.resident` is False; anything
@@ -152,12 +153,13 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
 
     Args:
       settings: the section `data` of an experiment.
-      array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`.
+      array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`; or a data frame.
 
     Raises:
       ConfigError: for settings that do not fit the data.
       DataError: for data that is unreadable or unfit.
     """
+    columns = columns_of(settings.source, settings.drop) if array is None else names_of(array)
     if array is None:
         if settings.drop:
             require_known(settings.source, settings.drop)
@@ -194,11 +196,11 @@ def load(settings: config.Data, array: np.ndarray | None = None) -> Dataset:
         train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
     if settings.impute != "none":
         fill = fill_in(settings.impute, train.values, name)
-        missing = told(train.values, None if array is not None else columns_of(name, settings.drop))
+        missing = told(train.values, columns)
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
     plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32))
-    whole = Dataset(name, train, validation, test, plain, fill=fill, missing=missing)
+    whole = Dataset(name, train, validation, test, plain, fill=fill, missing=missing, columns=columns)
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -109,6 +109,12 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     if tables.LABEL in names:
         names.remove(tables.LABEL)
     return tuple(names)
+
+
+def names_of(values: Any) -> tuple[str, ...] | None:
+    """Names of the columns of a data frame, of pandas or polars; None for an array."""
+    names = getattr(values, "columns", None)
+    return None if names is None else tuple(map(str, names))
 
 
 def require_known(source: str, drop: Sequence[str]) -> None:
