@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".aeflax-", ".tmp"  # of a file that is being written
+_unfinished: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -20,6 +21,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
       OSError: if it cannot be written; the path is then as it was.
     """
     temporary = path.with_name(leftover(secrets.token_hex(4)))
+    _unfinished.add(temporary)
     try:
         with temporary.open("xb") as file:
             yield file
@@ -29,7 +31,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
     sync(path.parent)
+
+
+def abandon() -> None:
+    """Removes what is being written, for a process that ends without another word."""
+    for temporary in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def sync(path: Path) -> None:

@@ -28,6 +28,8 @@ DIGESTS = "digests.jsonl"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 APPLICATIONS = "applications"
+FIGURES = "figures"
+FOLDERS = (CHECKPOINTS, APPLICATIONS, FIGURES)  # whose files are the run's own
 LOCK = "run.lock"
 PROBE = leftover("probe")
 

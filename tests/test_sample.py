@@ -1,7 +1,13 @@
 """`aeflax sample`, `interpolate` and `traverse`: what they write, print and keep, and what they answer to mistakes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +35,40 @@ def runs(tmp_path_factory):
 def size(path):
     with Image.open(path) as picture:
         return picture.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_and_leaves_the_file_that_was_there(runs, tmp_path, number):
+    (tmp_path / "out.csv").write_text("old")
+    heard = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from aeflax.cli import main; "
+    )
+    words = ["sample", str(runs / "vae"), "out.csv", "--count", "1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", heard + "sys.exit(main(sys.argv[1:]))", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(os.listdir(tmp_path)) == 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + number, "")
+    assert os.listdir(tmp_path) == ["out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "old"
+
+
+def test_nothing_is_written_among_what_the_run_keeps(run, runs):
+    for place in ("applications/a.npz", "checkpoints/60/a.npy", "figures/a.png"):
+        (runs / "vae" / place).parent.mkdir(exist_ok=True)
+        code, _, err = run("sample", runs / "vae", runs / "vae" / place)
+        assert (code, "would lie among what the run keeps" in err) == (2, True), place
+        assert not (runs / "vae" / place).exists()
+    assert run("sample", runs / "vae", runs / "vae" / "mine.npy")[0] == 0
 
 
 def test_temperature_multiplies_the_codes(run, runs):

@@ -17,6 +17,7 @@ from typing import Any
 
 from aeflax import __version__
 from aeflax.cli import cache, job, streams
+from aeflax.cli.stopping import end_at_once
 from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, is_out_of_memory, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
@@ -148,6 +149,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
 def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in COMMANDS:
+        end_at_once()
         _leave_out_what_errors_say()
         cache.enable()
         words = _define(arguments[1:])

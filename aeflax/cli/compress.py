@@ -63,6 +63,7 @@ def compress(arguments: list[str]) -> int:
 
     if command.judge:
         rates.require(run.inference)
+        run.split("test")  # where it is gone, nothing is written
     found = packing.compress(
         run.inference, inputs, state_sha256(run.state), step_size=command.step_size, psnr=command.psnr
     )
@@ -77,7 +78,7 @@ def compress(arguments: list[str]) -> int:
 
 def decompress(arguments: list[str]) -> int:
     """Writes the reconstructions of the examples in a container."""
-    what = "Writes the reconstructions of compressed examples, in the shape and the units of what was compressed."
+    what = "Writes the reconstructions of compressed examples, [N, D] or [N, H, W, C] in their own units."
     command: DecompressCommand = parse(DecompressCommand, arguments, "aeflax decompress", what)
     require_out(command.run, command.out, str(command.source))
     found = container.read(command.source)

@@ -33,7 +33,7 @@ class DenoiseCommand(ReconstructCommand):
 
 def main(arguments: list[str]) -> int:
     """Writes denoised examples, and keeps for the run's report how well it denoises."""
-    what = "Writes examples without their noise, in the shape and the units of IN: the reconstructions of a model."
+    what = "Writes examples without their noise, [N, D] or [N, H, W, C] in the units of IN: reconstructions."
     command: DenoiseCommand = parse(DenoiseCommand, arguments, "aeflax denoise", what)
     _require(command)
     run, inputs = open_inputs(command)
@@ -49,6 +49,8 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {"step": run.step, "examples": len(inputs)}
     if clean is not None:  # before OUT is written: the values of both files are looked at
         found["clean"] = denoising.compare(run.inference, inputs, clean)
+    if command.judge:
+        run.split("test")  # where it is gone, nothing is written
     code = write_reconstructions(command.out, run, inputs, "denoised examples")
     if clean is not None:
         screen.print(grid(report.compared(found["clean"]), f"{command.run}, step {run.step:,}"))

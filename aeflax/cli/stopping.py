@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from aeflax.durable import abandon
 from aeflax.errors import StoppedError
 
 
@@ -53,8 +54,21 @@ class Stop:
         os._exit(StoppedError.exit_code)
 
 
+def end_at_once() -> None:
+    """Lets SIGINT and SIGTERM end the process where it stands, from now on, unless they are ignored.
+
+    Commands that train hear them for themselves (`Stop`). All others have nothing to save, and replace files whole or
+    not at all; an exception would be lost in a destructor of some library, or become another error during an import.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(number, _quit)
+
+
 def _quit(number: int, _: FrameType | None) -> None:
     """Ends the process as it is: what was saved is safe, and the next --resume removes the rest."""
+    abandon()
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hides
         sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -143,7 +142,7 @@ def encode(arguments: list[str]) -> int:
 
 def reconstruct(arguments: list[str]) -> int:
     """Writes the reconstructions of examples."""
-    what = "Writes the reconstructions of examples, in the shape and the units of IN."
+    what = "Writes the reconstructions of examples, [N, D] or [N, H, W, C] in the units of IN."
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = open_inputs(command)
     warn_of_unfamiliar(run, inputs)
@@ -158,7 +157,7 @@ def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
 
 
 def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = places.SUFFIXES) -> Mapping[str, Any]:
-    """The manifest of a run, once OUT can be written and is none of what is read: IN, the run's data, its examples.
+    """The manifest of a run, once OUT can be written and is none of what is read: IN, the run's data, what it keeps.
 
     Raises:
       ConfigError: where it is, or cannot; or where there is no run.
@@ -166,6 +165,9 @@ def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = pl
     manifest = runs.read_manifest(run)
     trained_on = manifest["experiment"].get("data", {}).get("source", "")
     places.require_writable(out, *read, trained_on, str(run / KEPT), suffixes=suffixes)
+    for folder in runs.FOLDERS:
+        if (run / folder).resolve() in out.resolve().parents:
+            raise ConfigError(f"{out} would lie among what the run keeps in {run / folder}; choose another place")
     return manifest
 
 
@@ -219,17 +221,12 @@ def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -
 
 
 def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
-    """Writes the batches under a progress bar, and says what was written; SIGTERM leaves no half of it behind."""
+    """Writes the batches under a progress bar, and says what was written."""
     from rich.progress import Progress
 
     from aeflax.data.writers import write
 
-    def ended(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
     screen = console(stderr=True)
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, ended)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task(what, total=total)
 

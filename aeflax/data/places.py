@@ -90,7 +90,8 @@ def require_writable(path: Path, *read: str, suffixes: tuple[str, ...] = SUFFIXE
     folder = path.parent
     if not folder.is_dir():
         made = f"mkdir -p {shlex.quote(str(folder))}"
-        raise ConfigError(f"cannot write {path}: {folder} is no folder; create it first: {made}")
+        mend = "choose another place" if folder.exists() else f"create it first: {made}"
+        raise ConfigError(f"cannot write {path}: {folder} is no folder; {mend}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"cannot write {path}: no permission in {folder}; choose another place")
     if path.exists() and not os.access(path, os.W_OK):

@@ -20,7 +20,7 @@ from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
 LABEL = "label"  # the column of a table that holds labels
-MEND = "fill it in, drop the line, or let --data.impute fill it"
+MEND = "fill it in, drop the line, or train with --data.impute"
 
 
 def read(

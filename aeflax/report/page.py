@@ -6,6 +6,7 @@ is escaped; equal material gives equal bytes.
 
 import functools
 import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from markupsafe import Markup
 
 from aeflax.applications.findings import Findings
 from aeflax.durable import replacing
+from aeflax.errors import AeflaxWarning
 from aeflax.report import canvas, words
 from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
 from aeflax.report.sections import Section
-from aeflax.run import REPORT
-
-FIGURE_DIRECTORY = "figures"
+from aeflax.run import APPLICATIONS, REPORT
+from aeflax.run import FIGURES as FIGURE_DIRECTORY
 
 
 def write(material: Material, directory: Path) -> Path:
@@ -120,6 +121,8 @@ def _section(name: str, found: Findings) -> Section | None:
     try:
         return SECTIONS[name](found)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        said = f"{APPLICATIONS}/{name} is damaged or of an older version, and is left out; run its command again"
+        warnings.warn(said, AeflaxWarning, stacklevel=2)
         return None
 
 

@@ -421,7 +421,7 @@ def test_csv_reads_the_dialects_that_programs_write(store, content):
     ],
 )
 def test_csv_names_line_and_column_of_a_missing_value(store, content, where):
-    with pytest.raises(DataError, match=f"the value in {where} is missing; .* or let --data.impute fill it"):
+    with pytest.raises(DataError, match=f"the value in {where} is missing; .* or train with --data.impute"):
         tables.read(store(content))
 
 
