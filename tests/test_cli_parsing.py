@@ -1,10 +1,12 @@
 """What the command line answers before anything is trained: help and usage errors."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -439,3 +441,20 @@ def test_a_reader_that_leaves_ends_neither_the_run_nor_its_exit_code(stderr):
         (process.stderr if stderr else process.stdout).close()
         process.stdin.close()
         assert process.wait() == 3
+
+
+def test_a_resumed_run_has_its_own_settings_where_no_preset_is_named(run):
+    first = ("train", "sparse", "--model.latent-dim", "3", "--train.steps", "4", "--data.batch-size", "300")
+    assert run(*first, "--no-report", "--run-dir", "run")[0] == 0
+    for given in (("--run-dir", "run"), ("--run-dir=run",)):
+        code, out, err = run("train", "--resume", *given, "--train.steps", "6", "--no-report", "--json")
+        assert code == 0, err
+        assert json.loads(out)["step"] == 6
+    manifest = json.loads(Path("run/experiment.json").read_text())
+    assert (manifest["preset"], manifest["resolved"]["model"]["latent_dim"]) == ("sparse", 3)
+    whole = run(*first[:-3], "6", *first[-2:], "--no-report", "--run-dir", "whole", "--json")[1]
+    assert json.loads(whole)["state_sha256"] == json.loads(out)["state_sha256"]
+    code, _, err = run("train", "--resume", "--run-dir", "run", "--train.seed", "4", "--no-report")
+    assert (code, "train.seed: 0 -> 4; repeat the first command" in err) == (2, True), err
+    assert run("train", "--resume", "--run-dir", "nowhere", "--train.steps", "2", "--no-report")[0] == 0
+    assert json.loads(Path("nowhere/experiment.json").read_text())["preset"] == "vanilla"

@@ -3,16 +3,18 @@
 import difflib
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import problems
+from aeflax.schema import from_dict, problems
 
 DOES = {
     "train": "Trains, evaluates and keeps a run.",
@@ -45,15 +47,23 @@ class Named:
     faults: list[str]
 
 
-def named_experiment(command: str, arguments: list[str]) -> Named:
-    """Takes the preset or file off the arguments of a command; without one it is vanilla.
+def named_experiment(command: str, arguments: list[str], resumed: Mapping[str, Any] | None = None) -> Named:
+    """Takes the preset or file off the arguments of a command; without one it is vanilla, or what is `resumed`.
+
+    Args:
+      command: its name.
+      arguments: of the command.
+      resumed: the manifest of the run that goes on, None where none does.
 
     Raises:
       ConfigError: for a name that is no preset, and a file that defines no experiment.
     """
     given = bool(arguments) and not arguments[0].startswith("-") and not is_choice(arguments[0])
-    name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
-    experiment = _starting_point(name)
+    if given or resumed is None:
+        name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
+        experiment = _starting_point(name)
+    else:
+        name, experiment = str(resumed["preset"]), from_dict(Experiment, resumed["experiment"])
     model, arguments, faults = choose_parts(experiment.model, arguments)
     prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
     description = describe_slots(model, DOES[command])

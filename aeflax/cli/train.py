@@ -1,13 +1,14 @@
 """`aeflax train`: a preset or an experiment file, varied by options, to a kept run."""
 
+import itertools
 import json
 import os
 import shlex
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -29,7 +30,9 @@ class TrainCommand:
 
     # where the run is kept; None: runs/PRESET-SOURCE-K, the first free K
     run_dir: Path | None = None
-    resume: bool = False  # go on from the newest checkpoint in --run-dir, from step 0 if it holds none
+    # go on from the newest checkpoint in --run-dir, from step 0 if it holds none; where no preset is named, with the
+    # run's own settings, of which only those have to be said that change: --train.epochs, --train.placement, ...
+    resume: bool = False
     overwrite: bool = False  # replace the run in --run-dir
     init_from: Path | None = None  # begin with the weights of this run, which must have the same model
     no_report: bool = False  # draw no figures and no report.html
@@ -45,7 +48,7 @@ class TrainCommand:
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
     stop = Stop()
-    named = named_experiment("train", arguments)
+    named = named_experiment("train", arguments, _resumed(arguments))
     default = TrainCommand(experiment=named.experiment)
     said = (named.prog, named.description)
     command: TrainCommand = parse(
@@ -66,6 +69,17 @@ def main(arguments: list[str]) -> int:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])
             raise StoppedError(f"{error} ({' and '.join(more)})" if more else str(error)) from error
+
+
+def _resumed(arguments: list[str]) -> dict[str, Any] | None:
+    """The manifest of the run that the arguments resume, as far as there is one."""
+    if "--resume" not in arguments:
+        return None
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    place = next((after for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir")), None)
+    with suppress(ConfigError):  # it is told of later
+        return None if place is None else runs.read_manifest(Path(place))
+    return None
 
 
 def _require_possible(command: TrainCommand) -> None:
