@@ -183,10 +183,7 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each."""
     model, data = experiment.model, experiment.data
     needs = {
-        "model.likelihood bernoulli": (
-            isinstance(model.likelihood, Bernoulli),
-            "--model.likelihood gaussian" + (" with --data.scale standard" if data.scale == "none" else ""),
-        ),
+        "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
         "model.likelihood.bounded": (
             getattr(model.likelihood, "bounded", False) is True,
             "--model.likelihood.bounded False",
@@ -198,8 +195,10 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
         ),
         "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
     }
+    table = str(data.source).startswith("csv:") and data.scale == "none"
+    more = " (tables want --data.scale standard with the former)" if table else ""
     return [
-        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit"
+        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit{more}"
         for name, (needed, mend) in needs.items()
         if needed
     ]
