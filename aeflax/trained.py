@@ -116,9 +116,9 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        examples = self._features(examples)
-        values = self._examples(examples)
-        return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(examples))
+        given = self._features(examples)
+        values = as_examples(given, fill=self._domain.fill)
+        return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(given))
 
     def sample(self, count: int, *, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Expected examples [count, ...] float32 at codes drawn from the prior, in the units of the run's data.
@@ -277,7 +277,7 @@ class Run:
         if isinstance(examples, Inputs):
             return examples
         given = self._features(examples)
-        return Inputs("the array", self._examples(given), columns=names_of(given))
+        return Inputs("the array", as_examples(given, fill=self._domain.fill), columns=names_of(given))
 
     def _features(self, values: Any) -> Any:
         """Of a data frame the columns that the run was trained on, in their order; an array as it is."""

@@ -53,6 +53,7 @@ def judge(
         made["noise"] = random.normal(rows.mean(axis=0), rows.std(axis=0), rows.shape)
     inputs = {name: _reconstructed(inference, values.astype(np.float32)) for name, values in made.items()}
     of_data, of_shuffled = (inputs[name]["unexplained"] for name in ("data", "shuffled"))
+    varied = of_data is not None  # then so do the shuffled, whose features hold the same values
     train, test = (metrics.get(name, {}).get("mse") for name in ("train", "test"))
     gap, overfits = None, False
     if train and test is not None:
@@ -61,8 +62,8 @@ def judge(
     return {
         "examples": len(real),
         "inputs": inputs,
-        "copies": None if of_data is None or of_shuffled is None else of_shuffled < COPIES,
-        "learnt": None if of_data is None or of_shuffled is None else of_shuffled > LEARNT * of_data,
+        "copies": of_shuffled < COPIES if varied else None,
+        "learnt": of_shuffled > LEARNT * of_data if varied else None,
         "train_mse": train,
         "test_mse": test,
         "gap": gap,
