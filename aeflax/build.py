@@ -18,6 +18,7 @@ from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
 from aeflax.models.layers import initialized
+from aeflax.models.tying import completed, shared
 from aeflax.outputs import BatchMean, Context, Outputs, Values
 from aeflax.schema import structure, traced
 
@@ -31,6 +32,7 @@ class Built:
     parts: Parts
     module: Autoencoder
     decode: Callable[[PyTree, jax.Array], jax.Array]  # (params, codes [B, D]) -> logits [B, ...]
+    complete: Callable[[PyTree], PyTree]  # params as trained -> as the module takes them
     likelihood: objectives.Likelihood
     model: config.Model  # its structure: traced numbers are NaN
     shape: tuple[int, ...]  # of one example
@@ -69,13 +71,16 @@ def _build(
 ) -> Built:
     module = _module(model, shape, rematerialize)
     record = model.dictionary
-    apply, decode = _computations(module, precision, record.auxk if record and _repairs(model) else None)
+    tied = isinstance(model.backbone, config.Dense) and model.backbone.tied
+    complete = completed if tied else _unchanged
+    apply, decode = _computations(module, complete, precision, record.auxk if record and _repairs(model) else None)
     observe, update = _following(model)
     like = factories.likelihood(model.likelihood)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
         params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
+        params = shared(params) if tied else params
         if record is None:
             return params, state
         params = transposed(params) if record.transpose else params
@@ -94,7 +99,7 @@ def _build(
         average=_average if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model), *(["auxk"] if _repairs(model) else [])),
     )
-    return Built(parts, module, decode, like, model, shape)
+    return Built(parts, module, decode, complete, like, model, shape)
 
 
 def _following(model: config.Model) -> tuple[Any, Any]:
@@ -116,7 +121,13 @@ def _following(model: config.Model) -> tuple[Any, Any]:
     return observe, update
 
 
-def _computations(module: Autoencoder, precision: str, auxk: int | None) -> tuple[Any, Any]:
+def _unchanged(params: PyTree) -> PyTree:
+    return params
+
+
+def _computations(
+    module: Autoencoder, complete: Callable[[PyTree], PyTree], precision: str, auxk: int | None
+) -> tuple[Any, Any]:
     """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits.
 
     With `auxk`, in training, outputs also show what so many dead units an example would add.
@@ -127,7 +138,7 @@ def _computations(module: Autoencoder, precision: str, auxk: int | None) -> tupl
         # Networks compute in the dtype; a number beside them, such as a learned scale, stays as it is.
         cast = {
             name: jax.tree.map(lambda leaf: leaf.astype(dtype), part) if isinstance(part, Mapping) else part
-            for name, part in params.items()
+            for name, part in complete(params).items()
         }
         return {"params": cast, STATE: state}
 

@@ -76,6 +76,7 @@ class Dense(Backbone, kind="dense"):
 
     widths: tuple[Units, ...] = ()  # of the hidden layers before the code; empty: none
     activation: Activation = "relu"  # of the hidden layers
+    tied: bool = False  # the decoder's kernels are the encoder's, transposed (Vincent et al. 2010)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,12 @@ def _contradictions(experiment: Experiment) -> list[str]:
         f"model.dictionary.auxk={record and record.auxk} exceeds model.latent_dim={model.latent_dim}; lower auxk": (
             record is not None and model.latent_dim is not None and (record.auxk or 0) > model.latent_dim
         ),
+        "model.backbone.tied transposes the one layer that leads to a code, and a posterior has two; leave it out": (
+            _tied(model) and isinstance(bottleneck, GaussianPosterior)
+        ),
+        "model.backbone.tied leaves model.dictionary no directions of its own; leave one of them out": (
+            _tied(model) and record is not None
+        ),
         f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
         "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
             optimizer.schedule == "piecewise" and not optimizer.boundaries
@@ -230,6 +236,10 @@ def source_fault(source: str) -> str | None:
         return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
+
+
+def _tied(model: Model) -> bool:
+    return isinstance(model.backbone, Dense) and model.backbone.tied
 
 
 def _levels(corruption: Corruption) -> tuple[float, float]:

@@ -184,6 +184,16 @@ def of(**changes: Any) -> Experiment:
 
 
 RULES = [
+    (
+        "model.backbone.tied transposes the one layer that leads to a code",
+        {"backbone": Dense(tied=True), "bottleneck": GaussianPosterior()},
+        [{"backbone": Dense(tied=True)}, {"bottleneck": GaussianPosterior()}],
+    ),
+    (
+        "model.backbone.tied leaves model.dictionary no directions of its own",
+        {"backbone": Dense(tied=True), "bottleneck": TopK(), "dictionary": Dictionary()},
+        [{"backbone": Dense(tied=True), "bottleneck": TopK()}, {"bottleneck": TopK(), "dictionary": Dictionary()}],
+    ),
     ("train.epochs and train.steps are both given", {"epochs": 1, "steps": 1}, [{"epochs": 1}, {"steps": 1}]),
     (
         "model.dictionary needs a sparse code between single dense layers",

@@ -16,7 +16,8 @@ def tensors(inference: Inference) -> dict[str, np.ndarray]:
     (examples - `inputs.shift`) / `inputs.divisor`, each [1] or one value a feature, [F]; where the run filled missing
     values, with `inputs.fill` [F].
     """
-    weights = jax.device_get({"params": inference.weights["params"], "model": inference.weights["model"]})
+    params = inference.program.built.complete(inference.weights["params"])  # tied kernels in both places
+    weights = jax.device_get({"params": params, "model": inference.weights["model"]})
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
         name = leaf_name(path).replace("/", ".").removeprefix("params.")
