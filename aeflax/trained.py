@@ -181,17 +181,22 @@ class Run:
         *,
         kind: anomaly.Kind = "reconstruction",
         contamination: float = 0.05,
+        threshold: float | None = None,
         samples: int = 32,
         baselines: bool = True,
     ) -> anomaly.Detection:
         """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as `judge` does.
 
-        Arguments (`labels` [N]: 1 where an example is anomalous), result, errors: `aeflax.applications.anomaly.detect`.
+        A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous),
+        result, errors: `aeflax.applications.anomaly.Options` and `.detect`.
         """
         inputs = self._inputs(examples)
-        options = anomaly.Options(kind=kind, contamination=contamination, samples=samples, baselines=baselines)
-        found = anomaly.detect(self.inference, self._dataset(), inputs, labels, options)
-        self.judge.remember("anomaly", *oddities.findings(self.inference, self._dataset(), inputs, found))
+        options = anomaly.Options(
+            kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
+        )
+        dataset = None if threshold is not None else self._dataset()
+        found = anomaly.detect(self.inference, dataset, inputs, labels, options)
+        self.judge.remember("anomaly", *oddities.findings(self.inference, dataset, inputs, found))
         return found
 
     def report(self, directory: str | Path | None = None) -> Path:

@@ -86,6 +86,40 @@ def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     assert "height 60 (" in report
 
 
+@pytest.fixture
+def gone(runs):
+    """Takes the table's training data away."""
+    yield lambda: (runs / "table.csv").rename(runs / "gone.csv")
+    (runs / "gone.csv").rename(runs / "table.csv")
+
+
+def test_a_given_threshold_needs_no_training_data(run, runs, gone):
+    """An earlier search tells it; the run is then used where its data are not."""
+    code, out, err = run("detect", runs / "table", runs / "odd.csv", "first.csv", "--anomalous", "1", "--json")
+    assert code == 0, err
+    first = json.loads(out)
+    own = first["detectors"]["aeflax"]
+    gone()
+    value = str(own["threshold"]["value"])
+    words = (runs / "table", runs / "odd.csv", "second.csv", "--anomalous", "1")
+    code, out, err = run("detect", *words)
+    assert code == 5
+    assert "this needs the data that" in err
+    code, out, err = run("detect", *words, "--threshold", value, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert list(found["detectors"]) == ["aeflax"]
+    assert found["detectors"]["aeflax"]["metrics"] == own["metrics"]
+    assert found["detectors"]["aeflax"]["threshold"]["training"] is None
+    assert found["anomalies"] == first["anomalies"]
+    assert found["oddest"] == first["oddest"]
+    assert Path("second.csv").read_bytes() == Path("first.csv").read_bytes()
+    assert "The threshold was given" in err
+    page = aeflax.load(runs / "table").report("page").read_text()
+    assert "The threshold was given" in page
+    assert "in training" not in page
+
+
 def test_labels_that_judge_nothing_are_told_of(run, runs):
     _, out, _ = run("detect", runs / "table", runs / "odd.csv", "out.csv")
     assert "labels (0, 1) that judged nothing: say which are odd by --anomalous" in out
@@ -133,6 +167,8 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         (("table", "RUNS/odd.csv", "a.csv", "--contamination", "0"), 2, "--contamination 0 lies outside (0, 1)"),
         (("table", "RUNS/odd.csv", "a.csv", "--quantile", "1"), 2, "--quantile 1 lies outside (0, 1)"),
         (("table", "RUNS/odd.csv", "a.csv", "--quantile", ".9", "--contamination", ".1"), 2, "give one of them"),
+        (("table", "RUNS/odd.csv", "a.csv", "--quantile", ".9", "--threshold", "1"), 2, "give one of them"),
+        (("table", "RUNS/odd.csv", "a.csv", "--threshold", "nan"), 2, "threshold nan is no score"),
         (("table", "RUNS/odd.csv", "a.csv", "--normal", "0", "--anomalous", "1"), 2, "give one of them"),
         (
             ("table", "RUNS/odd.csv", "a.csv", "--normal", "7"),

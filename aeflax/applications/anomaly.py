@@ -39,12 +39,15 @@ class Options:
     Attributes:
       kind: of the score.
       contamination: share of the training examples that the threshold flags.
+      threshold: the score itself above which an example is flagged, in place of that share; the training examples are
+        then not looked at, and nothing is fitted beside the model.
       samples: of each example's posterior, for the kinds that draw some.
       baselines: whether scikit-learn's detectors are fitted, too.
     """
 
     kind: Kind = "reconstruction"
     contamination: float = 0.05
+    threshold: float | None = None
     samples: int = 32
     baselines: bool = True
 
@@ -55,13 +58,13 @@ class Judged:
 
     Attributes:
       scores: [N] float64, higher is odder.
-      training: scores of training examples.
+      training: scores of training examples; None where the threshold was given.
       threshold: above which it flags.
       metrics: AUROC, AUPRC, precision, recall, F1; None where no example is known to be anomalous or normal.
     """
 
     scores: np.ndarray
-    training: np.ndarray
+    training: np.ndarray | None
     threshold: Threshold
     metrics: Mapping[str, float] | None = None
 
@@ -112,16 +115,16 @@ class Detection:
 
 def detect(
     inference: Inference,
-    dataset: Dataset,
+    dataset: Dataset | None,
     inputs: Inputs,
     anomalous: np.ndarray | None = None,
     options: Options = Options(),
 ) -> Detection:
-    """Scores examples, and flags those above a threshold that the run's training split gives.
+    """Scores examples, and flags those above a threshold: one that the run's training split gives, or a given one.
 
     Args:
       inference: the model.
-      dataset: what it was trained on.
+      dataset: what it was trained on; None where the threshold is given.
       inputs: the examples [N, ...].
       anomalous: which of them are known to be anomalous [N], boolean or 0 and 1; None where that is not known.
       options: how.
@@ -135,6 +138,9 @@ def detect(
         raise DataError(f"{inputs.name} is empty; at least one example is needed")
     known = None if anomalous is None else _known(anomalous, inputs)
     scored = scores(inference, (part.values[:] for part in batches(inputs, inference.size)), options)
+    if dataset is None:
+        assert options.threshold is not None
+        return Detection(options, _verdict(scored, None, Threshold(options.threshold), known), anomalous=known)
     own = _judged(scored, _training(inference, dataset, options), options.contamination, known)
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
     if not options.baselines:
@@ -168,6 +174,8 @@ def scores(inference: Inference, examples: Iterable[np.ndarray], options: Option
 def require(inference: Inference, options: Options) -> None:
     """Raises ConfigError for options that cannot be, or that the model does not have."""
     threshold.require_contamination(options.contamination)
+    if options.threshold is not None and not math.isfinite(options.threshold):
+        raise ConfigError(f"threshold {options.threshold:g} is no score; take a finite one")
     if options.kind not in get_args(Kind):
         raise ConfigError(f"kind {options.kind!r} is no score; choose {', '.join(get_args(Kind))}")
     if not 1 <= options.samples <= MAX_SAMPLES:
@@ -201,7 +209,10 @@ def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, options
 
 
 def _judged(scored: np.ndarray, training: np.ndarray, contamination: float, known: np.ndarray | None) -> Judged:
-    chosen = threshold.choose(training, contamination)
+    return _verdict(scored, training, threshold.choose(training, contamination), known)
+
+
+def _verdict(scored: np.ndarray, training: np.ndarray | None, chosen: Threshold, known: np.ndarray | None) -> Judged:
     found = None if known is None else separation.metrics(scored, chosen.flags(scored), known)
     return Judged(scored, training, chosen, found)
 

@@ -79,13 +79,13 @@ def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray])
 
 
 def findings(
-    inference: Inference, dataset: Dataset, inputs: Inputs, found: Detection
+    inference: Inference, dataset: Dataset | None, inputs: Inputs, found: Detection
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a report shows: values, and arrays of the `oddest` examples.
 
     Args:
       inference: the model.
-      dataset: what it was trained on.
+      dataset: what it was trained on; None where the threshold was given.
       inputs: what was searched.
       found: what was found there.
     """
@@ -110,7 +110,7 @@ def _verdict(judged: Judged) -> dict[str, Any]:
 
 def _histogram(found: Detection) -> dict[str, Any]:
     """Shares of each kind of examples between edges; what lies beyond the last one counts as just below it."""
-    groups = {"training": found.own.training}
+    groups = {} if found.own.training is None else {"training": found.own.training}
     if found.anomalous is None:
         groups["examples"] = found.scores
     else:
@@ -124,17 +124,16 @@ def _histogram(found: Detection) -> dict[str, Any]:
 
 
 def _features(
-    inference: Inference, dataset: Dataset, errors: np.ndarray, columns: Sequence[str] | None
+    inference: Inference, dataset: Dataset | None, errors: np.ndarray, columns: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Of the features that err most in the oddest examples: name, their mean squared error there and in training."""
-    usual = rows_of(inference, thinned(dataset.train, COMPARED))
-    usual_error = np.mean((inference.scaled_reconstruct(usual) - usual) ** 2, axis=0)
-    mean = errors.mean(axis=0, dtype=float)
-    names = _names(columns, len(mean))
-    worst = np.argsort(-mean, kind="stable")[:FEATURES]
-    return [
-        {"name": names[i], "oddest": float(mean[i]), "training": float(usual_error[i])} for i in (int(j) for j in worst)
-    ]
+    """Of the features that err most in the oddest examples: name, mean squared error there and in training if known."""
+    means = {"oddest": errors.mean(axis=0, dtype=float)}
+    if dataset is not None:
+        usual = rows_of(inference, thinned(dataset.train, COMPARED))
+        means["training"] = np.mean((inference.scaled_reconstruct(usual) - usual) ** 2, axis=0)
+    names = _names(columns, errors.shape[1])
+    worst = map(int, np.argsort(-means["oddest"], kind="stable")[:FEATURES])
+    return [{"name": names[i], **{of: float(mean[i]) for of, mean in means.items()}} for i in worst]
 
 
 def _names(columns: Sequence[str] | None, count: int) -> Sequence[str]:

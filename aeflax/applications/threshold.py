@@ -37,15 +37,16 @@ class Threshold:
     Attributes:
       value: in the unit of the scores.
       contamination: share of the training examples that was asked to lie above it. Where these are all normal, it is
-        the false-positive rate to expect on normal examples that the model scores like those it was trained on.
-      training: what it flags of the training examples.
+        the false-positive rate to expect on normal examples that the model scores like those it was trained on. None
+        where the value itself was given.
+      training: what it flags of the training examples; None where the value was given.
       held_out: by the name of a split that the model never saw, what it flags of that: an estimate of the
         false-positive rate without the model's knowledge of its training examples, if the split is normal, too.
     """
 
     value: float
-    contamination: float
-    training: Flagged
+    contamination: float | None = None
+    training: Flagged | None = None
     held_out: Mapping[str, Flagged] = field(default_factory=dict)
 
     def flags(self, scores: np.ndarray) -> np.ndarray:
@@ -55,8 +56,9 @@ class Threshold:
 
     def values(self) -> dict[str, Any]:
         """As JSON holds it."""
+        training = None if self.training is None else vars(self.training)
         held_out = {name: vars(flagged) for name, flagged in self.held_out.items()}
-        return {**vars(self), "training": vars(self.training), "held_out": held_out}
+        return {**vars(self), "training": training, "held_out": held_out}
 
 
 def require_contamination(contamination: float) -> None:

@@ -31,6 +31,9 @@ class DetectCommand(TransformCommand):
     contamination: float | None = None
     # the same the other way round: which quantile of the training scores is the threshold
     quantile: float | None = None
+    # the threshold itself, such as an earlier search told: the run's training data need not be there then, and
+    # nothing is fitted beside the model
+    threshold: float | None = None
     # labels of IN that are normal, all others being anomalous, to judge the scores by; by default the run's
     # data.classes
     normal: tuple[int, ...] = ()
@@ -64,6 +67,7 @@ def main(arguments: list[str]) -> int:
         _known(command, inputs, run.experiment.data.classes),
         kind=command.kind,
         contamination=contamination,
+        threshold=command.threshold,
         samples=command.samples,
         baselines=not command.no_baselines,
     )
@@ -86,6 +90,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _contamination(command: DetectCommand) -> float:
+    if command.threshold is not None and (command.quantile, command.contamination) != (None, None):
+        raise ConfigError("--threshold takes the place of --contamination and --quantile; give one of them")
     if command.quantile is None:
         given = CONTAMINATION if command.contamination is None else command.contamination
         name, value = "--contamination", given

@@ -54,7 +54,8 @@ def section(found: Findings) -> Section:
             caption = "True positives over false positives as the threshold falls; chance is the diagonal."
             figures["anomaly_roc"] = (_roc(values["roc"]), caption)
         if "features" in values:
-            caption = "Features that err most in the oddest examples, beside their mean squared error in training."
+            beside = ", beside their mean squared error in training" if "training" in values["features"][0] else ""
+            caption = f"Features that err most in the oddest examples{beside}."
             figures["anomaly_features"] = (_features(values["features"]), caption)
         elif len(arrays["example"]):
             caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
@@ -70,10 +71,14 @@ def sentences(values: Values) -> list[str]:
     training = threshold["training"]
     said = [
         f"{values['anomalies']:,} of {values['examples']:,} examples of {values['source']} score above the threshold "
-        f"{threshold['value']:.5g} ({KINDS[values['kind']]}).",
-        f"It flags {_share(training)} of {training['examples']:,} training examples: where these are normal, the "
-        f"false-positive rate to expect on normal examples that the model scores like them.",
+        f"{threshold['value']:.5g} ({KINDS[values['kind']]})."
     ]
+    if training is None:
+        return [*said, "The threshold was given: nothing tells here how many normal examples it flags."]
+    said.append(
+        f"It flags {_share(training)} of {training['examples']:,} training examples: where these are normal, the "
+        f"false-positive rate to expect on normal examples that the model scores like them."
+    )
     for name, flagged in threshold["held_out"].items():
         said.append(
             f"Of {flagged['examples']:,} {name} examples, which the model was not trained on, it flags "
@@ -154,11 +159,13 @@ def _features(features: list[Values]) -> Figure:
     axes: Axes = figure.subplots()
     place = np.arange(len(features))
     names = [str(feature["name"]) for feature in features]
-    axes.barh(place - 0.18, [feature["oddest"] for feature in features], 0.36, color=ORANGE, label="oddest examples")
-    axes.barh(place + 0.18, [feature["training"] for feature in features], 0.36, color=BLUE, label="training examples")
+    looks = {"oddest": (place - 0.18, ORANGE), "training": (place + 0.18, BLUE)}
+    shown = {of: (at, colour) for of, (at, colour) in looks.items() if of in features[0]}
+    for of, (at, colour) in shown.items():
+        axes.barh(at, [feature[of] for feature in features], 0.36, color=colour, label=f"{of} examples")
     axes.set_yticks(place, [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
     axes.invert_yaxis()
-    if all(feature[part] > 0 for feature in features for part in ("oddest", "training")):
+    if all(feature[of] > 0 for feature in features for of in shown):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
