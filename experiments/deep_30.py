@@ -11,7 +11,7 @@ No peeking: chosen on the last 5,000 training images, after training on the othe
 epochs in batches of 128, gave 3.57 there; cross-entropy with GELU 3.36 after 20 in batches of 128, 3.02 after 80
 in batches of 256 (1.72 on the training images), 3.16 after 120 (1.43). Decoupled decay of .1 is worse (3.56 after 20),
 and so is masking.
-Time: half an hour on two CPU cores.
+Time: a quarter of an hour on two CPU cores.
 """
 
 from dataclasses import replace

@@ -13,6 +13,7 @@ RECORDS = (
     "classic_keras",
     "classic_better",
     "binary_vae",
+    "deep_30",
     "mlp_sizes",
     "lifetime_svm",
     "conv_autoencoder",
