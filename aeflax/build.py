@@ -22,6 +22,7 @@ from aeflax.models.tying import completed, shared
 from aeflax.outputs import BatchMean, Context, Outputs, Values
 from aeflax.schema import structure, traced
 
+KL = "kl"  # the penalty that a bound holds already
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
 
 
@@ -34,7 +35,7 @@ class Built:
     decode: Callable[[PyTree, jax.Array], jax.Array]  # (params, codes [B, D]) -> logits [B, ...]
     complete: Callable[[PyTree], PyTree]  # params as trained -> as the module takes them
     likelihood: objectives.Likelihood
-    model: config.Model  # its structure: traced numbers are NaN
+    model: config.Model  # its structure: traced numbers are unknown, and reading one raises
     shape: tuple[int, ...]  # of one example
 
 
@@ -96,7 +97,7 @@ def _build(
         tx=_tx(optimizer, steps, unit_norm=bool(record and record.unit_norm)),
         observe=observe,
         update=update,
-        average=_average if optimizer.ema is not None else None,
+        average=_average(unit_norm=bool(record and record.unit_norm)) if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *_penalties(model), *(["auxk"] if _repairs(model) else [])),
     )
     return Built(parts, module, decode, complete, like, model, shape)
@@ -240,6 +241,9 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
         loss = like.nats(outputs, targets, values["likelihood"])
         _require_shape(f"model.likelihood {model.likelihood.kind}", loss, targets.shape[:1])
         terms = {"reconstruction_nats": loss}
+        bound = outputs.drawn is not None  # in which the KL is
+        if bound:
+            loss = weighted(outputs, targets, values["likelihood"])
         for name, cost in penalties.items():
             found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
             if len(pair := found if isinstance(found, tuple) else ()) != 2:
@@ -250,9 +254,7 @@ def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
             for part in pair:
                 _require_shape(f"model.penalties.{name}", part, loss.shape)
             charged, terms[name] = pair
-            loss = loss + charged
-        if outputs.drawn is not None:
-            loss = weighted(outputs, targets, values["likelihood"])
+            loss = loss if bound and name == KL else loss + charged
         if outputs.repaired is not None:
             # Of a Gaussian likelihood: the squared error of what dead units make of the residual.
             scale = None if outputs.log_scale is None else jax.lax.stop_gradient(outputs.log_scale)
@@ -290,8 +292,12 @@ def _tx(optimizer: config.Optimizer, steps: int, *, unit_norm: bool) -> Any:
     return tx
 
 
-def _average(average: PyTree, params: PyTree, hyper: Hyper, step: jax.Array) -> PyTree:
-    # Early on the average is short, or the random initial weights would stay in it for 1 / (1 - ema) steps.
-    now = step.astype(jnp.float32)
-    decay = jnp.minimum(hyper["optimizer"]["ema"], (1.0 + now) / (10.0 + now))
-    return optax.incremental_update(params, average, 1.0 - decay)
+def _average(*, unit_norm: bool) -> Any:
+    def average(average: PyTree, params: PyTree, hyper: Hyper, step: jax.Array) -> PyTree:
+        # Early on the average is short, or the random initial weights would stay in it for 1 / (1 - ema) steps.
+        now = step.astype(jnp.float32)
+        decay = jnp.minimum(hyper["optimizer"]["ema"], (1.0 + now) / (10.0 + now))
+        found = optax.incremental_update(params, average, 1.0 - decay)
+        return normalized(found) if unit_norm else found  # directions that differ average to less than length 1
+
+    return average

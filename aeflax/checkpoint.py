@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from aeflax import hosts, seal
 from aeflax.durable import sync
 from aeflax.engine.state import TrainState, leaf_name
-from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, reason
+from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, is_out_of_memory, reason
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
 SWEEPS = 10  # attempts at removing what a failed save left
@@ -208,6 +208,8 @@ class Checkpoints:
             found = self._orbax().restore(step, args=ocp.args.Composite(**items))
             return [found[name] for name in items]
         except Exception as error:
+            if hosts.lost(error) or is_out_of_memory(error):  # nothing that the checkpoint is to blame for
+                raise
             raise CheckpointError(
                 f"the checkpoint {self._directory}/{step} cannot be read ({reason(error)})"
             ) from error

@@ -225,6 +225,6 @@ def _encoded(failure: Exception | None) -> np.ndarray:
 
 def _decoded(told: np.ndarray) -> AeflaxError:
     """The error that another process told of."""
-    kinds = {kind.exit_code: kind for kind in AeflaxError.__subclasses__()}
+    kinds = {kind.exit_code: kind for kind in AeflaxError.__subclasses__() if "exit_code" in vars(kind)}
     message = told[2:].tobytes().rstrip(b"\0").decode(errors="replace")
     return kinds.get(int(told[1]), AeflaxError)(message)

@@ -78,5 +78,5 @@ def transformation(name: str, learning_rate: jax.Array, values: Values) -> optax
 
 
 def _kernels(params: optax.Params) -> optax.Params:
-    """True for matrices and convolution kernels; biases, norm scales and scalars are spared."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """True for what is named `kernel`, of matrices and convolutions; biases, norm scales and scalars are spared."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1] == jax.tree_util.DictKey("kernel"), params)

@@ -49,11 +49,6 @@ class RunDirectory:
             self._lock.close()
         self._lock = None
 
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints are kept."""
-        return self.path / CHECKPOINTS
-
     def lock(self) -> None:
         """Takes the lock. Raises RunInUseError naming its holder."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW  # a link would lead out of the directory
@@ -87,10 +82,6 @@ class RunDirectory:
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Replaces a JSON file, durably."""
         write_json(self.path / name, content)
-
-    def read(self, name: str) -> dict[str, Any] | None:
-        """The content of a JSON file, None where there is none."""
-        return read_json(self.path / name)
 
     def remove(self, name: str) -> None:
         """Deletes a file if it is there."""

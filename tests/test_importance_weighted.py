@@ -11,7 +11,7 @@ from variants import EXAMPLES, Harness, experiment, images
 
 import aeflax
 from aeflax import build
-from aeflax.config import KL, GaussianPosterior, Penalties
+from aeflax.config import KL, L1, GaussianPosterior, Penalties
 from aeflax.engine.placement import choose
 from aeflax.errors import ConfigError
 from aeflax.objectives import importance_weighted_nats
@@ -62,6 +62,19 @@ def test_the_loss_of_training_is_the_bound_of_its_own_draws():
     assert {"reconstruction_nats", "kl"} <= set(terms)
     alone = parts.apply(state.params, state.model, jnp.asarray(values), None, harness.hyper, None)
     assert alone.drawn is None
+
+
+def test_other_penalties_are_added_to_the_bound():
+    harness = Harness(settings(5, penalties=Penalties(kl=KL(), l1=L1(weight=0.5))))
+    bare = Harness(settings(5))
+    state, parts = bare.initial(), harness.built.parts
+    values = jnp.asarray(images(6).astype(np.float32) / 255)
+    keys = jax.random.split(jax.random.key(1), 6)
+    outputs = parts.apply(state.params, state.model, values, keys, harness.hyper, jnp.mean)
+    found, terms = parts.objective(outputs, values, jnp.mean, harness.hyper, jnp.int32(0))
+    bound, _ = bare.built.parts.objective(outputs, values, jnp.mean, bare.hyper, jnp.int32(0))
+    np.testing.assert_allclose(found, bound + 0.5 * jnp.abs(outputs.latent.code).sum(-1), rtol=1e-6)
+    assert {"kl", "l1"} <= set(terms)
 
 
 def test_one_draw_is_the_elbo_as_before():

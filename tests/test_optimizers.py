@@ -65,12 +65,14 @@ def test_numbers_may_be_traced(name):
 def test_weight_decay_spares_biases(name):
     """With zero gradients only decay moves anything."""
     params = PARAMS | {"conv": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones(2)}, "log_scale": jnp.float32(1)}
+    params["pre_bias"] = {"value": jnp.ones((3, 3, 1))}  # of images: an array like any kernel
     tx = transformation(name, jnp.float32(0.1), VALUES | {"weight_decay": jnp.float32(0.5)})
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     for layer in ("dense", "conv"):
         np.testing.assert_array_equal(updates[layer]["bias"], 0)
         assert np.all(np.asarray(updates[layer]["kernel"]) * params[layer]["kernel"] < 0)
     assert updates["log_scale"] == 0
+    np.testing.assert_array_equal(updates["pre_bias"]["value"], 0)
 
 
 def test_clipping_bounds_the_global_norm():

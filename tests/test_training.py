@@ -232,6 +232,17 @@ def test_a_damaged_checkpoint_is_never_restored(tmp_path):
             aeflax.train(longer, ARRAY, run_dir=tmp_path / "run", resume=True)
 
 
+def test_a_memory_that_is_full_is_no_fault_of_the_checkpoint(tmp_path, monkeypatch):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
+
+    def full(*args, **names):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory while allocating 7 bytes")
+
+    monkeypatch.setattr("orbax.checkpoint.CheckpointManager.restore", full)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        aeflax.load(tmp_path / "run", ARRAY)
+
+
 def damaged(path, step):
     """Flips a bit in the largest file of a checkpoint."""
     weights = max((path / "checkpoints" / str(step)).rglob("*"), key=lambda file: file.stat().st_size)

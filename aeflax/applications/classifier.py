@@ -25,6 +25,7 @@ from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
 from aeflax.engine.step import zero_sums
 from aeflax.errors import DivergedError
 from aeflax.models.bottlenecks import STATE
+from aeflax.models.layers import initialized
 from aeflax.outputs import BatchMean, Context, Values
 from aeflax.schema import traced
 
@@ -62,7 +63,7 @@ def encoder_of(built: Built) -> Encoder:
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), method="encode")
-        return variables["params"], variables.get(STATE, {})
+        return initialized(variables["params"], built.model.initialization), variables.get(STATE, {})
 
     def apply(params: PyTree, state: PyTree, values: Values, rows: jax.Array) -> jax.Array:
         images, context = rows.reshape(-1, *shape), Context(values=values)

@@ -17,6 +17,8 @@ from aeflax.objectives import gaussian_kl
 
 Compiled = Callable[..., Any]
 
+LEAST = -3.4028235e38  # the least finite float32
+
 
 @functools.partial(jax.jit, static_argnums=2)
 def normal(root: jax.Array, index: jax.Array, size: int) -> jax.Array:
@@ -57,8 +59,9 @@ def functions(built: Built, placement: Placement) -> dict[str, Compiled]:
         latent = encoded.latent
         deviation = jnp.exp(0.5 * latent.log_var)
 
-        def drawn(sample: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            total, weighed = sums
+        def drawn(sample: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            # A running mean, and a sum of weights beside the largest: plain float32 sums drift over many draws.
+            middle, most, weight = sums
             keys = Keys(key, sample, index).of(Stream.SCORING)
             noise = jax.vmap(lambda each: jax.random.normal(each, latent.mean.shape[1:]))(keys)
             codes = latent.mean + deviation * noise
@@ -66,13 +69,17 @@ def functions(built: Built, placement: Placement) -> dict[str, Compiled]:
             nats = built.likelihood.nats(decoded, images, weights["hyper"]["model"]["likelihood"])
             # log p(z) - log q(z | x); what both have of 2 pi cancels.
             ratio = 0.5 * jnp.sum(noise**2 + latent.log_var - codes**2, axis=-1)
-            return total + nats, jnp.logaddexp(weighed, ratio - nats)
+            exponent = ratio - nats
+            larger = jnp.maximum(most, exponent)
+            weight = weight * jnp.exp(most - larger) + jnp.exp(exponent - larger)
+            return middle + (nats - middle) / (sample + 1).astype(jnp.float32), larger, weight
 
-        start = jnp.zeros(len(images)), jnp.full(len(images), -jnp.inf)
-        total, weighed = jax.lax.fori_loop(0, samples, drawn, start)
-        count = samples.astype(jnp.float32)
+        nothing = jnp.zeros(len(images))
+        # LEAST is finite: beside -inf, a first weight of 0 would be told by the difference of infinities.
+        start = nothing, jnp.full(len(images), LEAST), nothing
+        middle, most, weight = jax.lax.fori_loop(0, samples, drawn, start)
         divergence = jnp.sum(gaussian_kl(latent.mean, latent.log_var), axis=-1)
-        return [total / count + divergence, jnp.log(count) - weighed]
+        return [middle + divergence, jnp.log(samples.astype(jnp.float32)) - most - jnp.log(weight)]
 
     def logits(weights: Any, codes: jax.Array) -> list[jax.Array]:
         return [built.decode(weights["params"], codes)]

@@ -65,14 +65,15 @@ def judge(
         raise ConfigError(f"samples {samples} is too few; draw at least one")
     program = inference.program
     size = inference.code_size
-    chosen = thinning(dataset, split, max(2, min(MAX_EXAMPLES, MAX_VALUES // size)))
-    if len(chosen.split(split)) < 2:
+    examples = dataset.split(split)
+    if len(examples) < 2:
         raise DataError(f"the split {split} has a single example, and no error can be told; take another split")
-    parts = zip(*inference.scaled_posteriors(targets(program, chosen, split)), strict=True)
+    every = thinning(examples, max(2, min(MAX_EXAMPLES, MAX_VALUES // size)))
+    parts = zip(*inference.scaled_posteriors(targets(program, dataset, split, every)), strict=True)
     mean, log_var, kl = (np.concatenate(part).astype(np.float64) for part in parts)
     if not all(np.isfinite(part).all() for part in (mean, log_var, kl)):
         raise DataError(f"the codes of the {split} split are not all finite; the model has diverged, take another step")
-    bounds = zip(*inference.scaled_bounds(targets(program, chosen, split), samples), strict=True)
+    bounds = zip(*inference.scaled_bounds(targets(program, dataset, split, every), samples), strict=True)
     elbo, weighed = (-np.concatenate(part).astype(np.float64) for part in bounds)
     varied = mean.var(axis=0)
     active = int(np.sum(varied > ACTIVE))

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from aeflax.applications.inference import Inference
-from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.sources import Examples
 from aeflax.evaluation.baseline import MAX_VALUES
@@ -18,19 +16,14 @@ NAMES = ("codes", "pca", "inputs")
 Spaces = Mapping[str, np.ndarray]  # by name, [N, K], [N, K] and [N, F], float32
 
 
+def thinning(examples: Examples, most: int) -> int:
+    """The n of which every n-th example is taken, so that at most `most` are left."""
+    return max(1, -(-len(examples) // most))
+
+
 def thinned(examples: Examples, most: int) -> Examples:
     """Every n-th example, so that at most `most` are left."""
-    return examples.every(max(1, -(-len(examples) // most)))
-
-
-def thinning(dataset: Dataset, split: str, most: int) -> Dataset:
-    """The data with every n-th example of a split, so that at most `most` of them are left.
-
-    Raises:
-      ConfigError: if there is no such split.
-    """
-    changed: dict[str, Any] = {split: thinned(dataset.split(split), most)}
-    return replace(dataset, **changed)
+    return examples.every(thinning(examples, most))
 
 
 def fitting(inference: Inference, examples: Examples) -> Examples:

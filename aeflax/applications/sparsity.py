@@ -62,7 +62,8 @@ def judge(inference: Inference, dataset: Dataset, split: str = "test") -> tuple[
     model = inference.program.built.model
     if not model.bottleneck.sparse:
         raise ConfigError("the panel needs a sparse code, as the preset sparse has; this model's is of another kind")
-    images = targets(inference.program, thinning(dataset, split, MAX_EXAMPLES), split)
+    every = thinning(dataset.split(split), MAX_EXAMPLES)
+    images = targets(inference.program, dataset, split, every)
     values, density = _of_examples(inference, images)
     directions = np.concatenate(list(_directions(inference)))
     arrays = {"density": density, "nearest_cosine": nearest_cosines(directions)}

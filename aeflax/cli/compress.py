@@ -94,7 +94,8 @@ def decompress(arguments: list[str]) -> int:
     inference = run.inference
     found.require(state_sha256(run.state), inference.program.built.shape, inference.code_size)
     made: Iterator[dict[str, Any]] = packing.decompress(inference, found, picture=picture)
-    return write_out(command.out, made, found.header.count, "reconstructions")
+    write_out(command.out, made, found.header.count, "reconstructions")
+    return 0
 
 
 def _require(command: CompressCommand) -> None:

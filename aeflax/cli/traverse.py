@@ -70,12 +70,12 @@ def main(arguments: list[str]) -> int:
     values = {"measure": found.measure, "traversal": generation.described(found, command.dimensions)}
     total = len(values["traversal"]) * command.count
     written = (1, "picture of traversals") if picture else (total, "examples of traversals")
-    code = write_out(command.out, made, *written)
+    write_out(command.out, made, *written)
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(grid(traversal_table(values), title))
     if command.json:
         print(json.dumps({"step": run.step, **values}))  # noqa: T201
-    return code
+    return 0
 
 
 def _require(command: TraverseCommand) -> None:

@@ -1,4 +1,4 @@
-"""The commands that use a kept run: evaluate, report, encode, reconstruct."""
+"""The commands evaluate, report, encode and reconstruct, and what all that use a kept run share."""
 
 import json
 import shlex
@@ -133,11 +133,11 @@ def encode(arguments: list[str]) -> int:
         from aeflax.data import projector
 
         projector.write(command.projector, *transforms.projected(run.inference, inputs))
-    code = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+    write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
     if command.projector is not None:
         shown = f"tensorboard --logdir {shlex.quote(str(command.projector))}  (tab Projector)"
         say(console(stderr=True), shown)
-    return code
+    return 0
 
 
 def reconstruct(arguments: list[str]) -> int:
@@ -146,7 +146,8 @@ def reconstruct(arguments: list[str]) -> int:
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = open_inputs(command)
     warn_of_unfamiliar(run, inputs)
-    return write_reconstructions(command.out, run, inputs, "reconstructions")
+    write_reconstructions(command.out, run, inputs, "reconstructions")
+    return 0
 
 
 def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
@@ -209,7 +210,7 @@ def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "a
     return found
 
 
-def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> int:
+def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> None:
     """Writes what the model makes of examples, in their own units or as a picture, and says what was written."""
     from aeflax.applications import transforms
 
@@ -217,10 +218,10 @@ def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -
     if picture:
         places.require_suited(path, inputs.shape)
     made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    return write_out(path, made, len(inputs), what)
+    write_out(path, made, len(inputs), what)
 
 
-def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> int:
+def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> None:
     """Writes the batches under a progress bar, and says what was written."""
     from rich.progress import Progress
 
@@ -237,4 +238,3 @@ def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what
 
         count = write(path, counted())
     say(screen, f"{count:,} {what} in {path}")
-    return 0

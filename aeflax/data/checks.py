@@ -52,7 +52,7 @@ def prepared(values: np.ndarray, name: str, index: int | np.ndarray = 0, fill: n
     return values[..., None] if values.ndim == 3 else values
 
 
-def as_examples(values: np.ndarray, name: str = "the array", fill: np.ndarray | None = None) -> np.ndarray:
+def as_examples(values: np.ndarray, fill: np.ndarray | None = None) -> np.ndarray:
     """An array from Python as examples [N, ...], as `prepared` makes and fills them; none at all is no mistake here.
 
     Raises:
@@ -61,5 +61,5 @@ def as_examples(values: np.ndarray, name: str = "the array", fill: np.ndarray | 
     found = np.asarray(values)
     if found.shape and not len(found):
         return found
-    require_examples(found, name)
-    return found if found.dtype == np.uint8 else prepared(found, name, fill=fill)
+    require_examples(found, "the array")
+    return found if found.dtype == np.uint8 else prepared(found, "the array", fill=fill)

@@ -26,8 +26,8 @@ def batch_examples(program: Program) -> int:
     return size + -size % program.placement.shards
 
 
-def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[Source, jax.Array]]:
-    """Stored rows [B, F] with their scaling and indices [B] of a split in order; padding has the index -1.
+def batches(program: Program, dataset: Dataset, split: str, every: int = 1) -> Iterator[tuple[Source, jax.Array]]:
+    """Stored rows [B, F] of every n-th example, with their scaling, and indices [B] in the split; -1 is padding.
 
     Each process reads what its devices hold. Where one cannot, its error is raised on all of them.
     """
@@ -35,9 +35,9 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
     values = examples.values
     shift, divisor = placement.replicate((dataset.scaling.shift, dataset.scaling.divisor))
     columns = placement.columns(size)
-    tables = [np.arange(start, start + size, dtype=np.int32)[columns] for start in range(0, len(values), size)]
-    for table in tables:
-        table[table >= len(values)] = -1
+    wanted = np.arange(0, len(values), every, dtype=np.int32)
+    padded = np.pad(wanted, (0, -len(wanted) % size), constant_values=-1)
+    tables = [whole[columns] for whole in padded.reshape(-1, size)]
     read = (
         (values[np.maximum(table, 0)] for table in tables)
         if isinstance(values, np.ndarray)
@@ -51,8 +51,8 @@ def batches(program: Program, dataset: Dataset, split: str) -> Iterator[tuple[So
             yield Source(placed, shift, divisor), index
 
 
-def targets(program: Program, dataset: Dataset, split: str) -> Iterator[np.ndarray]:
-    """A split as the model is scored on it, scaled and binarized: images [B, ...] float32, batch by batch."""
-    for source, example in batches(program, dataset, split):
+def targets(program: Program, dataset: Dataset, split: str, every: int = 1) -> Iterator[np.ndarray]:
+    """Every n-th example of a split as the model is scored on it: images [B, ...] float32, scaled and binarized."""
+    for source, example in batches(program, dataset, split, every):
         keys = Keys.of_evaluation(program.key, Split[split.upper()], example)
         yield np.asarray(program.built.parts.prepare(source, keys))[np.asarray(example) >= 0]

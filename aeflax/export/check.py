@@ -6,7 +6,6 @@ import numpy as np
 
 from aeflax.applications.inference import Inference, joined
 from aeflax.errors import AeflaxError
-from aeflax.export.parts import Part
 
 Runnable = Callable[[np.ndarray], np.ndarray]
 
@@ -19,13 +18,12 @@ class ExportError(AeflaxError):
     """What was exported computes something else than the model; nothing was kept."""
 
 
-def largest_difference(inference: Inference, parts: Mapping[str, Part], exported: Mapping[str, Runnable]) -> float:
+def largest_difference(inference: Inference, exported: Mapping[str, Runnable]) -> float:
     """The largest difference between exported functions and the model's own, of the largest output.
 
     Args:
       inference: the model.
-      parts: its functions, by name.
-      exported: what was made of each of them, by name.
+      exported: what was made of each of its functions, by name.
 
     Raises:
       ExportError: if one differs by more than 1e-5.

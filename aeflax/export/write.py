@@ -73,7 +73,7 @@ def _functions(inference: Inference, form: str) -> tuple[dict[str, bytes], dict[
         )
     parts = {part.name: part for part in parts_of(inference)}
     blobs: dict[str, bytes] = module.blobs(parts)
-    worst = check.largest_difference(inference, parts, {name: module.runnable(blob) for name, blob in blobs.items()})
+    worst = check.largest_difference(inference, {name: module.runnable(blob) for name, blob in blobs.items()})
     files = {f"{name}.{module.SUFFIX}": blob for name, blob in blobs.items()}
     told = {
         f"{name}.{module.SUFFIX}": {"input": part.given.described(), "output": part.made.described()}

@@ -44,13 +44,6 @@ class Group:
         found: int = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
         return found
 
-    @property
-    def state_bytes(self) -> int:
-        """Of all members' states: parameters, what the optimizer keeps, averages."""
-        leaves = jax.tree.leaves(self.programs[0].template())
-        one: int = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-        return one * len(self)
-
     @functools.cached_property
     def waves(self) -> Waves:
         """How many of them the memory holds at once; compiles their program."""

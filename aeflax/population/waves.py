@@ -12,6 +12,11 @@ from aeflax.population.program import compiled, needed_bytes
 from aeflax.program import Program
 
 CGROUP = Path("/sys/fs/cgroup")
+# Of a control group, version 2 and 1: its limit and use in bytes, and in its statistics what it can take back at once.
+ACCOUNTS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 SHARE = 0.9  # of the memory that is free, which the compiler's account leaves something out of
 
 
@@ -79,8 +84,12 @@ def free_bytes() -> int | None:
 
 def _left_in_group() -> int | None:
     """What the control group of a container leaves to its processes; None without a limit."""
-    try:
-        limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
-    return max(0, limit - used)
+    for *names, statistics, idle in ACCOUNTS:
+        try:
+            limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in names)
+            lines = (CGROUP / statistics).read_text(encoding="ascii").splitlines()
+            cached = next(int(line.split()[1]) for line in lines if line.startswith(f"{idle} "))
+        except (OSError, ValueError, StopIteration):  # no such file, or "max"
+            continue
+        return max(0, limit - used + cached)
+    return None

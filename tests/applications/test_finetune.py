@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from variants import BATCH, BY_VARIANT, experiment, images
+from variants import BATCH, BY_VARIANT, Harness, experiment, images
 
 import aeflax
 from aeflax import optimizers, presets
@@ -46,6 +47,15 @@ def test_a_classifier_begins_with_the_autoencoders_codes(variant):
     assert jax.tree.map(np.shape, weights) == jax.tree.map(lambda leaf: leaf.shape, drawn)
     rows = images(BATCH).reshape(BATCH, -1).astype(np.float32) / 255
     np.testing.assert_allclose(encoder.apply(*weights, numbers, rows), run.encode(images(BATCH)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("initialization", ["glorot", "he"])
+def test_from_scratch_a_classifier_begins_as_the_autoencoder_does(initialization):
+    base = experiment("vanilla")
+    settings = replace(base, model=replace(base.model, initialization=initialization))
+    built = Harness(settings).built
+    params, _ = encoder_of(built).init(root_key(5))
+    chex.assert_trees_all_equal(params, {"bottleneck": built.parts.init(root_key(5))[0]["bottleneck"]})
 
 
 def test_the_objective_is_the_cross_entropy_of_the_label_in_the_row():

@@ -10,6 +10,7 @@ import aeflax
 from aeflax.data.rows import Lazy
 from aeflax.data.sources import Examples
 from aeflax.evaluation import baseline
+from aeflax.evaluation.batches import targets
 
 
 def test_no_more_is_read_than_the_fit_takes(monkeypatch):
@@ -52,3 +53,36 @@ def test_errors_are_averaged_over_examples():
     # float32 sums of 63 features
     assert found["mse"] == pytest.approx(each.mean(), rel=1e-5)
     assert found["psnr"] == pytest.approx(np.mean(-10 * np.log10(each)), rel=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0, 100, 10_000])
+def test_a_mean_far_from_zero_costs_the_components_nothing(offset):
+    """Against float64; float32 holds values near 10,000 to a thousandth, of a spread of 2."""
+    random = np.random.RandomState(0)
+    spread = random.normal(size=(2000, 3)) @ random.normal(size=(3, 8)) + 0.1 * random.normal(size=(2000, 8))
+    rows = (spread + offset).astype(np.float32)
+    found = baseline.linear_error(baseline.components(rows, 3), rows).mean()
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    least = np.sum(np.linalg.svd(centred, compute_uv=False)[3:] ** 2) / rows.size  # what three directions leave
+    assert found == pytest.approx(least, rel=1e-3)
+
+
+@pytest.mark.parametrize(("binarize", "alike"), [("dynamic", False), ("fixed", True)])
+def test_pixels_drawn_anew_have_components_of_their_own(binarize, alike):
+    """A fixed draw belongs to the data, a dynamic one to the seed."""
+    base = experiment("vanilla", steps=1)
+    base = replace(base, data=replace(base.data, binarize=binarize))
+    first = aeflax.train(base, images(60))
+    other = aeflax.train(replace(base, train=replace(base.train, seed=8)), images(60))
+    alone, dataset = other.pca(), first._dataset()
+    assert (baseline.pca(first._program, dataset) == alone) is alike
+    assert baseline.pca(other._program, dataset) == alone
+
+
+@pytest.mark.parametrize("binarize", ["fixed", "dynamic"])
+def test_every_nth_example_is_drawn_as_it_is_among_all(binarize):
+    base = experiment("vanilla", steps=1)
+    run = aeflax.train(replace(base, data=replace(base.data, binarize=binarize)), images(60))
+    whole, some = (np.concatenate(list(targets(run._program, run._dataset(), "train", every))) for every in (1, 5))
+    assert len(some) == 10
+    np.testing.assert_array_equal(some, whole[::5])

@@ -63,6 +63,13 @@ def test_directions_stay_of_length_one(placement):
     assert np.abs(np.linalg.norm(decoder(state.params), axis=1) - 1.0).max() > 1e-3
 
 
+def test_averaged_directions_are_of_length_one_too():
+    found = harness(optimizer=Optimizer(learning_rate=0.1, ema=0.9))
+    state, _ = found.run(found.initial(), 7)
+    assert np.abs(decoder(state.ema) - decoder(state.params)).max() > 1e-2
+    np.testing.assert_allclose(np.linalg.norm(decoder(state.ema), axis=1), 1.0, rtol=1e-6)
+
+
 def test_the_part_of_a_gradient_along_its_direction_is_removed():
     random = np.random.RandomState(0)
     rows, slope = random.normal(size=(2, 4, 5)).astype(np.float32)

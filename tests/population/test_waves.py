@@ -54,3 +54,24 @@ def test_members_do_not_depend_on_their_wave(tmp_path, monkeypatch):
 def test_memory_grows_with_the_members():
     assert needed(4) == pytest.approx(needed(1), rel=0.01)  # one on each of four devices
     assert needed(4) < needed(8) < 3 * needed(4)
+
+
+V2 = {"memory.max": "1000\n", "memory.current": "900\n", "memory.stat": "anon 400\ninactive_file 300\n"}
+V1 = {
+    "memory/memory.limit_in_bytes": "1000\n",
+    "memory/memory.usage_in_bytes": "900\n",
+    "memory/memory.stat": "inactive_file 5\ntotal_inactive_file 300\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [(V2, 400), (V1, 400), (V2 | {"memory.max": "max\n"}, None), ({}, None), (V2 | {"memory.stat": ""}, None)],
+    ids=["v2", "v1", "unlimited", "none", "silent"],
+)
+def test_what_a_container_leaves_counts_pages_that_it_can_take_back(files, left, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(waves, "CGROUP", tmp_path)
+    assert waves._left_in_group() == left
