@@ -300,8 +300,8 @@ class Model:
     penalties: Penalties = Penalties()
     dictionary: Dictionary | None = None  # for a sparse code between single dense layers
     # variance of initial kernels, which are uniform: glorot 2 / (in + out), lecun 1 / in, he 2 / in, where a unit reads
-    # `in` values and so many units as `out` read it
-    initialization: Literal["glorot", "lecun", "he"] = "glorot"
+    # `in` values and so many units as `out` read it; small .01 ** 2
+    initialization: Literal["glorot", "lecun", "he", "small"] = "glorot"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,13 @@
 
 Expected: 98.62 % of the test images right (reimplemented), 98.80 % in the paper (FC-WTA, Makhzani & Frey 2015,
 https://arxiv.org/abs/1409.2752); 98.4 % passes, 98.8 % beats. Raw pixels give 95.5 %.
-Protocol: 784-2000-784, ReLU code of which each unit keeps its largest 5 % of the batch, in training alone; squared
-error, Adam 1e-3, batch 100, 30,000 steps. A linear SVM, one class against the rest, on the whole code.
+Protocol: 784-2000-784 with tied weights that begin with a deviation of .01, as reimplemented
+(https://github.com/guoguo12/tensorflow-fcwta); ReLU code of which each unit keeps its largest 5 % of the batch, in
+training alone; squared error, Adam 1e-3, batch 100, 30,000 steps. A linear SVM, one class against the rest, on the
+whole code.
 No peeking: the SVM's C is chosen on the last 10,000 training images, with a machine fitted to the first seed's features
-of the other 50,000; first among powers of ten, of which 1e-3 was the best. Then one is fitted to all 60,000. The
-autoencoder sees all 60,000 images, and no label.
+of the other 50,000. Then one is fitted to all 60,000. The autoencoder sees all 60,000 images, and no label. On the
+same held-out images a pilot with Glorot's variance had .9865, one with separate weights .9863, this one .9880.
 Deviations: scikit-learn's LinearSVC, which minimises the squared hinge; features are divided by one number, the root of
 their mean square.
 Time: half an hour on two CPU cores.
@@ -22,7 +24,7 @@ import numpy as np
 from sklearn.svm import LinearSVC
 
 from aeflax import presets
-from aeflax.config import Data, GaussianLikelihood, Lifetime, Train
+from aeflax.config import Data, Dense, GaussianLikelihood, Lifetime, Train
 from aeflax.data.dataset import load
 from experiments.runs import claim, measured
 
@@ -30,7 +32,13 @@ BASE = presets.vanilla(2000)
 CONFIG = replace(
     BASE,
     data=Data(source="mnist", batch_size=100),
-    model=replace(BASE.model, bottleneck=Lifetime(rate=0.05), likelihood=GaussianLikelihood()),
+    model=replace(
+        BASE.model,
+        backbone=Dense(tied=True),
+        bottleneck=Lifetime(rate=0.05),
+        likelihood=GaussianLikelihood(),
+        initialization="small",
+    ),
     train=Train(steps=30_000),
 )
 SEEDS = range(3)

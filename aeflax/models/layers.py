@@ -26,11 +26,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 KERNEL_INIT = nn.initializers.glorot_uniform()
 
 # Of initial kernels, by the values that a unit reads and is read by (Glorot & Bengio 2010, LeCun et al. 1998, He et al.
-# 2015).
+# 2015; the small one as of restricted Boltzmann machines, Hinton 2012).
 VARIANCES: dict[str, Callable[[int, int], float]] = {
     "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),
     "lecun": lambda fan_in, fan_out: 1.0 / fan_in,
     "he": lambda fan_in, fan_out: 2.0 / fan_in,
+    "small": lambda fan_in, fan_out: 1e-4,
 }
 
 
