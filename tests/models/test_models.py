@@ -70,7 +70,12 @@ def test_pooled_and_transposed_is_keras_convolutional_example():
 
 @pytest.mark.parametrize(
     ("name", "variance"),
-    [("glorot", lambda a, b: 2 / (a + b)), ("lecun", lambda a, b: 1 / a), ("he", lambda a, b: 2 / a), ("small", lambda a, b: 1e-4)],
+    [
+        ("glorot", lambda a, b: 2 / (a + b)),
+        ("lecun", lambda a, b: 1 / a),
+        ("he", lambda a, b: 2 / a),
+        ("small", lambda a, b: 1e-4),
+    ],
 )
 @pytest.mark.parametrize("backbone", [Dense(widths=(300,)), Conv(features=(24,), kernel=5)], ids=["dense", "conv"])
 def test_initial_kernels_have_the_variance_that_is_asked_for(name, variance, backbone):
