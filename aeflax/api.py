@@ -235,6 +235,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     shape, domain = manifest.inputs(described, resolved)
     if not (place / runs.CHECKPOINTS).is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")
+    manifest.warn_of_changed_parts(described, resolved)
     program = _to_use(resolved, shape)
     with Checkpoints(place / runs.CHECKPOINTS) as checkpoints:
         state, _ = checkpoints.restore(program.template(), step)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -19,10 +19,11 @@ from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
 from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
-from aeflax.outputs import BatchMean, Context, Outputs, Values
-from aeflax.schema import structure, traced
+from aeflax.objective import objective, penalties, repairs
+from aeflax.outputs import BatchMean, Context, Outputs
+from aeflax.own_parts import function, require_shape
+from aeflax.structure import ReadFromValues, structure, traced
 
-KL = "kl"  # the penalty that a bound holds already
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
 
 
@@ -44,6 +45,7 @@ def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
     optimizer, train = experiment.optimizer, experiment.train
     steps = 0 if optimizer.schedule in ("constant", "piecewise") else train.steps or 0
     return _build(
+        factories.chosen(experiment.model),
         structure(experiment.model),
         structure(optimizer),
         steps,
@@ -62,6 +64,7 @@ def hyper(experiment: config.Experiment) -> Hyper:
 
 @functools.lru_cache(maxsize=64)
 def _build(
+    made_by: tuple[Any, ...],  # a part of what tells models apart
     model: config.Model,
     optimizer: config.Optimizer,
     steps: int,
@@ -74,12 +77,15 @@ def _build(
     record = model.dictionary
     tied = isinstance(model.backbone, config.Dense) and model.backbone.tied
     complete = completed if tied else _unchanged
-    apply, decode = _computations(module, complete, precision, record.auxk if record and _repairs(model) else None)
+    apply, decode = _computations(module, complete, precision, record.auxk if record and repairs(model) else None)
     observe, update = _following(model)
     like = factories.likelihood(model.likelihood)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
-        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
+        outputs, variables = module.init_with_output(key, jnp.zeros((1, *shape), jnp.float32), blank(model))
+        code = 1, model.latent_dim or 0  # resolved
+        require_shape(f"model.bottleneck {model.bottleneck.kind}", outputs.latent.code, code)
+        require_shape(f"the decoder of model.backbone {model.backbone.kind}", outputs.logits, (1, *shape))
         params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
         params = shared(params) if tied else params
         if record is None:
@@ -93,14 +99,20 @@ def _build(
         prepare=_prepare(binarize, shape),
         corrupt=_corrupt(model),
         apply=apply,
-        objective=_objective(model, like),
+        objective=objective(model, like),
         tx=_tx(optimizer, steps, unit_norm=bool(record and record.unit_norm)),
         observe=observe,
         update=update,
         average=_average(unit_norm=bool(record and record.unit_norm)) if optimizer.ema is not None else None,
-        terms=("reconstruction_nats", *_penalties(model), *(["auxk"] if _repairs(model) else [])),
+        terms=("reconstruction_nats", *penalties(model), *(["auxk"] if repairs(model) else [])),
     )
     return Built(parts, module, decode, complete, like, model, shape)
+
+
+def blank(model: config.Model) -> Context:
+    """What a bottleneck knows while its weights are drawn: nothing depends on its numbers then."""
+    numbers = {name for name, value in vars(structure(model.bottleneck)).items() if isinstance(value, ReadFromValues)}
+    return Context(values=dict.fromkeys(numbers, jnp.float32(jnp.nan)))
 
 
 def _following(model: config.Model) -> tuple[Any, Any]:
@@ -178,7 +190,12 @@ def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) ->
     spatial = isinstance(part, config.Conv) and part.spatial
     assert model.latent_dim is not None  # resolved
     features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
-    encoder, decoder = factories.backbone(part, shape)
+    networks: Any = factories.backbone(part, shape)
+    if not (isinstance(networks, tuple) and len(networks) == 2 and all(isinstance(one, nn.Module) for one in networks)):
+        raise ConfigError(
+            f"the factory of model.backbone {part.kind} must return two Flax modules, encoder and decoder"
+        )
+    encoder, decoder = networks
     if rematerialize:
         encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
@@ -205,78 +222,15 @@ def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
 
 
 def _corrupt(model: config.Model) -> Any:
-    process = factories.corruption(model.corruption)
+    name = f"model.corruption {model.corruption.kind}"
+    process = function(name, factories.corruption(model.corruption), "keys", "images", "values")
 
     def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
-        found = process(keys, images, hyper["model"]["corruption"])
-        _require_shape(f"model.corruption {model.corruption.kind}", found, images.shape)
+        found: jax.Array = process(keys, images, hyper["model"]["corruption"])
+        require_shape(name, found, images.shape)
         return found
 
     return corrupt
-
-
-def _penalties(model: config.Model) -> dict[str, objectives.Penalty]:
-    """Penalties that are on, by field name."""
-    record = model.penalties
-    parts = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: factories.penalty(part) for name, part in parts.items() if part is not None}
-
-
-def _objective(model: config.Model, like: objectives.Likelihood) -> Any:
-    penalties = _penalties(model)
-
-    def weighted(outputs: Outputs, targets: jax.Array, values: Values) -> jax.Array:
-        """The importance-weighted bound, in place of the ELBO that one draw estimates."""
-        latent = outputs.latent
-        assert latent.drawn is not None
-        assert latent.mean is not None
-        assert latent.log_var is not None
-        nats = jax.vmap(lambda logits: like.nats(outputs.replace(logits=logits), targets, values))(outputs.drawn)
-        return objectives.importance_weighted_nats(nats, latent.drawn, latent.mean, latent.log_var)
-
-    def objective(
-        outputs: Outputs, targets: jax.Array, batch_mean: BatchMean, hyper: Hyper, step: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        values = hyper["model"]
-        loss = like.nats(outputs, targets, values["likelihood"])
-        _require_shape(f"model.likelihood {model.likelihood.kind}", loss, targets.shape[:1])
-        terms = {"reconstruction_nats": loss}
-        bound = outputs.drawn is not None  # in which the KL is
-        if bound:
-            loss = weighted(outputs, targets, values["likelihood"])
-        for name, cost in penalties.items():
-            found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
-            if len(pair := found if isinstance(found, tuple) else ()) != 2:
-                raise ConfigError(
-                    f"model.penalties.{name} gives no pair; its factory must give a function that returns (cost [B], "
-                    "reported value [B])"
-                )
-            for part in pair:
-                _require_shape(f"model.penalties.{name}", part, loss.shape)
-            charged, terms[name] = pair
-            loss = loss if bound and name == KL else loss + charged
-        if outputs.repaired is not None:
-            # Of a Gaussian likelihood: the squared error of what dead units make of the residual.
-            scale = None if outputs.log_scale is None else jax.lax.stop_gradient(outputs.log_scale)
-            nats = like.nats(outputs.replace(logits=outputs.repaired, log_scale=scale), targets, values["likelihood"])
-            terms["auxk"] = nats - jax.lax.stop_gradient(terms["reconstruction_nats"])
-            loss = loss + values["dictionary"]["auxk_weight"] * terms["auxk"]
-        return loss, terms
-
-    return objective
-
-
-def _require_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
-    """Raises ConfigError where a part of a kind that a user may have added gives an array of another shape."""
-    if jnp.shape(found) != shape:
-        raise ConfigError(
-            f"{name} gives an array of the shape {jnp.shape(found)} where {shape} is needed; mend its factory"
-        )
-
-
-def _repairs(model: config.Model) -> bool:
-    """Whether dead units learn what the others leave over."""
-    return model.dictionary is not None and model.dictionary.auxk_weight is not None
 
 
 def _tx(optimizer: config.Optimizer, steps: int, *, unit_norm: bool) -> Any:

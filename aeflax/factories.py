@@ -15,6 +15,7 @@ A factory must not read the part's traced numbers (every float): they arrive as 
 """
 
 import functools
+from dataclasses import fields
 from typing import Any
 
 import flax.linen as nn
@@ -161,6 +162,21 @@ def _(part: config.Rate) -> objectives.Penalty:
 @penalty.register
 def _(part: config.KL) -> objectives.Penalty:
     return objectives.kl
+
+
+def chosen(model: config.Model) -> tuple[Any, ...]:
+    """The factories that the parts of a model have now: what is built by others is another model."""
+    record = model.penalties
+    penalties = (getattr(record, field.name) for field in fields(record))
+    pairs: tuple[tuple[Any, Any], ...] = (
+        (backbone, model.backbone),
+        (bottleneck, model.bottleneck),
+        (memory, model.bottleneck),
+        (corruption, model.corruption),
+        (likelihood, model.likelihood),
+        *((penalty, part) for part in penalties if part is not None),
+    )
+    return tuple(registry.dispatch(type(part)) for registry, part in pairs)
 
 
 def _unregistered(part: Any) -> ConfigError:

@@ -1,16 +1,19 @@
 """What a run directory says of its experiment: enough to use the model anywhere, and to refuse another one's resume."""
 
+import hashlib
 import math
 import platform
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from aeflax import factories
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
@@ -25,6 +28,7 @@ FREE = (
     *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
     *("train.digest_every", "data.resident", "data.workers"),
 )
+HERE = Path(__file__).parent
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -48,6 +52,7 @@ def describe(
             **({} if columns is None else {"columns": list(columns)}),
         },
         "init_from": origin,
+        **({} if not (own := _own_files(resolved)) else {"parts": own}),
         "versions": _versions(),
         "random": {
             "implementation": IMPLEMENTATION,
@@ -56,6 +61,26 @@ def describe(
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _own_files(experiment: Experiment) -> dict[str, str]:
+    """SHA-256 of the files that define factories of parts of a user's own, by their names."""
+    functions = (made for made in factories.chosen(experiment.model) if hasattr(made, "__code__"))
+    places = {Path(made.__code__.co_filename) for made in functions}
+    found = {place for place in places if HERE not in place.absolute().parents and place.is_file()}
+    return {place.name: hashlib.sha256(place.read_bytes()).hexdigest() for place in sorted(found)}
+
+
+def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
+    """Warns where parts of a user's own are defined otherwise than when a run began, which its manifest says."""
+    _compare_parts(stored.get("parts"), _own_files(experiment))
+
+
+def _compare_parts(was: Any, found: Mapping[str, str]) -> None:
+    for name, now in found.items():
+        if isinstance(was, dict) and was.get(name, now) != now:
+            said = f"{name} has changed since the run began: its parts now are what the file says today"
+            warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
 def _versions() -> dict[str, str]:
@@ -72,6 +97,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
     Returns:
       `versions` as they were at the beginning; `resumed_with` lists, in order, those that went on from there.
     """
+    _compare_parts(stored.get("parts"), manifest.get("parts", {}))
     now, before = manifest["versions"], [stored["versions"], *_list(stored.get("resumed_with"))]
     if changed := [name for name, was in before[-1].items() if now.get(name) != was]:
         was, this = (", ".join(f"{name} {found.get(name)}" for name in changed) for found in (before[-1], now))
@@ -79,7 +105,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         warnings.warn(said, AeflaxWarning, stacklevel=2)
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
-    kept = {name: stored[name] for name in ("created", "preset") if name in stored}
+    kept = {name: stored[name] for name in ("created", "preset", "parts") if name in stored}
     return {**manifest, **kept, "versions": before[0], **later}
 
 

@@ -1,11 +1,11 @@
-"""The generic side of configurations: bounds, kinds, validation, JSON and hyper-parameters of frozen dataclasses.
+"""The generic side of configurations: bounds, kinds, validation and JSON of frozen dataclasses.
 
 Nothing here knows what an autoencoder is. A configuration is a tree of frozen dataclasses; this module
 
 - checks every field against its annotation and bounds and reports *all* problems at once (`problems`);
-- turns the tree into plain JSON values and back (`to_dict`, `from_dict`);
-- splits it into the numbers that a compiled program takes as arguments (`traced`) and the rest, which
-  shapes the program (`structure`).
+- turns the tree into plain JSON values and back (`to_dict`, `from_dict`).
+
+Which of its numbers a compiled program takes as arguments, `structure` tells.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from aeflax.errors import ConfigError
@@ -49,22 +49,8 @@ class _Traced:
     """Marks an integer field as an argument of the compiled program, as every float is."""
 
 
-class ReadFromValues:
-    """Stands for a number that a compiled program takes as an argument. It is none: to compute with it is a TypeError.
-
-    Its name is what that error says. Equal to itself, so that structures are.
-    """
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ReadFromValues)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 FLOAT32_MAX = 2.0**128 - 2.0**104
 TRACED = _Traced()
-UNKNOWN = ReadFromValues()
 
 Positive = Annotated[float, Interval(0, open_left=True)]
 NonNegative = Annotated[float, Interval(0)]
@@ -97,8 +83,16 @@ class Part:
                 return
         if kind is None:
             raise TypeError(f"{cls.__name__} fills a slot: write class {cls.__name__}(..., kind='name')")
+        held = cls.kinds.get(kind)
+        if held is not None and (_ours(held) or held.__qualname__ != cls.__qualname__) and not _ours(cls):
+            raise ConfigError(f"{cls.__name__}: the kind {kind!r} is taken by {held.__name__}; choose another name")
         cls.kind = kind
         cls.kinds[kind] = cls
+
+
+def _ours(cls: type[Any]) -> bool:
+    """Whether a class is part of this package."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def hints(cls: Any) -> dict[str, Any]:
@@ -126,7 +120,7 @@ def _parts(hint: Any) -> tuple[type[Any], ...]:
     )
 
 
-def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """Splits `Annotated[T, ...]` into T and its metadata."""
     if typing.get_origin(hint) is Annotated:
         base, *metadata = typing.get_args(hint)
@@ -148,7 +142,7 @@ def _fault(value: Any, hint: Any) -> str | None:
     """Says what is wrong with one value, or None."""
     faults = []
     for option in options(hint):
-        base, metadata = _bare(option)
+        base, metadata = bare(option)
         fault = _type_fault(value, base)
         if fault is None:
             for bound in metadata:
@@ -189,6 +183,10 @@ def _type_fault(value: Any, base: Any) -> str | None:
         return None if abs(value) <= FLOAT32_MAX else f"lies beyond float32, whose largest number is {FLOAT32_MAX:.4g}"
     if base is int:
         return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
+    if base not in (str, bool, type(None)) and not is_dataclass(base) and not _is_slot(base):
+        return (
+            f"is of type {base}, which no configuration holds; take float, int, bool, str, Literal or tuple[..., ...]"
+        )
     if not isinstance(value, base):
         return f"is not of type {getattr(base, '__name__', base)}"
     return "is not a dataclass" if issubclass(base, Part) else None  # `walk` descends into those that are
@@ -201,8 +199,21 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
 
 
 def problems(config: Any) -> list[str]:
-    """Every field whose value does not fit its annotation or bounds, one sentence each."""
-    return [f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))]
+    """Fields whose values do not fit their annotations or bounds, and records that may change; a sentence each."""
+    thawed = [f"{type(part).__name__} is not frozen; write @dataclass(frozen=True)" for part in _thawed(config)]
+    return thawed + [
+        f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))
+    ]
+
+
+def _thawed(config: Any) -> Iterator[Any]:
+    """Dataclasses of a configuration whose fields may be set."""
+    if not type(config).__dataclass_params__.frozen:
+        yield config
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from _thawed(value)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -259,40 +270,6 @@ def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
             f" (known: {', '.join(slot.kinds)}); import the module that defines it first, or add --define FILE.py"
         )
     return slot.kinds[kind]  # type: ignore[no-any-return]
-
-
-def _is_traced(hint: Any) -> bool:
-    return any(base is float or TRACED in metadata for base, metadata in map(_bare, options(hint)))
-
-
-def traced(config: Any) -> dict[str, Any]:
-    """Numbers that the compiled program takes as arguments, nested like the configuration.
-
-    Every float is one, and every integer marked TRACED. A field set to None is absent: it shapes the program.
-    """
-    numbers: dict[str, Any] = {}
-    for name, hint in hints(type(config)).items():
-        value = getattr(config, name)
-        if is_dataclass(value):
-            numbers[name] = traced(value)
-        elif value is not None and _is_traced(hint):
-            numbers[name] = float(value)
-    return numbers
-
-
-def structure(config: T) -> T:
-    """The configuration without its traced numbers, so that nothing can build on their values.
-
-    Two configurations with equal structure share one compiled program; the result is hashable.
-    """
-    changes: dict[str, Any] = {}
-    for name, hint in hints(type(config)).items():
-        value = getattr(config, name)
-        if is_dataclass(value):
-            changes[name] = structure(value)
-        elif value is not None and _is_traced(hint):
-            changes[name] = UNKNOWN
-    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from dataclasses import fields
 
 from aeflax.config import (
     KL,
@@ -36,6 +37,7 @@ PLACED = {
     "synthetic": "HxWxC:N",
 }
 MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
+RECORDED = {"loss", "reconstruction_nats", "auxk", "weight", "gradient_norm", "images_per_second", "data_wait"}
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
@@ -126,6 +128,8 @@ def _contradictions(experiment: Experiment) -> list[str]:
             model.latent_dim is not None and kept > model.latent_dim
         )
     rules |= _placement_rules(train, data.batch_size)
+    for name in RECORDED & {field.name for field in fields(penalties)}:
+        rules[f"model.penalties.{name}: records tell something else by that name; rename the field"] = True
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given

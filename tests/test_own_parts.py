@@ -45,7 +45,11 @@ def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
         ('values["weight"] * energy, energy', 'values["weight"] * energy.sum(), energy', r"of the shape \(\) where"),
         ('values["weight"]', 'values["wait"]', r"own\.py:\d+ fails: KeyError: 'wait'"),
         ("outputs.latent.code**2", "outputs.code**2", r"own\.py:\d+ fails: AttributeError"),
-        ('values["weight"]', "part.weight", r"own\.py:\d+ fails: TypeError: .*ReadFromValues"),
+        (
+            'values["weight"]',
+            "part.weight",
+            r"own\.py:\d+ fails: TypeError: weight has no value .*read values\['weight'\]",
+        ),
         (".reshape(images.shape)", "", r"model\.corruption speckle gives an array of the shape"),
     ],
 )

@@ -28,7 +28,8 @@ from aeflax.config import (
 )
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import UNKNOWN, Interval, Part, differences, from_dict, problems, structure, to_dict, traced
+from aeflax.schema import Interval, Part, differences, from_dict, problems, to_dict
+from aeflax.structure import UNKNOWN, ReadFromValues, structure, traced
 
 
 def full() -> Experiment:
@@ -155,7 +156,7 @@ def numbers(config: Any, prefix: str = "") -> dict[str, tuple[Any, bool]]:
         value, hint = getattr(config, field.name), schema.hints(type(config))[field.name]
         if is_dataclass(value):
             found |= numbers(value, f"{prefix}{field.name}.")
-        elif isinstance(value, (int, float, schema.ReadFromValues)) and not isinstance(value, bool):
+        elif isinstance(value, (int, float, ReadFromValues)) and not isinstance(value, bool):
             marked = schema.TRACED in [mark for option in schema.options(hint) for mark in get_args(option)[1:]]
             found[prefix + field.name] = value, isinstance(value, float) or marked
     return found
@@ -283,11 +284,18 @@ def test_structures_of_separate_configurations_are_equal_and_hash_equal():
     assert one == other
     assert hash(one) == hash(other)
     assert type(UNKNOWN)() == UNKNOWN
-    assert float("nan") != UNKNOWN
+    assert UNKNOWN not in (None, "word")
 
 
 def test_whoever_computes_with_a_number_that_is_an_argument_is_told_where_to_read_it():
     part = structure(GaussianNoise(sigma=0.5))
-    for compute in (lambda: part.sigma * 2, lambda: jnp.ones(2) < part.sigma, lambda: float(part.sigma)):
-        with pytest.raises(TypeError, match="ReadFromValues"):
+    for compute in (
+        lambda: part.sigma * 2,
+        lambda: jnp.ones(2) < part.sigma,
+        lambda: float(part.sigma),
+        lambda: jnp.asarray(part.sigma),
+        lambda: part.sigma == 0.0,  # which would quietly be False
+        lambda: "on" if part.sigma else "off",
+    ):
+        with pytest.raises(TypeError, match=r"read values\['sigma'\] inside the function"):
             compute()

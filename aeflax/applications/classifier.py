@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from aeflax import optimizers
-from aeflax.build import Built
+from aeflax.build import Built, blank
 from aeflax.config import Optimizer
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Feed
@@ -27,7 +27,7 @@ from aeflax.errors import DivergedError
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.layers import initialized
 from aeflax.outputs import BatchMean, Context, Values
-from aeflax.schema import traced
+from aeflax.structure import traced
 
 BLOCK = 512  # examples that are classified at a time
 
@@ -62,7 +62,7 @@ def encoder_of(built: Built) -> Encoder:
     module, shape = built.module, built.shape
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
-        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), method="encode")
+        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), blank(built.model), method="encode")
         return initialized(variables["params"], built.model.initialization), variables.get(STATE, {})
 
     def apply(params: PyTree, state: PyTree, values: Values, rows: jax.Array) -> jax.Array:

@@ -27,7 +27,7 @@ from aeflax.engine.state import Source
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.baseline import MAX_VALUES
 from aeflax.evaluation.intervals import interval
-from aeflax.schema import structure, traced
+from aeflax.structure import structure, traced
 
 TUNED_ON = 32  # training images that choose the strengths
 SHOWN = 2  # images of each kind that are kept for the report

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aeflax import structure
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.data.places import is_source
@@ -111,10 +112,13 @@ def run_file(name: str) -> ModuleType:
 
 
 def failed_in(error: BaseException) -> str | None:
-    """The line of a file of the user's that an error came from, None where it came from none."""
+    """The line of a file of the user's that an error came from, also by way of a library; None where from none."""
+    ours = str(Path(__file__).parent.parent)
+    # `structure` raises on behalf of whoever looked at a number that is none yet.
     frames = traceback.extract_tb(error.__traceback__)
-    name = frames[-1].filename if frames else ""
-    return _place(error, name) if name in _run else None
+    names = [frame.filename for frame in frames if frame.filename != structure.__file__]
+    last = next((name for name in reversed(names) if name in _run or name.startswith(ours)), "")
+    return _place(error, last) if last in _run else None
 
 
 def _place(error: BaseException, name: str) -> str:

@@ -1,7 +1,7 @@
 """Chooses the kinds of a model's parts from command-line words, before the options of those kinds are parsed.
 
 --model.corruption masking           fills a slot by kind (also: model.corruption:masking)
---model.corruption.sigma 0.2         a field that only one kind has names that kind
+--model.corruption.sigma 0.2         a field that only one kind has names that kind, in place of vanilla's
 --model.penalties.l1.weight 1e-4     switches an optional part on
 --model.penalties.l1 none            switches it off
 
@@ -147,6 +147,12 @@ def _implied(model: Model, path: str, chosen: set[str]) -> Model:
             raise ConfigError(
                 f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}, "
                 f"but --model.{head} is {getattr(model, head).kind}; drop one of them"
+            )
+        held = getattr(model, head).kind
+        if held != getattr(Model(), head).kind:  # which somebody chose, so that it does not give way unasked
+            raise ConfigError(
+                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}, and --model.{head} is {held} here; "
+                f"add --model.{head} {kinds[0]} to change that, or leave it out"
             )
         if len(kinds) > 1:
             raise ConfigError(

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aeflax.outputs import Context, Outputs
+from aeflax.errors import ConfigError
+from aeflax.outputs import Context, Latent, Outputs
 
 LOG_SCALE_BOUND = 7.0
 INFERENCE = Context()
@@ -38,6 +39,8 @@ class Autoencoder(nn.Module):
     def __call__(self, images: jax.Array, context: Context = INFERENCE) -> Outputs:
         """Maps images [B, ...] to logits of the same shape."""
         latent = self.bottleneck(self.encoder(self._centred(images)), context)
+        if not isinstance(latent, Latent):
+            raise ConfigError(f"the bottleneck returns {type(latent).__name__}; return an aeflax.outputs.Latent")
         log_scale = None
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())

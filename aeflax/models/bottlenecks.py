@@ -58,8 +58,6 @@ class TopK(nn.Module):
     def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a code [B, D]."""
         code = _rectified(self, hidden)
-        if self.is_initializing():  # without numbers
-            return Latent(code=code)
         return Latent(code=code * largest_of_each(code, context.values["k"]), unselected=code)
 
 

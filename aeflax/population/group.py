@@ -13,7 +13,7 @@ from aeflax.defaults import resolve
 from aeflax.population.grid import Member
 from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
-from aeflax.schema import structure
+from aeflax.structure import structure
 from aeflax.suited import require_range
 
 

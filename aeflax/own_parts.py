@@ -1,0 +1,26 @@
+"""What parts of a user's own make, once it is what it must be; else a sentence that names the part."""
+
+import inspect
+from typing import Any
+
+import jax.numpy as jnp
+
+from aeflax.errors import ConfigError
+
+
+def function(name: str, made: Any, *given: str) -> Any:
+    """What a factory made, once it can be called with what it is given."""
+    try:
+        inspect.signature(made).bind(*given)
+    except TypeError as error:
+        said = f"the factory of {name} must return a function of ({', '.join(given)})"
+        raise ConfigError(f"{said}, and returned {made!r}: {error}") from error
+    return made
+
+
+def require_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
+    """Raises ConfigError where a part of a kind that a user may have added gives an array of another shape."""
+    if jnp.shape(found) != shape:
+        raise ConfigError(
+            f"{name} gives an array of the shape {jnp.shape(found)} where {shape} is needed; mend its factory"
+        )

@@ -1,0 +1,231 @@
+"""Parts of a user's own, in one process: what they may be, what is refused, and in which words."""
+
+from dataclasses import dataclass, field, replace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from variants import Harness, experiment, images
+
+import aeflax
+from aeflax import config, factories
+from aeflax.errors import ConfigError
+from aeflax.outputs import Latent
+from aeflax.schema import Fraction, problems
+
+DATA = images(60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Energy:
+    """weight · Σ code²."""
+
+    weight: float = 0.01
+    power: int = 2
+
+    def __post_init__(self):
+        if not self.weight >= 0:
+            raise ValueError("a weight is not negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class More(config.Penalties, kind="more-for-tests"):
+    energy: Energy | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimmed(config.Corruption, kind="dimmed-for-tests"):
+    share: Fraction = 0.5
+
+
+def energy(part):
+    def cost(outputs, mean, values, step):
+        found = jnp.sum(jnp.abs(outputs.latent.code) ** part.power, axis=-1)
+        return values["weight"] * found, found
+
+    return cost
+
+
+def dimmed(part):
+    return lambda keys, images, values: images * values["share"]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    factories.penalty.register(Energy, energy)
+    factories.corruption.register(Dimmed, dimmed)
+
+
+def settings(**changes):
+    base = experiment("vanilla", steps=3)
+    return replace(base, model=replace(base.model, **changes))
+
+
+def own(**changes):
+    return settings(penalties=More(energy=Energy(**changes)))
+
+
+def digest(found):
+    harness = Harness(found)
+    return jax.device_get(harness.run(harness.initial(), 3)[0].params)
+
+
+def differ(a, b):
+    return any(np.any(x != y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_a_factory_that_is_registered_anew_makes_another_model():
+    """As in a notebook, whose cell was mended and run again."""
+    first = digest(own(weight=1.0))
+    assert not differ(first, digest(own(weight=1.0)))
+    factories.penalty.register(
+        Energy, lambda part: lambda outputs, mean, values, step: (outputs.latent.code[:, 0],) * 2
+    )
+    assert differ(first, digest(own(weight=1.0)))
+    noisy = digest(settings(corruption=Dimmed()))
+    factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: 0 * images)
+    assert differ(noisy, digest(settings(corruption=Dimmed())))
+
+
+def test_a_record_may_look_at_its_numbers_where_it_is_made():
+    assert digest(own(weight=0.5)) is not None
+    with pytest.raises(ValueError, match="not negative"):
+        Energy(weight=-1.0)
+
+
+def test_bounds_of_the_schema_hold_for_own_fields():
+    assert problems(settings(corruption=Dimmed(share=3))) == ["model.corruption.share=3 lies outside [0, 1]"]
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda part: None, r"the factory of model.penalties.energy must return a function of \(outputs, mean, values"),
+        (lambda part: lambda outputs, values: outputs, "missing|too many positional"),
+    ],
+)
+def test_a_factory_that_makes_no_such_function_is_told_what_to_make(factory, message):
+    factories.penalty.register(Energy, factory)
+    with pytest.raises(ConfigError, match=message):
+        aeflax.train(own(), DATA, report=False)
+    factories.corruption.register(Dimmed, lambda part: lambda keys, images: images)
+    with pytest.raises(ConfigError, match="dimmed-for-tests must return a function of"):
+        aeflax.train(settings(corruption=Dimmed()), DATA, report=False)
+
+
+def test_what_no_configuration_holds_is_no_field():
+    @dataclass(frozen=True, kw_only=True)
+    class Odd(config.Corruption, kind="odd-for-tests"):
+        levels: list[int] = field(default_factory=lambda: [1])
+        scale: object = jnp.tanh
+        names: dict = field(default_factory=dict)
+
+    found = problems(settings(corruption=Odd()))
+    assert [fault.partition("=")[0] for fault in found] == [
+        f"model.corruption.{n}" for n in ("levels", "scale", "names")
+    ]
+    assert all("which no configuration holds; take float" in fault for fault in found)
+    del config.Corruption.kinds["odd-for-tests"]
+
+
+def test_a_record_that_may_change_is_refused():
+    @dataclass
+    class Loose(config.Corruption, kind="loose-for-tests"):
+        share: float = 0.5
+
+    assert problems(settings(corruption=Loose())) == ["Loose is not frozen; write @dataclass(frozen=True)"]
+    del config.Corruption.kinds["loose-for-tests"]
+
+
+@pytest.mark.parametrize("kind", ["masking", "dimmed-for-tests"])
+def test_a_kind_that_is_taken_is_refused_where_it_is_defined(kind):
+    held = config.Corruption.kinds[kind]
+    with pytest.raises(ConfigError, match=f"the kind '{kind}' is taken by {held.__name__}"):
+
+        class Masked(config.Corruption, kind=kind):
+            pass
+
+    assert config.Corruption.kinds[kind] is held
+
+
+def test_a_name_that_records_use_is_no_penaltys():
+    @dataclass(frozen=True, kw_only=True)
+    class Losses(config.Penalties, kind="losses-for-tests"):
+        loss: Energy | None = None
+
+    with pytest.raises(ConfigError, match="loss: records tell something else by that name"):
+        aeflax.train(settings(penalties=Losses(loss=Energy())), DATA, report=False)
+    del config.Penalties.kinds["losses-for-tests"]
+
+
+class Halved(nn.Module):
+    """Units above a threshold, of a number that is an argument."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, hidden, context):
+        units = nn.Dense(self.features)(hidden.reshape(len(hidden), -1))
+        return Latent(code=jnp.where(units > context.values["threshold"], units, 0.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(config.Bottleneck, kind="threshold-for-tests"):
+    threshold: float = 0.1
+
+
+def test_a_bottleneck_may_read_its_numbers_also_while_its_weights_are_drawn():
+    factories.bottleneck.register(Threshold, lambda part, features, project: Halved(features))
+    low, high = (digest(settings(bottleneck=Threshold(threshold=t))) for t in (0.0, 0.4))
+    assert differ(low, high)
+    assert np.isfinite(jax.tree.leaves(low)[0]).all()
+
+
+class Plain(Halved):
+    @nn.compact
+    def __call__(self, hidden, context):
+        return nn.Dense(self.features)(hidden.reshape(len(hidden), -1))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            lambda features: Halved(features + 1),
+            r"model.bottleneck threshold-for-tests gives .* \(1, 5\) where \(1, 4\)",
+        ),
+        (Plain, "the bottleneck returns .*; return an aeflax.outputs.Latent"),
+    ],
+)
+def test_a_bottleneck_gives_a_latent_of_the_codes_size(module, message):
+    factories.bottleneck.register(Threshold, lambda part, features, project: module(features))
+    with pytest.raises(ConfigError, match=message):
+        aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat(config.Backbone, kind="flat-for-tests"):
+    pass
+
+
+class Flatten(nn.Module):
+    features: int
+
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(self.features)(images.reshape(len(images), -1))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda part, shape: Flatten(8), "must return two Flax modules"),
+        (lambda part, shape: (Flatten(8), Flatten(63)), r"the decoder of .* \(1, 63\) where \(1, 9, 7, 1\) is needed"),
+    ],
+)
+def test_a_backbone_is_two_modules_of_which_one_gives_examples(factory, message):
+    factories.backbone.register(Flat, factory)
+    with pytest.raises(ConfigError, match=message):
+        aeflax.train(settings(backbone=Flat()), DATA, report=False)
