@@ -35,8 +35,9 @@ def done(words, folder):
 
 @pytest.mark.parametrize("page", ["index.md", "start.md", "extending.md"])
 def test_every_command_runs(page, tmp_path):
-    for code in blocks(page, "python") if page == "extending.md" else ():
-        (tmp_path / "own.py").write_text(code)
+    files = ("own.py", "above.py") if page == "extending.md" else ()
+    for name, code in zip(files, blocks(page, "python") if files else (), strict=True):
+        (tmp_path / name).write_text(code)
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("aeflax ")]
     assert len(lines) >= 2
     for line in lines:
@@ -61,11 +62,12 @@ def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatc
 
     monkeypatch.setattr(parsing.tyro, "cli", parsed)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.py").write_text("import aeflax; CONFIG = aeflax.presets.vanilla()")
+    for name in ("own.py", "above.py"):
+        (tmp_path / name).write_text("import aeflax; CONFIG = aeflax.presets.vanilla()")
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             found = COMMAND.search(line.partition(" #")[0])
-            if found is None or "energy" in line:  # a part of own.py, whose commands are run
+            if found is None or "energy" in line or "bottleneck.threshold" in line:  # of own parts, whose commands are run
                 continue
             words = shlex.split(found[1].replace("$i", "0").replace("...", "x"))[1:]
             with pytest.raises(ParsedError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
-(OWN,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+OWN, _ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SHORT = ("--train.steps", "5", "--no-report", "--run-dir", "run")
 pytestmark = pytest.mark.slow
 
