@@ -67,7 +67,9 @@ def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatc
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             found = COMMAND.search(line.partition(" #")[0])
-            if found is None or "energy" in line or "bottleneck.threshold" in line:  # of own parts, whose commands are run
+            if (
+                found is None or "energy" in line or "bottleneck.threshold" in line
+            ):  # of own parts, whose commands are run
                 continue
             words = shlex.split(found[1].replace("$i", "0").replace("...", "x"))[1:]
             with pytest.raises(ParsedError):
