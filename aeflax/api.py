@@ -19,10 +19,9 @@ from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
 from aeflax.data.places import KEPT
 from aeflax.defaults import resolve
-from aeflax.document import write_json
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, mismatches
-from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
+from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError, UnavailableError
 from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
@@ -194,9 +193,14 @@ def train_on(
                     hosts.by_one(lambda: Kept.of(dataset).save(path / KEPT))
                     run = run_of(state, runs.read_metrics(path), None)
                     run.summary = found = _summary(run, trainer, stop)
-                hosts.by_one(lambda: write_json(path / runs.SUMMARY, found))
-                if directory is not None and not report:  # it would tell of an earlier step
-                    directory.remove(runs.REPORT)
+
+                def conclude() -> None:
+                    assert directory is not None  # of the process that does this
+                    directory.write(runs.SUMMARY, found)
+                    if not report:  # it would tell of an earlier step
+                        directory.remove(runs.REPORT)
+
+                hosts.by_one(conclude)
         if report:
             hosts.by_one(run.report)
         return run
@@ -246,7 +250,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         try:
             found = load_data(resolved.data, data)
         except DataError as error:
-            raise DataError(f"this needs the data that {place} was trained on: {error}") from error
+            raise UnavailableError(f"this needs the data that {place} was trained on: {error}") from error
         manifest.require_same_data(described, found)
         return found
 

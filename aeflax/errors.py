@@ -3,6 +3,12 @@
 Every message is one clear sentence: what, where, and the mend.
 """
 
+import errno
+import os
+
+CUT = 200  # characters of a library's message
+_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
 
 class AeflaxError(Exception):
     """Base of every error that aeflax raises on purpose."""
@@ -34,6 +40,10 @@ class DataError(AeflaxError, ValueError):
     exit_code = 5
 
 
+class UnavailableError(DataError):
+    """The data that a run was trained on are not where they were."""
+
+
 class RunInUseError(AeflaxError, RuntimeError):
     """Another process holds the lock of the run directory."""
 
@@ -52,11 +62,21 @@ class AeflaxWarning(UserWarning):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the host or a device has no memory left."""
-    if isinstance(error, AeflaxError) or "No space left on device" in str(error):  # tensorstore's full disk
+    if isinstance(error, AeflaxError) or _fault_of_files(error):  # tensorstore calls a full disk an exhausted resource
         return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def reason(error: BaseException) -> str:
-    """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing.
+
+    Of a long line that tells of files, what the system said comes first.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    fault = _fault_of_files(error)
+    return line if len(line) <= CUT else f"{fault}: {line[: CUT // 2]}..." if fault else line[:CUT]
+
+
+def _fault_of_files(error: BaseException) -> str | None:
+    """What the operating system said of files, somewhere in an error."""
+    return next((told for number in _OF_FILES if (told := os.strerror(number)) in str(error)), None)

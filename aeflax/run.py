@@ -80,8 +80,11 @@ class RunDirectory:
                 entry.unlink()
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
-        """Replaces a JSON file, durably."""
-        write_json(self.path / name, content)
+        """Replaces a JSON file, durably. Raises ConfigError where it cannot be written."""
+        try:
+            write_json(self.path / name, content)
+        except OSError as error:
+            raise _unwritable("the run directory", self.path, error) from error
 
     def remove(self, name: str) -> None:
         """Deletes a file if it is there."""

@@ -331,7 +331,7 @@ def test_a_directory_that_holds_a_run_needs_resume_or_overwrite(refused, tmp_pat
 
 def test_resuming_what_holds_no_checkpoint_says_so(aeflax, tmp_path):
     words = ("train", "--run-dir", "runs/nothing", "--resume", "--data.source", "npy:missing.npy")
-    said = "runs/nothing holds no checkpoint; starting at step 0"
+    said = "runs/nothing holds no checkpoint; starting at step 0 (vanilla on npy:missing.npy)"
     code, out, err = aeflax(*words)
     assert (code, out, said in err) == (5, "", True)
     assert said not in aeflax(*words[:3], *words[4:])[2]
@@ -457,4 +457,7 @@ def test_a_resumed_run_has_its_own_settings_where_no_preset_is_named(run):
     code, _, err = run("train", "--resume", "--run-dir", "run", "--train.seed", "4", "--no-report")
     assert (code, "train.seed: 0 -> 4; repeat the first command" in err) == (2, True), err
     assert run("train", "--resume", "--run-dir", "nowhere", "--train.steps", "2", "--no-report")[0] == 0
+    code, _, err = run("train", "--resume", "--run-dir", "run", "--train.epochs", "2", "--no-report")
+    assert (code, err.count("keep one")) == (0, 0)  # in place of the steps that the run was given
+    assert json.loads(Path("run/experiment.json").read_text())["experiment"]["train"]["epochs"] == 2
     assert json.loads(Path("nowhere/experiment.json").read_text())["preset"] == "vanilla"

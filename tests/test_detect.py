@@ -105,6 +105,7 @@ def test_a_given_threshold_needs_no_training_data(run, runs, gone):
     code, out, err = run("detect", *words)
     assert code == 5
     assert "this needs the data that" in err
+    assert f"--threshold {own['threshold']['value']:.9g} as before" in err
     code, out, err = run("detect", *words, "--threshold", value, "--json")
     assert code == 0, err
     found = json.loads(out)

@@ -1,5 +1,6 @@
 """The run directory: who may take it, what survives, and what a crash leaves."""
 
+import errno
 import json
 import os
 import subprocess
@@ -45,8 +46,8 @@ def kept(tmp_path):
     with claim(path, resume=False, overwrite=False) as run:
         run.write(MANIFEST, {"a": 1})
         run.write(SUMMARY, {"step": 3})
-        (run.checkpoints / "3").mkdir(parents=True)
-        (run.checkpoints / "3" / "data").write_bytes(b"x")
+        (run.path / "checkpoints" / "3").mkdir(parents=True)
+        (run.path / "checkpoints" / "3" / "data").write_bytes(b"x")
     return path
 
 
@@ -71,7 +72,7 @@ def holder(path: Path):
 @pytest.mark.parametrize("rules", RULES)
 def test_a_new_path_is_created_with_its_parents(tmp_path, rules):
     with claim(tmp_path / "a" / "b", **rules) as run:
-        assert (run.path, run.checkpoints) == (tmp_path / "a" / "b", tmp_path / "a" / "b" / "checkpoints")
+        assert run.path == tmp_path / "a" / "b"
         assert os.listdir(run.path) == [LOCK]
 
 
@@ -353,9 +354,7 @@ def test_a_missing_run_is_a_configuration_error(tmp_path):
 
 def test_read_and_write_go_to_the_run_directory(tmp_path):
     with claim(tmp_path, resume=False, overwrite=False) as run:
-        assert run.read(SUMMARY) is None
         run.write(SUMMARY, {"step": 1})
-        assert run.read(SUMMARY) == {"step": 1}
         assert json.loads((tmp_path / SUMMARY).read_text()).keys() == {"step", "sha256"}
 
 
@@ -376,3 +375,15 @@ def test_a_run_writes_nowhere_but_in_its_own_directory(kept, tmp_path, name):
     with pytest.raises(ConfigError, match="Too many levels of symbolic links"):
         claim(kept, resume=True, overwrite=False)
     assert (outside / "precious").read_text() == "mine"
+
+
+def test_a_manifest_that_cannot_be_written_is_told_in_one_sentence(tmp_path, monkeypatch):
+    """As where a limit of the size of files lets the lock pass, and nothing larger."""
+
+    def limited(*words):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    with claim(tmp_path / "run", resume=False, overwrite=False) as directory:
+        monkeypatch.setattr("aeflax.run.write_json", limited)
+        with pytest.raises(ConfigError, match=r"cannot write to the run directory .*: File too large"):
+            directory.write("experiment.json", {})

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import TransformCommand, open_inputs, write_out
 from aeflax.data import places
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DataError, UnavailableError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from aeflax.data.inputs import Inputs
     from aeflax.data.rows import Rows
+    from aeflax.trained import Run
 
 CONTAMINATION = 0.05
 SHOWN = 5  # of the oddest rows of a table
@@ -62,15 +63,19 @@ def main(arguments: list[str]) -> int:
     from aeflax.cli.progress import grid
     from aeflax.report.anomaly import oddest, sentences, table
 
-    found = run.detect(
-        inputs,
-        _known(command, inputs, run.experiment.data.classes),
-        kind=command.kind,
-        contamination=contamination,
-        threshold=command.threshold,
-        samples=command.samples,
-        baselines=not command.no_baselines,
-    )
+    known = _known(command, inputs, run.experiment.data.classes)
+    try:
+        found = run.detect(
+            inputs,
+            known,
+            kind=command.kind,
+            contamination=contamination,
+            threshold=command.threshold,
+            samples=command.samples,
+            baselines=not command.no_baselines,
+        )
+    except UnavailableError as error:
+        raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
     write_out(command.out, [anomaly.arrays(found, inputs.labels)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
@@ -87,6 +92,14 @@ def main(arguments: list[str]) -> int:
     if command.json:
         print(json.dumps({"step": run.step, **values}))  # noqa: T201
     return 0
+
+
+def _before(run: "Run", kind: str) -> str:
+    """The threshold that an earlier search with the same kind of score took, for an error to name."""
+    kept = run.judge.findings().get("anomaly")
+    if kept is None or kept.values.get("kind") != kind:
+        return ""
+    return f" {kept.values['detectors']['aeflax']['threshold']['value']:.9g} as before"
 
 
 def _contamination(command: DetectCommand) -> float:

@@ -78,8 +78,17 @@ def _resumed(arguments: list[str]) -> dict[str, Any] | None:
     words = [word for argument in arguments for word in argument.split("=", 1)]
     place = next((after for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir")), None)
     with suppress(ConfigError):  # it is told of later
-        return None if place is None else runs.read_manifest(Path(place))
+        found = None if place is None else runs.read_manifest(Path(place))
+        return None if found is None else _without_other_budget(found, words)
     return None
+
+
+def _without_other_budget(manifest: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """The manifest without the run's epochs where steps are asked for, and the other way round."""
+    given = {name for name in ("epochs", "steps") if f"--train.{name}" in words}
+    train = manifest["experiment"].get("train", {})
+    changed = {name: None if len(given) == 1 and name not in given else train.get(name) for name in ("epochs", "steps")}
+    return manifest | {"experiment": manifest["experiment"] | {"train": train | changed}}
 
 
 def _require_possible(command: TrainCommand) -> None:
@@ -115,7 +124,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     progress = console(stderr=True)
     progress.quiet = not hosts.primary()
     if command.resume and command.run_dir is not None and not runs.holds_checkpoint(command.run_dir):
-        said = f"{command.run_dir} holds no checkpoint; starting at step 0"
+        begun = f"{preset} on {command.experiment.data.source}"
+        said = f"{command.run_dir} holds no checkpoint; starting at step 0 ({begun})"
         say(progress, said)
     run = api.train(
         command.experiment,

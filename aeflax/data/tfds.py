@@ -61,7 +61,8 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
 def preparation(name: str) -> str:
     """How to prepare a data set, as the end of a sentence."""
     return (
-        "prepare it with pip install 'aeflax[tfds]' && python -c \"import tensorflow_datasets as tfds; "
+        "set TFDS_DATA_DIR to the folder that holds it, or prepare it with pip install 'aeflax[tfds]' && "
+        'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
     )
 

@@ -241,7 +241,7 @@ def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_p
 def test_what_tfds_says_of_a_missing_set_ends_with_its_sentence(here):
     with pytest.raises(DataError) as caught:
         tfds.read("nothing")
-    assert f"generated in: ['{here}']); prepare it" in str(caught.value)
+    assert f"generated in: ['{here}']); set TFDS_DATA_DIR to the folder" in str(caught.value)
 
 
 def test_damaged_examples_are_a_data_error(here):

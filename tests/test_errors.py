@@ -1,0 +1,33 @@
+"""What errors of libraries are taken for, and what of them is told."""
+
+import errno
+import os
+
+import pytest
+
+from aeflax.errors import ConfigError, is_out_of_memory, reason
+
+DISK = (
+    'RESOURCE_EXHAUSTED: Error writing "opt_state.0.count/0" in OCDBT database at local file '
+    f'"{"a/" * 60}ocdbt.process_0/": Failed to write: [OS error {{}}: {{}}]'
+)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
+def test_a_disk_that_takes_no_more_is_told_first_and_is_no_lack_of_memory(number):
+    error = ValueError(DISK.format(number, os.strerror(number)))
+    assert reason(error).startswith(f"{os.strerror(number)}: RESOURCE_EXHAUSTED: Error writing")
+    assert len(reason(error)) <= 200
+    assert not is_out_of_memory(error)
+
+
+def test_memory_that_is_exhausted_is_told_from_it():
+    assert is_out_of_memory(ValueError("RESOURCE_EXHAUSTED: Out of memory while allocating 8 bytes"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(ConfigError("RESOURCE_EXHAUSTED is a word"))
+
+
+def test_a_message_is_one_line_that_fits_a_sentence():
+    assert reason(ValueError("first\nsecond")) == "first"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(ValueError("x" * 1000)) == "x" * 200
