@@ -107,10 +107,10 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
     )
     out = console(stderr=command.json)
     out.print(_table(result.members, result.metric, out.width))
-    told = path / SWEEP if command.no_report else path / runs.REPORT
+    told = f"kept: {path / SWEEP}" if command.no_report else f"report: {path / runs.REPORT}"
     if result.best is not None:
         say(progress, f"best model: {path / result.members[result.best]['run']}, a run as any other")
-    say(progress, f"report: {told}")
+    say(progress, told)
     if command.json:
         print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
     lost = [member for member in result.members if member["status"] == "diverged"]

@@ -17,7 +17,7 @@ from aeflax.trained import Run
 from aeflax.validation import metrics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """A finished sweep.
 
@@ -36,6 +36,9 @@ class Sweep:
     groups: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
     metric: str
+
+    def __repr__(self) -> str:
+        return f"Sweep({str(self.path)!r}, {len(self.members)} members, best {self.best} by {self.metric})"
 
     @property
     def best(self) -> int | None:

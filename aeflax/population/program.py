@@ -44,7 +44,8 @@ class Population:
 
     def __str__(self) -> str:
         devices = self._all.mesh.devices.size
-        return f"{len(self.programs)} models on {devices} × {jax.local_devices()[0].device_kind}"
+        models = "1 model" if len(self.programs) == 1 else f"{len(self.programs)} models"
+        return f"{models} on {devices} × {jax.local_devices()[0].device_kind}"
 
     def stacked(self, trees: Sequence[PyTree]) -> Any:
         """Members' trees as one, on the devices."""

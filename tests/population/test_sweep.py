@@ -69,6 +69,7 @@ def test_exact_members_are_the_runs_that_they_would_be_alone(tmp_path):
     settings = replace(settings, train=replace(settings.train, exact=True))
     found = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep")
     single = alone(settings, RATES[1], SEEDS[1])
+    assert repr(found) == f"Sweep({str(found.path)!r}, 4 members, best {found.best} by bce)"
     assert largest_difference(found.load(3).state.params, single.state.params) <= 1e-6
     assert found.load(3).summary["test"]["mse"] == pytest.approx(single.summary["test"]["mse"], rel=1e-5)
 
