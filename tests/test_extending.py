@@ -89,6 +89,29 @@ def test_a_factory_that_is_registered_anew_makes_another_model():
     assert differ(noisy, digest(settings(corruption=Dimmed())))
 
 
+def test_what_an_own_penalty_reports_is_evaluated():
+    run = aeflax.train(own(power=2), DATA, report=False)
+    codes = run.encode(run.split("test").values)
+    assert run.evaluate("test")["energy"] == pytest.approx(np.sum(codes.astype(float) ** 2, axis=1).mean(), rel=1e-5)
+    assert run.summary["test"]["energy"] == pytest.approx(run.evaluate("test")["energy"])
+
+
+def test_a_mean_over_an_evaluated_batch_leaves_padding_out():
+    """Twelve test examples in a batch of sixteen or more."""
+
+    def shared(part):
+        def cost(outputs, mean, values, step):
+            code = outputs.latent.code
+            return jnp.zeros(len(code)), jnp.full(len(code), jnp.sum(mean(code)))
+
+        return cost
+
+    factories.penalty.register(Energy, shared)
+    run = aeflax.train(own(power=3), DATA, report=False)
+    codes = run.encode(run.split("test").values)
+    assert run.evaluate("test")["energy"] == pytest.approx(codes.mean(axis=0).sum(), rel=1e-5)
+
+
 def test_a_record_may_look_at_its_numbers_where_it_is_made():
     assert digest(own(weight=0.5)) is not None
     with pytest.raises(ValueError, match="not negative"):

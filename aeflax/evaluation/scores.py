@@ -16,11 +16,13 @@ depend on the batch size beyond the rounding of one example's float32 forward pa
 | `dead_fraction` | share of units active for no example of the split |
 | `idle_fraction` | of a dictionary: share of units without activity for `dead_after` examples of training |
 | `restored_*`, `corrupted_psnr` | the same after corruption, against the clean input; and of the corrupted input |
+| of a penalty of one's own | what it reports, by its name; a mean over the batch is that of the evaluated one |
 """
 
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -35,6 +37,7 @@ from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.evaluation.batches import batches
 from aeflax.models.dictionary import IDLE
+from aeflax.objective import penalties
 from aeflax.objectives import gaussian_kl
 from aeflax.outputs import flat
 from aeflax.program import Program
@@ -100,6 +103,8 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
     corrupts = not isinstance(model.corruption, config.NoCorruption)
+    built_in = {field.name for field in fields(config.Penalties)}
+    own = {name: cost for name, cost in penalties(model).items() if name not in built_in}
     sparse = model.bottleneck.sparse
     threshold = activity_threshold(model)
 
@@ -130,6 +135,9 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
             scores["l0"] = jnp.sum(active, axis=-1).astype(jnp.float32)
             scores["mean_activation"] = jnp.mean(outputs.latent.code, axis=-1)
             counts["active"] = jnp.sum(active & (example >= 0)[:, None], axis=0)
+        for name, cost in own.items():
+            values = hyper["model"]["penalties"][name]
+            scores[name] = cost(outputs, functools.partial(_mean, example >= 0), values, state.step)[1]
         if corrupts:
             inputs = parts.corrupt(keys.of(Stream.CORRUPTION), targets, hyper)
             restored = parts.apply(params, state.model, inputs, latent, hyper, None)
@@ -139,6 +147,12 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
         return scores, counts, example
 
     return jax.jit(score, out_shardings=placement.sharding())  # whole on every device, so every process has all
+
+
+def _mean(real: jax.Array, values: jax.Array) -> jax.Array:
+    """Values [B, ...] -> their mean over the examples [B] that are no padding."""
+    weight = real.astype(values.dtype)
+    return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)
 
 
 def _psnr(error: jax.Array) -> jax.Array:
