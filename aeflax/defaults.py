@@ -15,7 +15,7 @@ from aeflax.config import (
     Train,
 )
 from aeflax.errors import ConfigError
-from aeflax.validation import metrics, validate
+from aeflax.validation import has_sigmoid_code, metrics, validate
 
 # Optax's own defaults; the other optimizers decay weights only when asked.
 WEIGHT_DECAY = {"adamw": 1e-4, "lion": 1e-3}
@@ -103,7 +103,7 @@ def _model(model: Model, shape: tuple[int, ...]) -> Model:
         single = isinstance(backbone, Dense) and not backbone.widths
         bottleneck = replace(bottleneck, activation="relu" if single else "linear")
     elif isinstance(bottleneck, Sparse) and bottleneck.activation is None:
-        bottleneck = replace(bottleneck, activation="sigmoid" if model.penalties.rate else "relu")
+        bottleneck = replace(bottleneck, activation="sigmoid" if has_sigmoid_code(model) else "relu")
     record = model.dictionary
     if record is not None:
         linear = isinstance(model.likelihood, GaussianLikelihood) and not model.likelihood.bounded

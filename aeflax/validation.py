@@ -58,7 +58,6 @@ def _contradictions(experiment: Experiment) -> list[str]:
     data, model, optimizer, train = experiment.data, experiment.model, experiment.optimizer, experiment.train
     corruption, bottleneck, penalties = model.corruption, model.bottleneck, model.penalties
     record = model.dictionary
-    sigmoid = isinstance(bottleneck, Sparse) and bottleneck.activation in (None, "sigmoid")
     low, high = _levels(corruption)
     rules = {
         "train.epochs and train.steps are both given; keep one": train.epochs is not None and train.steps is not None,
@@ -66,7 +65,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
             penalties.kl is not None and not isinstance(bottleneck, GaussianPosterior)
         ),
         "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
-            penalties.rate is not None and not sigmoid
+            penalties.rate is not None and not has_sigmoid_code(model)
         ),
         "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu": (
             penalties.l0 is not None and not isinstance(bottleneck, JumpReLU)
@@ -77,11 +76,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
             and not (bottleneck.sparse and isinstance(model.backbone, Dense) and not model.backbone.widths)
         ),
         "a sigmoid unit is never idle, so model.dictionary cannot tell which are dead; use the relu activation without "
-        "model.penalties.rate, or leave model.dictionary out": (
-            record is not None
-            and isinstance(bottleneck, Sparse)
-            and (bottleneck.activation or ("sigmoid" if penalties.rate else "relu")) == "sigmoid"
-        ),
+        "model.penalties.rate, or leave model.dictionary out": (record is not None and has_sigmoid_code(model)),
         "model.bottleneck.samples above 1 trains the importance-weighted bound, which is that of beta 1, without "
         "warm-up and free bits; set --model.penalties.kl.beta 1, or samples to 1": (
             isinstance(bottleneck, GaussianPosterior) and bottleneck.samples > 1 and penalties.kl != KL()
@@ -179,6 +174,14 @@ def _sharding_fault(entry: str) -> str | None:
     if pattern.startswith(("^", "params")):  # which the optimizer's moments would not have
         return f"train.sharding={entry!r} matches within a parameter's path, such as decoder/output/kernel; begin there"
     return None
+
+
+def has_sigmoid_code(model: Model) -> bool:
+    """Whether a sparse code is of sigmoid units: where it says so, or says nothing and has the rate penalty."""
+    kind = model.bottleneck
+    return (
+        isinstance(kind, Sparse) and (kind.activation or ("sigmoid" if model.penalties.rate else "relu")) == "sigmoid"
+    )
 
 
 def metrics(model: Model) -> tuple[str, ...]:

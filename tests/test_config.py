@@ -40,7 +40,7 @@ from aeflax.config import (
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import Interval, Part, hints, options
-from aeflax.validation import validate
+from aeflax.validation import EXACT_PARTS, validate
 
 
 def messages(experiment: Any) -> str:
@@ -442,3 +442,11 @@ def test_a_sharding_pattern_that_the_moments_would_not_match_is_refused(entry):
     train = Train(placement="mesh", sharding=(entry,))
     with pytest.raises(ConfigError, match="matches within a parameter's path"):
         validate(Experiment(train=train))
+
+
+def test_an_exact_batch_has_as_many_parts_everywhere():
+    """Known to three rooms, of which two must not import JAX."""
+    from aeflax.cli.train import EXACT_THREADS
+    from aeflax.engine.team import SHARDS
+
+    assert EXACT_PARTS == SHARDS == EXACT_THREADS

@@ -17,6 +17,7 @@ RECORDS = (
     "mlp_sizes",
     "lifetime_svm",
     "conv_autoencoder",
+    "conv_denoiser",
     "importance_bound",
     "one_class_mnist",
 )
