@@ -29,7 +29,7 @@ def environment():
 
 
 def test_every_command_of_the_readme_runs(tmp_path):
-    """MNIST commands are cut to 50 steps, and need AEFLAX_DATA_DIR; convolutions take 300, sweeps 200."""
+    """MNIST commands need AEFLAX_DATA_DIR, and take 50 steps of 2,000 images; convolutions take 300, sweeps 200."""
     assert len(COMMANDS) >= 8
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     for command in COMMANDS:
@@ -37,7 +37,12 @@ def test_every_command_of_the_readme_runs(tmp_path):
         if "mnist" in command or "classic_keras" in command:
             if "AEFLAX_DATA_DIR" not in os.environ:
                 continue
-            words = [w for w in words if w not in ("--train.epochs", "20")] + ["--train.steps", "50"]
+            words = [w for w in words if w not in ("--train.epochs", "20")] + [
+                "--train.steps",
+                "50",
+                "--data.limit",
+                "2000",
+            ]
             if "classic_keras" in command:
                 words += ["--train.epochs", "None"]
         elif words[0] == "train" and "conv" in words:
