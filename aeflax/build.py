@@ -110,8 +110,8 @@ def _build(
 
 
 def blank(model: config.Model) -> Context:
-    """What a bottleneck knows while its weights are drawn: nothing depends on its numbers then."""
-    numbers = {name for name, value in vars(structure(model.bottleneck)).items() if isinstance(value, ReadFromValues)}
+    """What the bottleneck of a structure knows while its weights are drawn: nothing depends on its numbers then."""
+    numbers = (name for name, value in vars(model.bottleneck).items() if isinstance(value, ReadFromValues))
     return Context(values=dict.fromkeys(numbers, jnp.float32(jnp.nan)))
 
 

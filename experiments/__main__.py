@@ -31,6 +31,7 @@ LONG = (  # a quarter of an hour and more each
     "deep_30",
     "importance_bound",
     "lifetime_svm",
+    "one_class_mnist",
 )
 
 

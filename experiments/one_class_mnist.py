@@ -9,6 +9,8 @@ normal), scored on the whole test set by squared error per pixel.
 Deviations: strides of 2 in place of max pooling, sub-pixel convolutions in place of upsampling, ELU in place of leaky
 ReLU, no batch normalisation, pixels in [0, 1] without contrast normalisation, Adam 1e-3 for 3,000 steps of 200 images
 in place of 250 epochs; the dense layers around the code and the output have biases. Nothing was chosen on the test set.
+Three seeds; the other detectors are fitted beside the first.
+Time: half an hour on two CPU cores.
 """
 
 from dataclasses import replace
@@ -18,7 +20,10 @@ from typing import Any
 import numpy as np
 
 from aeflax import presets
+from aeflax.applications.anomaly import OWN
 from aeflax.config import Conv, Data, GaussianLikelihood, Train
+from aeflax.data.dataset import load
+from experiments.runs import claim, measured
 
 BASE = presets.conv(32)
 CONFIG = replace(
@@ -32,23 +37,36 @@ CONFIG = replace(
     train=Train(steps=3000),
 )
 DIGITS = range(10)
+SEEDS = range(3)
 
 
-def measure(out: Path, digits: tuple[int, ...] = tuple(DIGITS)) -> dict[str, Any]:
-    """Each digit's metrics by detector, and their means."""
-    from aeflax.data.dataset import load
-    from experiments.runs import measured
-
+def measure(out: Path) -> dict[str, Any]:
+    """The mean AUROC over seeds; of the first one each digit's metrics by detector, and their means."""
     test = load(Data(source="mnist")).test
     assert test.labels is not None
-    rows = []
-    for digit in digits:
-        experiment = replace(CONFIG, data=replace(CONFIG.data, classes=(digit,)))
-        run, _ = measured(experiment, out / str(digit), "conv")
-        found = run.detect(np.asarray(test.values[:]), np.asarray(test.labels[:]) != digit)
-        rows.append(
-            {"digit": digit, "metrics": {name: dict(one.metrics or {}) for name, one in found.detectors.items()}}
+    images, labels = np.asarray(test.values[:]), np.asarray(test.labels[:])
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for seed in SEEDS:
+        rows[seed] = []
+        for digit in DIGITS:
+            data, train = replace(CONFIG.data, classes=(digit,)), replace(CONFIG.train, seed=seed)
+            run, _ = measured(replace(CONFIG, data=data, train=train), out / f"{digit}-{seed}", "conv")
+            found = run.detect(images, labels != digit, baselines=seed == SEEDS[0])
+            metrics = {name: dict(one.metrics or {}) for name, one in found.detectors.items()}
+            rows[seed].append({"digit": digit, "metrics": metrics})
+    first = rows[SEEDS[0]]
+    claims = [
+        claim(
+            "P10",
+            "one-class MNIST, AUROC, mean over ten digits",
+            [_mean(rows[seed], OWN) for seed in SEEDS],
+            published="about .90 for autoencoders (recalled); Deep SVDD .948",
+            passes=(0.90, None),
+            beats=0.948,
         )
-    names = rows[0]["metrics"]
-    means = {name: float(np.mean([row["metrics"][name]["auroc"] for row in rows])) for name in names}
-    return {"mean_auroc": means, "digits": rows}
+    ]
+    return {"claims": claims, "mean_auroc": {name: _mean(first, name) for name in first[0]["metrics"]}, "digits": first}
+
+
+def _mean(rows: list[dict[str, Any]], detector: str) -> float:
+    return float(np.mean([row["metrics"][detector]["auroc"] for row in rows]))
