@@ -17,7 +17,7 @@ from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
-from aeflax.data.places import KEPT
+from aeflax.data.places import KEPT, source_file
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, mismatches
@@ -250,7 +250,9 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         try:
             found = load_data(resolved.data, data)
         except DataError as error:
-            raise UnavailableError(f"this needs the data that {place} was trained on: {error}") from error
+            path = source_file(resolved.data.source)
+            sought = "" if path is None or path.is_absolute() else f" (looked for from {Path.cwd()})"
+            raise UnavailableError(f"this needs the data that {place} was trained on: {error}{sought}") from error
         manifest.require_same_data(described, found)
         return found
 

@@ -450,6 +450,7 @@ def test_a_resumed_run_has_its_own_settings_where_no_preset_is_named(run):
         code, out, err = run("train", "--resume", *given, "--train.steps", "6", "--no-report", "--json")
         assert code == 0, err
         assert json.loads(out)["step"] == 6
+        assert ("at step 6 already: nothing was left to train" in err) == (given == ("--run-dir=run",))
     manifest = json.loads(Path("run/experiment.json").read_text())
     assert (manifest["preset"], manifest["resolved"]["model"]["latent_dim"]) == ("sparse", 3)
     whole = run(*first[:-3], "6", *first[-2:], "--no-report", "--run-dir", "whole", "--json")[1]

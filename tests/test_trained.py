@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from variants import experiment, images
 
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, Train
-from aeflax.errors import AeflaxWarning, DataError
+from aeflax.errors import AeflaxWarning, DataError, UnavailableError
 from aeflax.report.sound import numbers as _numbers
 from aeflax.report.sound import sound as _sound
 from aeflax.trained import Run
@@ -80,3 +81,16 @@ def test_a_frame_s_names_are_those_of_the_features_that_are_odd(tmp_path):
     run.detect(frame, baselines=False)
     told = (tmp_path / "run" / "applications" / "anomaly.json").read_text()
     assert all(f'"{name}"' in told for name in frame.columns)
+
+
+def test_relative_data_are_told_where_they_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("new.npy", images(60))
+    base = experiment("vanilla", steps=2)
+    aeflax.train(replace(base, data=replace(base.data, source="npy:new.npy")), run_dir="run", report=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = aeflax.load(tmp_path / "run")
+    assert run.encode(images(3)).shape == (3, 4)
+    with pytest.raises(UnavailableError, match=rf"new\.npy: No such file.*looked for from {tmp_path / 'elsewhere'}"):
+        run.evaluate("test")

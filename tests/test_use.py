@@ -213,7 +213,7 @@ def test_vectors_have_no_sprite(run, runs, tmp_path):
     ("words", "expected", "message"),
     [
         (("encode", "RUNS/vae", "none.npy", "a.npy"), 5, "cannot read none.npy"),
-        (("encode", "RUNS/vae", "digits", "a.txt"), 2, "end it in .npy, .npz, .csv, .parquet or .png"),
+        (("encode", "RUNS/vae", "digits", "a.txt"), 2, "end it in .npy, .npz, .csv or .parquet"),
         (("encode", "RUNS/vae", "digits", "a.png"), 2, "codes are no pictures"),
         (("encode", "RUNS/vae", "digits", "no/where.npy"), 2, "mkdir -p no"),
         (("encode", "RUNS/none", "digits", "a.npy"), 2, "holds no run"),

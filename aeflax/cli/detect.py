@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.normal and command.anomalous:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
-    run, inputs = open_inputs(command)
+    run, inputs = open_inputs(command, places.TABLES)
 
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid

@@ -127,6 +127,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
         begun = f"{preset} on {command.experiment.data.source}"
         said = f"{command.run_dir} holds no checkpoint; starting at step 0 ({begun})"
         say(progress, said)
+    before = runs.read_summary(command.run_dir) if command.resume and command.run_dir is not None else None
     run = api.train(
         command.experiment,
         run_dir=command.run_dir,
@@ -144,6 +145,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
         return 0
     console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim))
     assert run.path is not None
+    if run.summary == before:
+        say(progress, f"{run.path} was at step {run.step:,} already: nothing was left to train")
     report = run.path / runs.REPORT
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     say(progress, kept)

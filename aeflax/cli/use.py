@@ -124,7 +124,7 @@ def encode(arguments: list[str]) -> int:
         raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.projector is not None:
         places.require_folder(command.projector)
-    run, inputs = open_inputs(command)
+    run, inputs = open_inputs(command, places.TABLES)
     warn_of_unfamiliar(run, inputs)
 
     from aeflax.applications import transforms

@@ -16,7 +16,8 @@ from aeflax.schema import nearest
 from aeflax.validation import ARRAY, NAMED, names_source, source_fault
 
 KEPT = "examples.npz"  # in a run directory: the test examples that it keeps
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".png")  # of files that are written
+TABLES = (".npy", ".npz", ".csv", ".parquet")  # suffixes of files of numbers that are written
+SUFFIXES = (*TABLES, ".png")  # and of pictures
 
 
 def is_source(place: str) -> bool:
@@ -138,7 +139,7 @@ def require_suited(path: Path, shape: tuple[int, ...]) -> None:
     """
     if not is_picture(path):
         return
-    mend = f"end it in {', '.join(SUFFIXES[:-2])} or {SUFFIXES[-2]}"
+    mend = f"end it in {', '.join(TABLES[:-1])} or {TABLES[-1]}"
     if len(shape) not in (2, 3):
         what = f"vectors of {shape[0]} values" if len(shape) == 1 else f"of the shape {shape}"
         raise ConfigError(f"{path} shows images, and these are {what}; {mend}")
