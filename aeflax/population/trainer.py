@@ -22,7 +22,7 @@ from aeflax.evaluation.scores import evaluate
 from aeflax.population.places import Place, common_step
 from aeflax.population.program import Population, members_of
 from aeflax.training.clock import Clock, Pace
-from aeflax.training.meter import means
+from aeflax.training.meter import means, progress
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Callback, Kind, Record, events, metrics
 
@@ -215,18 +215,12 @@ class Trainer:
             self._lost |= overflowed
             self._lose(overflowed)
         alive = self._alive()
-        shared = {
-            "seconds": self.clock.seconds / max(1, len(alive)),
-            "record_seconds": self.clock.record_seconds / max(1, len(alive)),
-        }
+        share = 1 / max(1, len(alive))
         for index in alive:
             monitor = self._monitors[index]
             self._log(index, "checkpoint")
-            own = {
-                "sums": {name: float(value) for name, value in sums[index].items()},
-                "monitor": None if monitor is None else monitor.progress(),
-            }
-            self._places[index].save(states[index], shared | own, None if monitor is None else monitor.step)
+            kept = progress(self.clock.seconds * share, self.clock.record_seconds * share, sums[index], monitor)
+            self._places[index].save(states[index], kept, None if monitor is None else monitor.step)
         self._saving_took, self._saved_at = time.monotonic() - began, time.monotonic()
         self._saved = self._step
 
@@ -243,13 +237,13 @@ class Trainer:
                 states.append(jax.device_get(place.program.initial_state()))
                 sums.append(jax.device_get(zero_sums(place.program.built.parts)))
                 continue
-            state, progress = place.restore(self._step)
+            state, kept = place.restore(self._step)
             states.append(jax.device_get(state))
-            sums.append({name: np.float32(value) for name, value in progress["sums"].items()})
+            sums.append({name: np.float32(value) for name, value in kept["sums"].items()})
             if monitor is not None:
-                monitor.restore(progress["monitor"])
-            self.clock.seconds += progress["seconds"]
-            self.clock.record_seconds += progress["record_seconds"]
+                monitor.restore(kept["monitor"])
+            self.clock.seconds += kept["seconds"]
+            self.clock.record_seconds += kept["record_seconds"]
         self._state, self._sums = self._population.stacked(states), self._population.stacked(sums)
 
     def _due(self, every: int | None) -> bool:

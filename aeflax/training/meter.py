@@ -9,6 +9,7 @@ import numpy as np
 from aeflax.engine.state import PyTree
 from aeflax.engine.step import Sums
 from aeflax.training.clock import Clock
+from aeflax.training.monitor import Monitor
 
 
 class Closed(NamedTuple):
@@ -58,18 +59,24 @@ class Meter:
         """Means over the last updates that were applied, in the open record or before it; empty without any."""
         return means(jax.device_get(self.sums)) or self._last
 
-    def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the open record and the clock."""
-        return {
-            "seconds": self.clock.seconds,
-            "record_seconds": self.clock.record_seconds,
-            "sums": {name: float(value) for name, value in jax.device_get(self.sums).items()},
-        }
+    def progress(self, monitor: Monitor | None) -> dict[str, Any]:
+        """What a checkpoint keeps beside the state."""
+        return progress(self.clock.seconds, self.clock.record_seconds, jax.device_get(self.sums), monitor)
 
     def restore(self, progress: Mapping[str, Any], replicate: Callable[[PyTree], Any]) -> None:
         """Goes on from a checkpoint; `replicate` puts the sums on the devices."""
         self.clock.seconds, self.clock.record_seconds = progress["seconds"], progress["record_seconds"]
         self.sums = replicate({name: np.float32(progress["sums"][name]) for name in self.sums})
+
+
+def progress(seconds: float, record_seconds: float, sums: Sums, monitor: Monitor | None) -> dict[str, Any]:
+    """What a checkpoint keeps beside the state: of the clock and the open record, and the best value so far."""
+    return {
+        "seconds": seconds,
+        "record_seconds": record_seconds,
+        "sums": {name: float(value) for name, value in sums.items()},
+        "monitor": None if monitor is None else monitor.progress(),
+    }
 
 
 def means(sums: Sums) -> dict[str, float]:

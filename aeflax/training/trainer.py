@@ -251,10 +251,8 @@ class Trainer:
         if not held:
             self._require_finite_weights()
             self._tell("checkpoint")
-        monitored = {"monitor": None if self.monitor is None else self.monitor.progress()}
-        snapshot = Snapshot(
-            self._state, self._meter.progress() | monitored, None if self.monitor is None else self.monitor.step
-        )
+        best = None if self.monitor is None else self.monitor.step
+        snapshot = Snapshot(self._state, self._meter.progress(self.monitor), best)
         if durably:
             self._saver.finish(snapshot)
         elif not held:
