@@ -54,8 +54,16 @@ def dimmed(part):
 
 @pytest.fixture(autouse=True)
 def registered():
+    """Kinds are there for these tests alone: others list those that there are."""
+    before = [dict(part.kinds) for part in OWN]
+    for part in OWN:
+        part.kinds[part.kind] = part
     factories.penalty.register(Energy, energy)
     factories.corruption.register(Dimmed, dimmed)
+    yield
+    for part, kinds in zip(OWN, before, strict=True):
+        part.kinds.clear()
+        part.kinds.update(kinds)
 
 
 def settings(**changes):
@@ -150,7 +158,6 @@ def test_what_no_configuration_holds_is_no_field():
         f"model.corruption.{n}" for n in ("levels", "scale", "names")
     ]
     assert all("which no configuration holds; take float" in fault for fault in found)
-    del config.Corruption.kinds["odd-for-tests"]
 
 
 def test_a_record_that_may_change_is_refused():
@@ -159,7 +166,6 @@ def test_a_record_that_may_change_is_refused():
         share: float = 0.5
 
     assert problems(settings(corruption=Loose())) == ["Loose is not frozen; write @dataclass(frozen=True)"]
-    del config.Corruption.kinds["loose-for-tests"]
 
 
 @pytest.mark.parametrize("kind", ["masking", "dimmed-for-tests"])
@@ -180,7 +186,6 @@ def test_a_name_that_records_use_is_no_penaltys():
 
     with pytest.raises(ConfigError, match="loss: records tell something else by that name"):
         aeflax.train(settings(penalties=Losses(loss=Energy())), DATA, report=False)
-    del config.Penalties.kinds["losses-for-tests"]
 
 
 class Halved(nn.Module):
@@ -231,6 +236,11 @@ def test_a_bottleneck_gives_a_latent_of_the_codes_size(module, message):
 @dataclass(frozen=True, kw_only=True)
 class Flat(config.Backbone, kind="flat-for-tests"):
     pass
+
+
+OWN = (More, Dimmed, Threshold, Flat)
+for _part in OWN:
+    del _part.kinds[_part.kind]
 
 
 class Flatten(nn.Module):

@@ -25,6 +25,7 @@ CHANGES = {
     "conv": [
         "model.backbone.kind: 'dense' -> 'conv'",
         "model.backbone.widths: () -> None",
+        "model.backbone.tied: False -> None",
         "model.backbone.features: None -> (32, 64)",
         "model.backbone.kernel: None -> 3",
         "model.backbone.stride: None -> 2",

@@ -101,6 +101,7 @@ def test_every_error_has_its_exit_code_of_the_design():
         "DivergedError": 3,
         "CheckpointError": 4,
         "DataError": 5,
+        "UnavailableError": 5,  # a kind of it
         "RunInUseError": 6,
         "StoppedError": 75,
     }

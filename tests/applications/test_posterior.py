@@ -206,8 +206,8 @@ def test_many_draws_add_no_error():
     params["decoder"]["output"] = {"kernel": np.zeros((4, 4), np.float32), "bias": np.full(4, 30.0, np.float32)}
     params["bottleneck"]["posterior"] = {"kernel": np.zeros((4, 8), np.float32), "bias": np.zeros(8, np.float32)}
     inference = Inference(run._program, run.state.replace(params=params), run.inference.domain)
-    one, many = (next(iter(inference.bounds([values], count))) for count in (1, 100_000))
-    for few, more in zip(one, many, strict=True):  # some 1,800 nats; plain sums were off by .1
+    one, many = (next(iter(inference.bounds([values[:2]], count))) for count in (1, 20_000))
+    for few, more in zip(one, many, strict=True):  # some 1,800 nats; plain sums drift by more
         np.testing.assert_allclose(more, few, rtol=1e-6)
 
 
