@@ -74,14 +74,5 @@ def _claims(record: Record) -> Iterator[Mapping[str, Any]]:
             published="13.87 (Hinton & Salakhutdinov 2006)",
             passes=(_PCA_IMAGE - 0.1, _PCA_IMAGE + 0.1),
         )
-    elif record["name"] == "one_class_mnist":
-        yield claim(
-            "P10",
-            "one-class MNIST, AUROC, mean over ten digits",
-            [figures["mean_auroc"]["aeflax"]],
-            published="about .90 for autoencoders (recalled); Deep SVDD .948",
-            passes=(0.90, None),
-            beats=0.948,
-        )
     else:
         yield from figures["claims"]
