@@ -75,6 +75,7 @@ def _build(
 ) -> Built:
     module = _module(model, shape, rematerialize)
     record = model.dictionary
+    unit_norm = bool(record and record.unit_norm)
     tied = isinstance(model.backbone, config.Dense) and model.backbone.tied
     complete = completed if tied else _unchanged
     apply, decode = _computations(module, complete, precision, record.auxk if record and repairs(model) else None)
@@ -91,7 +92,7 @@ def _build(
         if record is None:
             return params, state
         params = transposed(params) if record.transpose else params
-        params = normalized(params) if record.unit_norm else params
+        params = normalized(params) if unit_norm else params
         return params, state | {IDLE: jnp.zeros(len(directions(params)), jnp.int32)}
 
     parts = Parts(
@@ -100,10 +101,10 @@ def _build(
         corrupt=_corrupt(model),
         apply=apply,
         objective=objective(model, like),
-        tx=_tx(optimizer, steps, unit_norm=bool(record and record.unit_norm)),
+        tx=_tx(optimizer, steps, unit_norm=unit_norm),
         observe=observe,
         update=update,
-        average=_average(unit_norm=bool(record and record.unit_norm)) if optimizer.ema is not None else None,
+        average=_average(unit_norm=unit_norm) if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *penalties(model), *(["auxk"] if repairs(model) else [])),
     )
     return Built(parts, module, decode, complete, like, model, shape)

@@ -34,8 +34,18 @@ def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
     code, said = aeflax("evaluate", "run")
     assert code == 2
     assert "--define FILE.py" in said
-    assert aeflax("evaluate", "run", "--define", "own.py")[0] == 0
+    code, said = aeflax("evaluate", "run", "--define", "own.py")
+    assert (code, "has changed" in said) == (0, False)
     assert aeflax("evaluate", "run", "--define=nowhere.py") == (2, "aeflax: nowhere.py is no file; check the path\n")
+
+
+def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
+    assert aeflax("train", "own.py", *SHORT)[0] == 0
+    (tmp_path / "own.py").write_text(OWN.replace("outputs.latent.code**2", "outputs.latent.code**4"))
+    changed = "own.py has changed since the run began"
+    for words in (("evaluate", "run"), ("train", "--resume", *SHORT[2:], "--train.steps", "9")):
+        code, said = aeflax(*words, "--define", "own.py")
+        assert (code, changed in said) == (0, True), said
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,22 @@ def test_a_named_kind_is_never_replaced_by_a_field_of_another(first):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "words", "mend"),
+    [
+        (PRESETS["conv"]().model, ("--model.backbone.tied", "True"), "--model.backbone dense"),
+        (PRESETS["vae"]().model, ("--model.bottleneck.k", "3"), "--model.bottleneck top-k"),
+        (Model(corruption=GaussianNoise()), ("--model.corruption.rate", ".3"), "--model.corruption masking"),
+    ],
+)
+def test_a_part_that_a_preset_chose_gives_way_to_no_field_of_another(model, words, mend):
+    assert f"add {mend} to change that" in refused(*words, model=model)
+    option, kind = mend.split()
+    found, left = choose_parts(model, [option, kind, *words])
+    assert getattr(found, option.removeprefix("--model.")).kind == kind
+    assert left == list(words)
+
+
 def test_penalties_switch_on_and_off():
     on = ["--model.penalties.l1", "on", "--model.penalties.kl=on"]
     assert choose_parts(Model(), on) == (Model(penalties=Penalties(l1=L1(), kl=KL())), [])

@@ -164,20 +164,28 @@ def test_densities_do_not_depend_on_the_blocks(monkeypatch):
         np.testing.assert_allclose(getattr(parted, name), getattr(whole, name), rtol=1e-12)
 
 
-def hand_made(run, kernel, bias):
-    params = jax.device_get(run.state.params)
-    layer = {"kernel": np.float32(kernel), "bias": np.float32(bias)}
-    params = params | {"bottleneck": {"posterior": layer}}
+def hardly_trained(count):
+    """A vae of standard normal vectors with a Gaussian likelihood, after one step."""
+    values = np.random.default_rng(8).standard_normal((count, 4)).astype(np.float32)
+    base = presets.vae(4)
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    run = aeflax.train(replace(base, model=model, data=Data(source="array"), train=Train(steps=1)), values)
+    return run, values
+
+
+def layer(kernel, bias):
+    return {"kernel": np.float32(kernel), "bias": np.float32(bias)}
+
+
+def hand_made(run, kernel, bias, **others):
+    params = jax.device_get(run.state.params) | {"bottleneck": {"posterior": layer(kernel, bias)}} | others
     return Inference(run._program, run.state.replace(params=params), run.inference.domain)
 
 
 @pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # its encoder is not a trained one
 def test_active_units_of_a_hand_made_encoder():
     """Means 2 x₀, .2 x₁ (variance .04), .05 x₂ (.0025) and the constant 3; all deviations 1 but the first's, e^-1."""
-    values = np.random.default_rng(8).standard_normal((4000, 4)).astype(np.float32)
-    base = presets.vae(4)
-    model = replace(base.model, likelihood=GaussianLikelihood())
-    run = aeflax.train(replace(base, model=model, data=Data(source="array"), train=Train(steps=1)), values)
+    run, _ = hardly_trained(4000)
     kernel = np.concatenate([np.diag([2, 0.2, 0.05, 0]), np.zeros((4, 4))], axis=1)
     log_var = 10 * np.arctanh(-0.2)
     inference = hand_made(run, kernel, [0, 0, 0, 3, log_var, 0, 0, 0])
@@ -198,14 +206,9 @@ def test_active_units_of_a_hand_made_encoder():
 @pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # its encoder is not a trained one
 def test_many_draws_add_no_error():
     """Where every draw is alike, as of a decoder that looks at no code, the bounds are those of one draw."""
-    values = np.random.default_rng(8).standard_normal((40, 4)).astype(np.float32)
-    base = presets.vae(4)
-    model = replace(base.model, likelihood=GaussianLikelihood())
-    run = aeflax.train(replace(base, model=model, data=Data(source="array"), train=Train(steps=1)), values)
-    params = jax.device_get(run.state.params)
-    params["decoder"]["output"] = {"kernel": np.zeros((4, 4), np.float32), "bias": np.full(4, 30.0, np.float32)}
-    params["bottleneck"]["posterior"] = {"kernel": np.zeros((4, 8), np.float32), "bias": np.zeros(8, np.float32)}
-    inference = Inference(run._program, run.state.replace(params=params), run.inference.domain)
+    run, values = hardly_trained(40)
+    blind = {"output": layer(np.zeros((4, 4)), np.full(4, 30.0))}
+    inference = hand_made(run, np.zeros((4, 8)), np.zeros(8), decoder=blind)
     one, many = (next(iter(inference.bounds([values[:2]], count))) for count in (1, 20_000))
     for few, more in zip(one, many, strict=True):  # some 1,800 nats; plain sums drift by more
         np.testing.assert_allclose(more, few, rtol=1e-6)
