@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -250,8 +251,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         try:
             found = load_data(resolved.data, data)
         except DataError as error:
-            path = source_file(resolved.data.source)
-            sought = "" if path is None or path.is_absolute() else f" (looked for from {Path.cwd()})"
+            sought = _sought(place, resolved.data.source)
             raise UnavailableError(f"this needs the data that {place} was trained on: {error}{sought}") from error
         manifest.require_same_data(described, found)
         return found
@@ -272,6 +272,17 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         dataset=dataset,
         kept=kept,
     )
+
+
+def _sought(place: Path, source: str) -> str:
+    """Where a run's data were looked for, and how they are named anew, where they are not there any more."""
+    kind, _, rest = source.partition(":")
+    path = source_file(source) or Path(rest)
+    if not rest or path.exists():
+        return ""
+    looked = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
+    moved = f"aeflax train --resume --run-dir {shlex.quote(str(place))} --data.source {kind}:PLACE"
+    return f"{looked}; if they have moved, name them anew: {moved}"
 
 
 def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:

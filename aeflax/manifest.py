@@ -23,10 +23,12 @@ from aeflax.errors import AeflaxWarning, ConfigError, DataError
 from aeflax.run import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
 
-# What a resumed run may change: how long it trains, and where.
+# What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
+# by their digests.
 FREE = (
     *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
-    *("train.digest_every", "data.resident", "data.workers"),
+    *("train.log_every", "train.checkpoint_every", "train.digest_every"),
+    *("data.source", "data.resident", "data.workers"),
 )
 HERE = Path(__file__).parent
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -131,8 +133,8 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
         raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
 
 
-def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
-    """Raises ConfigError with the list of what a resumed run may not change."""
+def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """What differs from a stored manifest and may not in a run that goes on, in a few words each."""
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
     found = [change for change in differences(old, new) if not change.startswith(FREE)]
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
@@ -154,7 +156,12 @@ def require_same(stored: dict[str, Any], manifest: dict[str, Any]) -> None:
     digests = [(part.get("init_from") or {}).get("state_sha256") for part in (stored, manifest)]
     if digests[0] != digests[1]:
         found.append("init_from: the first weights differ")
-    if found:
+    return found
+
+
+def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Raises ConfigError with the list of what a resumed run may not change."""
+    if found := changes(stored, manifest):
         raise ConfigError(
             "--resume finds another experiment than the one in the run directory: "
             + "; ".join(found)

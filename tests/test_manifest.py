@@ -10,8 +10,8 @@ from variants import experiment, images
 
 import aeflax
 from aeflax import manifest
-from aeflax.errors import AeflaxWarning, ConfigError
-from aeflax.run import MANIFEST, read_json, write_json
+from aeflax.errors import AeflaxWarning, ConfigError, DataError
+from aeflax.run import MANIFEST, read_json, read_metrics, write_json
 
 ARRAY = images(55)
 
@@ -56,6 +56,33 @@ def test_how_data_are_read_may_change(changes, tmp_path):
         run(7, **changes)
 
 
+def test_how_often_is_written_may_change(tmp_path):
+    train(tmp_path / "run", checkpoint_every=2, log_every=2)
+    resumed = train(tmp_path / "run", steps=9, checkpoint_every=3, log_every=4)
+    assert resumed.summary["state_sha256"] == train(tmp_path / "alone", steps=9).summary["state_sha256"]
+    assert [one["step"] for one in read_metrics(tmp_path / "run") if one["split"] == "train"] == [2, 3, 4, 8, 9]
+
+
+def test_data_that_have_moved_are_named_anew(tmp_path):
+    np.save(tmp_path / "a.npy", ARRAY)
+
+    def run(source):
+        settings = experiment("vanilla", steps=3)
+        settings = replace(settings, data=replace(settings.data, source=source))
+        return aeflax.train(settings, run_dir=tmp_path / "run", resume=(tmp_path / "run").exists(), report=False)
+
+    first = run(f"npy:{tmp_path / 'a.npy'}")
+    (tmp_path / "a.npy").rename(tmp_path / "b.npy")
+    with pytest.raises(DataError, match=r"name them anew: aeflax train --resume --run-dir .*run --data.source npy:PLACE"):
+        aeflax.load(tmp_path / "run").evaluate("test")
+    again = run(f"npy:{tmp_path / 'b.npy'}")
+    assert again.summary == first.summary
+    assert aeflax.load(tmp_path / "run").evaluate("test") == first.evaluate("test")
+    np.save(tmp_path / "b.npy", ARRAY[::-1])
+    with pytest.raises(ConfigError, match="train: the data differ"):
+        run(f"npy:{tmp_path / 'b.npy'}")
+
+
 @pytest.mark.parametrize(
     "changes", [{"precision": "bfloat16"}, {"accumulate": 2}, {"exact": True}, {"seed": 4}], ids=lambda c: next(iter(c))
 )
@@ -68,7 +95,7 @@ def test_what_decides_the_result_may_not(changes, tmp_path):
 
 def test_every_field_is_free_or_tried_as_one_that_is_not():
     fields = {path for path, _, _ in options.known() if not path.startswith("model.")}
-    elsewhere = {"data.source", "data.size", "data.grey", "data.impute", "data.drop"}  # tried with other data
+    elsewhere = {"data.size", "data.grey", "data.impute", "data.drop"}  # tried with other data
     assert fields - elsewhere - {*manifest.FREE} == {
         said.split(":")[0] for _, said in resuming.CHANGES if said[0] != "m"
     }

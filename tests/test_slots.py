@@ -132,7 +132,7 @@ def test_penalties_switch_on_and_off():
 
 
 def test_a_penalty_takes_on_or_none():
-    assert refused("--model.penalties.l1", "yes") == "--model.penalties.l1 takes on or none, not 'yes'"
+    assert refused("--model.penalties.l1", "yes") == "model.penalties.l1 takes on or none, not 'yes'"
 
 
 def test_a_penalty_cannot_be_off_and_have_a_weight():

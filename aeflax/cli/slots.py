@@ -10,12 +10,11 @@ A choice stands wherever on the line it is: the fields are looked at after all c
 
 import difflib
 import re
-from dataclasses import is_dataclass, replace
-from typing import Any
 
-from aeflax.config import Model, Penalties
+from aeflax import kinds
+from aeflax.config import Model
 from aeflax.errors import ConfigError
-from aeflax.schema import Part, hints, nearest, options
+from aeflax.schema import hints
 
 _FLAG = re.compile(r"--model\.([\w.-]+?)(?:[:=](.*))?", re.DOTALL)
 _CHOICE = re.compile(r"model\.([\w.-]+?):(.*)", re.DOTALL)  # the colon tells it from another option's value
@@ -34,13 +33,13 @@ def choose_parts(model: Model, arguments: list[str]) -> tuple[Model, list[str], 
     for word in words:
         match = _FLAG.fullmatch(word) or _CHOICE.fullmatch(word)
         path = match[1].replace("-", "_") if match else ""
-        if match is None or path not in {**_slots(), **_optional()}:
+        if match is None or path not in kinds.choices():
             left.append(word)
             continue
         choice = next(words, "") if match[2] is None else match[2]
         chosen.add(path)
         try:
-            model = _of_kind(model, path, choice) if path in _slots() else _switched(model, path, choice)
+            model = kinds.choose(model, path, choice)
         except ConfigError as error:
             faults.append(str(error))
     fit: list[str] = []
@@ -66,65 +65,21 @@ def is_choice(word: str) -> bool:
 def describe_slots(model: Model, head: str) -> str:
     """One line a slot: its kinds, for the help text of a command that does what the head says."""
     lines = [f"{head} Parts of the model are chosen by kind:"]
-    for name, slot in _slots().items():
+    for name, slot in kinds.slots().items():
         lines.append(f"  --model.{name} {{{','.join(slot.kinds)}}} (default: {getattr(model, name).kind})")
-    for path in _optional():
+    for path in kinds.optional():
         lines.append(f"  --model.{path} {{on,none}}")
     return "\n".join(lines) + "\n\nThe options below are those of the kinds chosen so far."
 
 
 def choices() -> dict[str, list[str]]:
     """What may follow each option that chooses a part."""
-    kinds = {path: list(slot.kinds) for path, slot in _slots().items() if len(slot.kinds) > 1}
-    found = kinds | {path: ["on", "none"] for path in _optional()}
-    return {f"--model.{_dashed(path)}": words for path, words in found.items()}
+    return {f"--model.{_dashed(path)}": list(words) for path, words in kinds.choices().items() if len(words) > 1}
 
 
 def fields() -> list[str]:
     """Every option below `--model.` that some choice of kinds knows."""
     return sorted(f"--model.{_dashed(path)}" for path in _fields())
-
-
-def _slots() -> dict[str, type[Part]]:
-    """Slots with a choice of kinds."""
-    parts = {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
-    return {name: slot for name, slot in parts.items() if slot not in slot.kinds.values()}
-
-
-def _optional() -> dict[str, Any]:
-    """Optional parts by path: the penalties of every record that there is, and those of the model itself."""
-    found = {}
-    records: list[tuple[str, Any]] = [("penalties.", record) for record in Penalties.kinds.values()]
-    for prefix, record in (*records, ("", Model)):
-        for name, hint in hints(record).items():
-            if type(None) in options(hint) and (part := next(filter(is_dataclass, options(hint)), None)) is not None:
-                found[prefix + name] = part
-    return found
-
-
-def _of_kind(model: Model, path: str, kind: str) -> Model:
-    """Fills a slot; the kind that it holds already keeps its fields."""
-    kinds = _slots()[path].kinds
-    if kind not in kinds:
-        raise ConfigError(f"model.{path} has no kind {kind!r}; choose {', '.join(kinds)}{nearest(kind, kinds)}")
-    changes: dict[str, Any] = {path: kinds[kind]()}
-    return model if getattr(model, path).kind == kind else replace(model, **changes)
-
-
-def _switched(model: Model, path: str, state: str) -> Model:
-    """Switches an optional part on or off; one that is on keeps its fields."""
-    if state not in ("on", "none"):
-        raise ConfigError(f"--model.{path} takes on or none, not {state!r}")
-    place, _, name = path.rpartition(".")
-    record = getattr(model, place) if place else model
-    if not hasattr(record, name):
-        kinds = [kind for kind, other in Penalties.kinds.items() if name in hints(other)]
-        raise ConfigError(f"model.{path} belongs to the {place} of kind {kinds[0]}; let CONFIG have that kind")
-    part = (getattr(record, name) or _optional()[path]()) if state == "on" else None
-    changes: dict[str, Any] = {name: part}
-    if place:
-        changes = {place: replace(record, **changes)}
-    return replace(model, **changes)
 
 
 def _implied(model: Model, path: str, chosen: set[str]) -> Model:
@@ -135,38 +90,38 @@ def _implied(model: Model, path: str, chosen: set[str]) -> Model:
             raise ConfigError(f"unknown option --model.{_dashed(path)}; did you mean --model.{_dashed(near[0])}?")
         return model  # the parser knows the options outside the model, too
     head, _, field = path.rpartition(".")
-    if head in _optional():
+    if head in kinds.optional():
         if head not in chosen:
-            return _switched(model, head, "on")
+            return kinds.choose(model, head, "on")
         place, _, name = head.rpartition(".")
         if getattr(getattr(model, place) if place else model, name, None) is None:
             raise ConfigError(f"--model.{_dashed(path)} contradicts --model.{head} none; drop one of them")
-    elif head in _slots() and field not in hints(type(getattr(model, head))):
-        kinds = [kind for kind, part in _slots()[head].kinds.items() if field in hints(part)]
+    elif head in kinds.slots() and field not in hints(type(getattr(model, head))):
+        those = [kind for kind, part in kinds.slots()[head].kinds.items() if field in hints(part)]
         if head in chosen:
             raise ConfigError(
-                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}, "
+                f"--model.{_dashed(path)} belongs to {' and '.join(those)}, "
                 f"but --model.{head} is {getattr(model, head).kind}; drop one of them"
             )
         held = getattr(model, head).kind
         if held != getattr(Model(), head).kind:  # which somebody chose, so that it does not give way unasked
             raise ConfigError(
-                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}, and --model.{head} is {held} here; "
-                f"add --model.{head} {kinds[0]} to change that, or leave it out"
+                f"--model.{_dashed(path)} belongs to {' and '.join(those)}, and --model.{head} is {held} here; "
+                f"add --model.{head} {those[0]} to change that, or leave it out"
             )
-        if len(kinds) > 1:
+        if len(those) > 1:
             raise ConfigError(
-                f"--model.{_dashed(path)} belongs to {' and '.join(kinds)}; add --model.{head} {kinds[0]} to choose"
+                f"--model.{_dashed(path)} belongs to {' and '.join(those)}; add --model.{head} {those[0]} to choose"
             )
-        return _of_kind(model, head, kinds[0])
+        return kinds.choose(model, head, those[0])
     return model
 
 
 def _fields() -> set[str]:
     """Every path below `model.` that some choice of kinds knows."""
-    parts = [(name, part) for name, slot in _slots().items() for part in slot.kinds.values()]
-    return {*hints(Model), *_optional()} | {
-        f"{head}.{name}" for head, part in [*parts, *_optional().items()] for name in hints(part)
+    parts = [(name, part) for name, slot in kinds.slots().items() for part in slot.kinds.values()]
+    return {*hints(Model), *kinds.optional()} | {
+        f"{head}.{name}" for head, part in [*parts, *kinds.optional().items()] for name in hints(part)
     }
 
 

@@ -34,7 +34,8 @@ EXAMPLE = "--grid optimizer.learning-rate=1e-4,1e-3 --grid train.seed=0..7"
 class SweepCommand:
     """Arguments of `aeflax sweep`."""
 
-    # FIELD=V1,V2,... or FIELD=A..B (whole numbers); given again, all combinations
+    # FIELD=V1,V2,... or FIELD=A..B (whole numbers); of a part its kinds, such as model.corruption=none,masking, or on
+    # and none; given again, all combinations
     grid: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # where the sweep is kept; None: runs/sweep-PRESET-SOURCE-K, the first free K
     run_dir: Path | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from aeflax import api, manifest
 from aeflax import run as runs
 from aeflax.document import write_json
-from aeflax.errors import AeflaxWarning, CheckpointError, DivergedError
+from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DivergedError
 from aeflax.population.grid import Member
 from aeflax.population.group import Group
 from aeflax.population.places import Place
@@ -138,14 +138,22 @@ class Course:
     def _begin(self, group: Group, member: Member, program: Program) -> Path:
         """A member's run directory, with the manifest of a run that has begun, or goes on."""
         place = self.place(member)
+        described = self._described(group, member, program)
         place.mkdir(parents=True, exist_ok=True)
-        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
-        if (place / runs.MANIFEST).exists():
-            manifest.require_same(stored := runs.read_manifest(place), described)
-            if runs.holds_checkpoint(place):
-                described = manifest.continued(stored, described)
         write_json(place / runs.MANIFEST, described)
         return place
+
+    def _described(self, group: Group, member: Member, program: Program) -> dict[str, Any]:
+        """A member's manifest. Raises ConfigError where its directory holds the run of something else."""
+        place = self.place(member)
+        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
+        if (place / runs.MANIFEST).exists():
+            if found := manifest.changes(stored := runs.read_manifest(place), described):
+                mend = "put it back, or delete it, and the sweep trains that member anew"
+                raise ConfigError(f"{place} is not as the sweep left it ({'; '.join(found)}); {mend}")
+            if runs.holds_checkpoint(place):
+                described = manifest.continued(stored, described)
+        return described
 
     def _outcome(self, member: Member, group: Group) -> dict[str, Any]:
         if reason := self._lost().get(member.index):
@@ -161,14 +169,14 @@ class Course:
 
     def _completed(self, member: Member, group: Group) -> Run:
         """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
-        place = self.place(member)
+        place, program = self.place(member), group.programs[group.members.index(member)]
+        self._described(group, member, program)
         resume = functools.partial(
             api.train_on, member.experiment, group.dataset, path=place, resume=True, report=False, stop=self.stop
         )
         try:
             return resume(preset=self.preset)
         except CheckpointError:
-            program = group.programs[group.members.index(member)]
             Place(program, place).set_aside_damaged()
             return resume(preset=self.preset)
 

@@ -8,21 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aeflax import kinds
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError
-from aeflax.schema import Part, nearest, options, walk
+from aeflax.schema import nearest, options, walk
 from aeflax.validation import validate
 
 MAX_MEMBERS = 4096
 SEED = "train.seed"
 ALONE = ("train.patience", "train.placement", "train.fsdp", "train.sharding", "train.digest_every")
 DIGITS = 300  # of a number; more are beyond any float
+MODEL = "model."
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A field of the experiment by its dotted path, and the values that it takes."""
+    """A field of the experiment by its dotted path, and the values that it takes; of a part of the model, its kinds."""
 
     field: str
     values: tuple[Any, ...]
@@ -81,6 +83,11 @@ def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
     """
     if twice := {one.field for one in grid if sum(other.field == one.field for other in grid) > 1}:
         raise ConfigError(f"{' and '.join(sorted(twice))} stands in the grid twice; name all its values at once")
+    for one in grid:
+        if inside := [other.field for other in grid if other.field.startswith(f"{one.field}.")]:
+            raise ConfigError(
+                f"the grid varies {one.field}, whose kinds do not all have {inside[0]}; run a sweep for each kind"
+            )
     count = 1
     for one in grid:
         count *= len(one.values)
@@ -90,9 +97,9 @@ def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
     for index, values in enumerate(itertools.product(*(one.values for one in grid))):
         settings = dict(zip((one.field for one in grid), values, strict=True))
         changed = experiment
-        for field, value in settings.items():
-            changed = _with(changed, field, value)
         try:
+            for field, value in settings.items():
+                changed = _with(changed, field, value)
             found.append(Member(index, settings, validate(changed)))
         except ConfigError as error:
             raise ConfigError(f"--grid with {described(settings)}: {error}") from error
@@ -143,9 +150,11 @@ def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
 
 def _hint(field: str, experiment: Experiment) -> Any:
     """The annotation of a field that can vary."""
+    if _chosen(field):
+        return str  # a word for a part
     known = {path: hint for path, hint, _ in walk(experiment)}
-    if any(path.startswith(f"{field}.") for path in known) or isinstance(_at(experiment, field), Part):
-        raise ConfigError(f"the grid varies {field}, which is a part and no single value; run a sweep for each kind")
+    if inside := [path for path in known if path.startswith(f"{field}.")]:
+        raise ConfigError(f"the grid varies {field}, which is no single value; vary a field of it, such as {inside[0]}")
     if field not in known:
         off = [path for path, _, value in walk(experiment) if field.startswith(f"{path}.") and value is None]
         if off:
@@ -159,16 +168,15 @@ def _hint(field: str, experiment: Experiment) -> Any:
     return known[field]
 
 
-def _at(experiment: Experiment, field: str) -> Any:
-    """What stands at a path, None where there is nothing."""
-    found: Any = experiment
-    for name in field.split("."):
-        found = getattr(found, name, None)
-    return found
+def _chosen(field: str) -> bool:
+    """Whether a field is a part of the model that is chosen by a word."""
+    return field.startswith(MODEL) and field.removeprefix(MODEL) in kinds.choices()
 
 
 def _value(word: str, hint: Any) -> Any:
     """One value as it stands in a grid."""
+    if hint is str:
+        return word
     if any(typing.get_origin(option) is tuple for option in options(hint)):
         return tuple(_plain(part) for part in word.split())
     return _plain(word)
@@ -194,7 +202,14 @@ def _fitting(value: Any, hint: Any) -> Any:
     return value
 
 
-def _with(part: Any, field: str, value: Any) -> Any:
-    """A configuration with one field changed."""
+def _with(experiment: Experiment, field: str, value: Any) -> Experiment:
+    """An experiment with one field changed, or one part chosen."""
+    if _chosen(field):
+        return replace(experiment, model=kinds.choose(experiment.model, field.removeprefix(MODEL), value))
+    changed: Experiment = _replaced(experiment, field, value)
+    return changed
+
+
+def _replaced(part: Any, field: str, value: Any) -> Any:
     name, _, rest = field.partition(".")
-    return replace(part, **{name: _with(getattr(part, name), rest, value) if rest else value})
+    return replace(part, **{name: _replaced(getattr(part, name), rest, value) if rest else value})

@@ -1,6 +1,6 @@
 """A finished sweep: its members as runs, which is the best, its page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Sweep:
       groups: one object a compiled program: its `members`, the `parameters` of each, `waves`, the `memory_bytes` of a
         wave on a device, `seconds` of all its training and, of them, `compile_seconds`.
       rungs: of successive halving: the `step`, the `metric` of the validation split and the `settings`, best first.
-      metric: that ranks the members: `train.monitor`, or what decides for such a model by default.
+      metric: that ranks the members: `train.monitor`, or the first of what decides by default that all of them have.
     """
 
     path: Path
@@ -85,12 +85,19 @@ def load_sweep(path: str | Path) -> Sweep:
     if "members" not in told:
         raise ConfigError(f"the sweep in {path} has not come to its end; go on with it first, by --resume")
     experiment = from_dict(config.Experiment, told["experiment"])
-    return Sweep(path, told["members"], told["groups"], told["rungs"], ranking_metric(experiment))
+    members = grids.members(experiment, grids.axes(told["grid"], experiment))
+    metric = ranking_metric(member.experiment for member in members)
+    return Sweep(path, told["members"], told["groups"], told["rungs"], metric)
 
 
-def ranking_metric(experiment: config.Experiment) -> str:
-    """The metric that ranks members: what is monitored, else what decides for such a model."""
-    return experiment.train.monitor or metrics(experiment.model)[0]
+def ranking_metric(experiments: Iterable[config.Experiment]) -> str:
+    """The metric that ranks members: what all of them monitor, else the first deciding one that all of them have."""
+    experiments = list(experiments)
+    monitored = {one.train.monitor for one in experiments}
+    if len(monitored) == 1 and (metric := monitored.pop()) is not None:
+        return metric
+    first, *others = (metrics(one.model) for one in experiments)
+    return next(name for name in first if all(name in other for other in others))
 
 
 def _told(path: Path) -> Mapping[str, Any]:

@@ -47,11 +47,12 @@ def sweep(
     Args:
       experiment: what all members have in common.
       grid: fields by their dotted path, and their values: {"optimizer.learning_rate": [1e-4, 1e-3], "train.seed":
-        range(8)}.
+        range(8)}; of a part of the model its kinds: {"model.corruption": ["none", "masking"]}, each with its own
+        numbers, but for the one that the experiment holds, which keeps what it has.
       data: a source such as "mnist", or an array; None takes `data.source`.
       run_dir: where the sweep is kept, its members in `members/NNNN`.
-      halving: drop the worse half of the settings, by the monitored metric of the validation split, after an eighth, a
-        quarter and half of the steps.
+      halving: drop the worse half of the settings, by the metric that ranks, on the validation split, after an eighth,
+        a quarter and half of the steps.
       report: draw the figures and `report.html` in `run_dir` at the end.
       resume: go on with what is there: finished members stay, others go on from the newest step that all of their
         program have saved.
@@ -78,6 +79,7 @@ def sweep(
         validate(experiment)
     members = grids.members(experiment, axes)
     rungs = halvings.rungs(members) if halving else ()
+    metric = ranking_metric(member.experiment for member in members)
     require_usable(path, resume=resume, overwrite=overwrite)
     dataset = load_data(experiment.data, None if isinstance(data, str) else data)
     groups = grouped(members, dataset)
@@ -94,7 +96,7 @@ def sweep(
         plan(groups)
         decided: list[dict[str, Any]] = record.get("rungs", [])
         for rung in rungs[len(decided) :]:
-            decided = [*decided, _halve(groups, course, rung, decided)]
+            decided = [*decided, _halve(groups, course, rung, metric, decided)]
             record.add(rungs=decided)
         found = [course.told(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
         left = _still(groups, _alive(members, decided))
@@ -104,7 +106,7 @@ def sweep(
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
         told = [_told(group, course) for group in groups]
-        result = Sweep(path, found, told, decided, ranking_metric(experiment))
+        result = Sweep(path, found, told, decided, metric)
         record.add(members=result.members, groups=result.groups, rungs=result.rungs)
         if report:
             result.report()
@@ -122,20 +124,21 @@ def _cut(groups: tuple[Group, ...], course: Course) -> tuple[Group, ...]:
     return groups
 
 
-def _halve(groups: Sequence[Group], course: Course, rung: int, decided: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _halve(
+    groups: Sequence[Group], course: Course, rung: int, metric: str, decided: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """Trains those that are still there up to a rung, and says which of them stay."""
-    train = groups[0].programs[0].experiment.train
-    assert train.steps is not None  # resolved
-    assert train.monitor is not None
-    step = halvings.step_of(rung, train.steps)
+    steps = groups[0].programs[0].experiment.train.steps
+    assert steps is not None  # resolved
+    step = halvings.step_of(rung, steps)
     alive = _alive([member for group in groups for member in group.members], decided)
     values: dict[int, float] = {}
     judged: list[Member] = []
     for group in _still(groups, alive):
-        values |= course.train(group, until=step, judged=train.monitor)
+        values |= course.train(group, until=step, judged=metric)
         judged += group.members
-    ranked = halvings.kept(sorted(judged, key=lambda member: member.index), values, train.monitor)
-    return {"step": step, "metric": train.monitor, "settings": ranked}
+    ranked = halvings.kept(sorted(judged, key=lambda member: member.index), values, metric)
+    return {"step": step, "metric": metric, "settings": ranked}
 
 
 def _alive(members: Sequence[Member], decided: Sequence[dict[str, Any]]) -> set[int]:

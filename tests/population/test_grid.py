@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from aeflax import presets
+from aeflax import config, presets
 from aeflax.errors import ConfigError
 from aeflax.population.grid import Axis, axes, axis, described, members
 
@@ -32,6 +32,22 @@ def test_names_stay_words():
     assert axis("optimizer.clip_norm=None,1", VAE).values == (None, 1.0)
 
 
+def test_a_part_takes_the_names_of_its_kinds():
+    (found,) = (axis("model.corruption=none,masking", VAE),)
+    assert found == Axis("model.corruption", ("none", "masking"))
+    kinds = [member.experiment.model.corruption.kind for member in members(VAE, [found])]
+    assert kinds == ["none", "masking"]
+    switch = axis("model.penalties.l1=none,on", VAE)
+    assert [member.experiment.model.penalties.l1 for member in members(VAE, [switch])] == [None, config.L1()]
+
+
+def test_a_part_and_a_number_of_it_do_not_vary_together():
+    noisy = presets.denoising()
+    both = axes({"model.corruption": ["none", "masking"], "model.corruption.sigma": [0.1, 0.2]}, noisy)
+    with pytest.raises(ConfigError, match=r"varies model.corruption, whose kinds do not all have model.corruption.sig"):
+        members(noisy, both)
+
+
 def test_all_combinations_the_last_axis_fastest():
     grid = axes({"model.penalties.kl.beta": [0.5, 2], "train.seed": range(2)}, VAE)
     found = members(VAE, grid)
@@ -51,12 +67,15 @@ def test_all_combinations_the_last_axis_fastest():
         ("data.batch_size=16,32", "all models of a sweep see the same data"),
         ("train.seed=4..2", "counts up: write train.seed=2..4"),
         ("train.seed=0..100000", "names 100,001 values; at most 4,096"),
+        ("model.likelihood=gaussian,gausian", "model.likelihood has no kind 'gausian'; choose"),
+        ("model.penalties.l1=on,yes", "model.penalties.l1 takes on or none, not 'yes'"),
+        ("train=1,2", "which is no single value; vary a field of it, such as train.epochs"),
         ("train.seed=1,1", "names a value of train.seed twice: 1, 1"),
     ],
 )
 def test_a_faulty_axis_is_a_sentence(text, said):
     with pytest.raises(ConfigError, match=r"^[^\n]*$") as error:
-        axis(text, VAE)
+        members(VAE, [axis(text, VAE)])
     assert said in str(error.value)
 
 

@@ -16,6 +16,7 @@ import pytest
 from variants import BY_VARIANT, EXAMPLES, experiment, images
 
 import aeflax
+from aeflax import config
 from aeflax.checkpoint import Checkpoints
 from aeflax.document import read_json
 from aeflax.errors import ConfigError, StoppedError
@@ -211,6 +212,23 @@ def test_members_are_ordinary_runs(tmp_path, run):
     assert run("train", "vanilla", "--run-dir", member, "--resume", "--train.seed", 1, "--train.steps", 12)[0] == 0
     assert any(member.glob("events.out.tfevents.*"))
     assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"] == found["members"]
+    again = (
+        "sweep",
+        "vanilla",
+        "--grid",
+        "train.seed=0,1",
+        "--train.steps",
+        9,
+        "--run-dir",
+        tmp_path / "s",
+        "--resume",
+    )
+    code, _, errors = run(*again)
+    assert code == 2
+    assert "members/0001 is not as the sweep left it (train.steps: 12 -> 9" in errors
+    shutil.rmtree(member)
+    assert run(*again)[0] == 0
+    assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"][1]["step"] == 9
 
 
 @pytest.mark.parametrize(
@@ -221,7 +239,7 @@ def test_members_are_ordinary_runs(tmp_path, run):
         (("--grid", "train.seed=0,1", "--train.placement", "pmap"), "train.placement=pmap shares each batch out"),
         (("--grid", "train.seed=0,1", "--data.validation", "60", "--train.patience", "2"), "train.patience ends runs"),
         (("--grid", "train.seed=0,1", "--data.resident", "False"), "data.resident=False streams the data"),
-        (("--grid", "model.corruption=none,gaussian"), "which is a part and no single value"),
+        (("--grid", "model.corruption=none,gauss"), "has no kind 'gauss'; choose none, gaussian"),
     ],
 )
 def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
@@ -249,6 +267,25 @@ def test_a_directory_of_something_else_stays(tmp_path):
         sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", resume=True)
     again = sweep(experiment("vanilla"), {"train.seed": [2]}, DATA, run_dir=tmp_path / "s", overwrite=True)
     assert [member["settings"] for member in again.members] == [{"train.seed": 2}]
+
+
+def test_kinds_vary_and_are_ranked_by_what_all_of_them_have(tmp_path):
+    settings = experiment("denoising")
+    noisy = settings.model.corruption
+    grid = {"model.corruption": ["none", noisy.kind, "masking"], "model.penalties.l1": ["none", "on"]}
+    found = sweep(settings, grid, DATA, run_dir=tmp_path / "sweep")
+    assert len(found.groups) == 6
+    assert found.metric == "bce"  # nothing was restored where nothing was corrupted
+    assert aeflax.load_sweep(tmp_path / "sweep").metric == "bce"
+    kept = found.load(2)
+    assert kept.experiment.model.corruption == noisy  # with the numbers that it was given
+    assert kept.experiment.model.penalties.l1 is None
+    one = replace(settings.model.penalties, l1=config.L1())
+    masked = replace(settings, model=replace(settings.model, corruption=config.Masking(), penalties=one))
+    assert found.load(5).experiment.model.corruption == config.Masking()
+    assert found.members[5]["settings"] == {"model.corruption": "masking", "model.penalties.l1": "on"}
+    reference = aeflax.train(masked, DATA, report=False)
+    assert found.members[5]["test"]["bce"] == pytest.approx(reference.evaluate("test")["bce"], rel=1e-5)  # as the bits
 
 
 def test_k_varies_within_a_program(tmp_path):

@@ -1,0 +1,69 @@
+"""What may be chosen in a model by a word: the kind that fills a slot, and whether an optional part is there.
+
+Paths are dotted and begin below the model: `corruption` is a slot, `penalties.l1` an optional part. Standard library.
+"""
+
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+from aeflax.config import Model, Penalties
+from aeflax.errors import ConfigError
+from aeflax.schema import Part, hints, nearest, options
+
+SWITCH = ("on", "none")
+
+
+def slots() -> dict[str, type[Part]]:
+    """Slots with a choice of kinds, by path."""
+    parts = {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
+    return {name: slot for name, slot in parts.items() if slot not in slot.kinds.values()}
+
+
+def optional() -> dict[str, Any]:
+    """Optional parts by path: the penalties of every record that there is, and those of the model itself."""
+    found = {}
+    records: list[tuple[str, Any]] = [("penalties.", record) for record in Penalties.kinds.values()]
+    for prefix, record in (*records, ("", Model)):
+        for name, hint in hints(record).items():
+            if type(None) in options(hint) and (part := next(filter(is_dataclass, options(hint)), None)) is not None:
+                found[prefix + name] = part
+    return found
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """The words that each path takes."""
+    return {path: tuple(slot.kinds) for path, slot in slots().items()} | dict.fromkeys(optional(), SWITCH)
+
+
+def choose(model: Model, path: str, word: str) -> Model:
+    """The model with a part of another kind, or with an optional part on or off.
+
+    A kind comes with its own numbers; what is there already keeps those that it has.
+
+    Raises:
+      ConfigError: for a word that the path does not take.
+    """
+    return _of_kind(model, path, word) if path in slots() else _switched(model, path, word)
+
+
+def _of_kind(model: Model, path: str, kind: str) -> Model:
+    kinds = slots()[path].kinds
+    if kind not in kinds:
+        raise ConfigError(f"model.{path} has no kind {kind!r}; choose {', '.join(kinds)}{nearest(kind, kinds)}")
+    changes: dict[str, Any] = {path: kinds[kind]()}
+    return model if getattr(model, path).kind == kind else replace(model, **changes)
+
+
+def _switched(model: Model, path: str, state: str) -> Model:
+    if state not in SWITCH:
+        raise ConfigError(f"model.{path} takes on or none, not {state!r}")
+    place, _, name = path.rpartition(".")
+    record = getattr(model, place) if place else model
+    if not hasattr(record, name):
+        kinds = [kind for kind, other in Penalties.kinds.items() if name in hints(other)]
+        raise ConfigError(f"model.{path} belongs to the {place} of kind {kinds[0]}; let CONFIG have that kind")
+    part = (getattr(record, name) or optional()[path]()) if state == "on" else None
+    changes: dict[str, Any] = {name: part}
+    if place:
+        changes = {place: replace(record, **changes)}
+    return replace(model, **changes)
