@@ -177,7 +177,12 @@ def train_on(
         with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
             summary = hosts.from_first(runs.read_summary(path) if directory else None)
             state = None
-            if summary is not None and _finished(summary, resolved) and checkpoints.latest() is not None:
+            if summary is not None and checkpoints.latest() is None:
+                raise CheckpointError(
+                    f"{path} was trained to step {summary.get('step')}, but its checkpoints are gone; put them back, "
+                    "or train anew with --overwrite"
+                )
+            if summary is not None and _finished(summary, resolved):
                 state, _ = checkpoints.restore(program.template())
             if summary is not None and state is not None and int(state.step) == summary["step"]:
                 run = run_of(state, runs.read_metrics(path), summary)

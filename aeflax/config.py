@@ -360,7 +360,8 @@ class Train:
     # penalties and selections see one part at a time. From Python, on CPU: set PJRT_NPROC=8 before JAX starts, as the
     # command does
     exact: bool = False
-    log_every: Count | None = None  # steps; None: every epoch, but not more often than every 100
+    # steps between records of training in metrics.jsonl; None: every epoch, but not more often than every 100
+    log_every: Count | None = None
     eval_every: Count | None = None  # steps; None: every epoch, but at most 20 times a run
     checkpoint_every: Count | None = None  # steps; None: every epoch, but at most 10 times a run
     # steps; writes digests of every batch, and of the state each so many steps, to digests.jsonl, to compare two runs

@@ -54,7 +54,7 @@ def describe(
             **({} if columns is None else {"columns": list(columns)}),
         },
         "init_from": origin,
-        **({} if not (own := _own_files(resolved)) else {"parts": own}),
+        **({} if not (own := own_files(resolved)) else {"parts": own}),
         "versions": _versions(),
         "random": {
             "implementation": IMPLEMENTATION,
@@ -65,7 +65,7 @@ def describe(
     }
 
 
-def _own_files(experiment: Experiment) -> dict[str, str]:
+def own_files(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of the files that define factories of parts of a user's own, by their names."""
     functions = (made for made in factories.chosen(experiment.model) if hasattr(made, "__code__"))
     places = {Path(made.__code__.co_filename) for made in functions}
@@ -75,7 +75,7 @@ def _own_files(experiment: Experiment) -> dict[str, str]:
 
 def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
     """Warns where parts of a user's own are defined otherwise than when a run began, which its manifest says."""
-    _compare_parts(stored.get("parts"), _own_files(experiment))
+    _compare_parts(stored.get("parts"), own_files(experiment))
 
 
 def _compare_parts(was: Any, found: Mapping[str, str]) -> None:

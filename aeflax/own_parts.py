@@ -12,6 +12,8 @@ def function(name: str, made: Any, *given: str) -> Any:
     """What a factory made, once it can be called with what it is given."""
     try:
         inspect.signature(made).bind(*given)
+    except ValueError:  # of a builtin, which says nothing of what it takes
+        return made
     except TypeError as error:
         said = f"the factory of {name} must return a function of ({', '.join(given)})"
         raise ConfigError(f"{said}, and returned {made!r}: {error}") from error

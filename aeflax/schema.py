@@ -247,7 +247,7 @@ def _build(cls: type[T], plain: Mapping[str, Any], path: str) -> T:
     for name in values:
         if name not in known:
             shown = name if name.isprintable() else repr(name)
-            raise ConfigError(f"unknown field {path}{shown}{nearest(name, known)}")
+            raise ConfigError(f"unknown field {path}{shown} of {cls.__name__}{nearest(name, known)}")
     built = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

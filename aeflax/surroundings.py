@@ -138,6 +138,10 @@ def _places() -> Iterator[Finding]:
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     yield Finding("compilation cache", "fine" if cache else "absent", cache or "off")
     yield _data()
+    prepared = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    there = Path(prepared).expanduser().is_dir()
+    mend = "" if there else "set it to the folder of prepared TensorFlow data sets; needed for tfds:NAME alone"
+    yield Finding("TFDS_DATA_DIR", "fine" if there else "absent", f"{prepared}{'' if there else ' is no folder'}", mend)
 
 
 def _data() -> Finding:

@@ -11,8 +11,9 @@ from variants import Harness, experiment, images
 
 import aeflax
 from aeflax import config, factories
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, DivergedError
 from aeflax.outputs import Latent
+from aeflax.own_parts import function
 from aeflax.schema import Fraction, problems
 
 DATA = images(60)
@@ -262,3 +263,13 @@ def test_a_backbone_is_two_modules_of_which_one_gives_examples(factory, message)
     factories.backbone.register(Flat, factory)
     with pytest.raises(ConfigError, match=message):
         aeflax.train(settings(backbone=Flat()), DATA, report=False)
+
+
+def test_a_part_that_is_not_finite_from_the_first_batch_on_is_what_is_named():
+    factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: jnp.log(images - 2))
+    with pytest.raises(DivergedError, match=r"no update before them was good\); check what test_extending.py computes"):
+        aeflax.train(replace(base := settings(corruption=Dimmed()), train=replace(base.train, steps=12)), DATA)
+
+
+def test_a_callable_without_a_signature_is_taken():
+    assert function("a part", dict, "outputs") is dict  # which says nothing of what it takes

@@ -73,7 +73,9 @@ def test_data_that_have_moved_are_named_anew(tmp_path):
 
     first = run(f"npy:{tmp_path / 'a.npy'}")
     (tmp_path / "a.npy").rename(tmp_path / "b.npy")
-    with pytest.raises(DataError, match=r"name them anew: aeflax train --resume --run-dir .*run --data.source npy:PLACE"):
+    with pytest.raises(
+        DataError, match=r"name them anew: aeflax train --resume --run-dir .*run --data.source npy:PLACE"
+    ):
         aeflax.load(tmp_path / "run").evaluate("test")
     again = run(f"npy:{tmp_path / 'b.npy'}")
     assert again.summary == first.summary

@@ -84,10 +84,13 @@ def test_a_missing_field_takes_its_default():
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"data": {"bach_size": 3}}, "unknown field data.bach_size; did you mean batch_size?"),
-        ({"modle": {}}, "unknown field modle; did you mean model?"),
-        ({"model": {"backbone": {"kind": "dense", "widht": []}}}, "unknown field model.backbone.widht"),
-        ({"data": {"zzz": 3}}, "unknown field data.zzz"),
+        ({"data": {"bach_size": 3}}, "unknown field data.bach_size of Data; did you mean batch_size?"),
+        ({"modle": {}}, "unknown field modle of Experiment; did you mean model?"),
+        (
+            {"model": {"backbone": {"kind": "dense", "widht": []}}},
+            "unknown field model.backbone.widht of Dense; did you mean widths?",
+        ),
+        ({"data": {"zzz": 3}}, "unknown field data.zzz of Data"),
     ],
 )
 def test_an_unknown_field_is_named_with_its_path_and_the_nearest_name(plain, message):
@@ -98,7 +101,7 @@ def test_an_unknown_field_is_named_with_its_path_and_the_nearest_name(plain, mes
 
 
 def test_an_unknown_field_with_a_line_break_in_its_name_keeps_the_message_to_one_line():
-    with pytest.raises(ConfigError, match=r"^unknown field data\.'a\\nb'$"):
+    with pytest.raises(ConfigError, match=r"^unknown field data\.'a\\nb' of Data$"):
         from_dict(Experiment, {"data": {"a\nb": 3}})
 
 

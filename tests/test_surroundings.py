@@ -81,8 +81,16 @@ def test_the_command_ends_with_its_problems(run, monkeypatch):
     assert "Traceback" not in errors
 
 
-def test_the_version_is_that_of_the_stack_too(run):
-    code, out, _ = run("--version")
+def test_where_prepared_data_sets_are_sought_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert (found("TFDS_DATA_DIR").state, found("TFDS_DATA_DIR").value) == ("fine", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
+    assert found("TFDS_DATA_DIR").state == "absent"
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_the_version_is_that_of_the_stack_too(run, word):
+    code, out, _ = run(word)
     assert code == 0
     assert out.startswith("aeflax ")
     assert f"jax {jax.__version__}" in out

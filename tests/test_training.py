@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import jax
@@ -547,6 +548,15 @@ def test_a_diverged_run_that_is_resumed_is_still_diverged(tmp_path):
             aeflax.train(settings_, ARRAY, run_dir=tmp_path / "run", resume=resume)
         found.append((str(caught.value), sorted(entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir())))
     assert found[0] == found[1]
+
+
+def test_a_finished_run_whose_checkpoints_are_gone_does_not_start_over(tmp_path):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", report=False)
+    summary = (tmp_path / "run" / "summary.json").read_bytes()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(CheckpointError, match=rf"was trained to step {STEPS}, but its checkpoints are gone; put them"):
+        aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+    assert (tmp_path / "run" / "summary.json").read_bytes() == summary
 
 
 def test_a_run_in_another_order_is_not_resumed(tmp_path, monkeypatch):

@@ -156,7 +156,7 @@ def _dispatch(arguments: list[str]) -> int:
         module, _, function = COMMANDS[name].partition(":")
         code: int = getattr(importlib.import_module(module), function)(words)
         return code
-    if name == "--version":
+    if name in ("-V", "--version"):
         from aeflax import surroundings
 
         print(f"aeflax {__version__}\n{surroundings.stack()}\ndevices: {surroundings.devices()}")  # noqa: T201

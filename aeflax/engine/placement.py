@@ -6,6 +6,7 @@ processes, so each process holds a range of its columns.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -236,7 +237,10 @@ def choose(
         return Placement("pmap", devices)
     fsdp = fsdp or len(devices)
     if len(devices) % fsdp:
-        raise ValueError(f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it")
+        raise ValueError(
+            f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it, e.g. "
+            f"--train.fsdp {math.gcd(fsdp, len(devices))}"
+        )
     return Placement("mesh", devices, fsdp, overrides)
 
 

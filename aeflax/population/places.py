@@ -48,15 +48,17 @@ class Place:
 
     def forget_after(self, step: int) -> None:
         """Removes what was saved after a step, and what was told of its end; it is computed again, to the same bits."""
-        for saved in self.steps():
-            if saved > step:
-                (self.path / SUMMARY).unlink(missing_ok=True)
-                shutil.rmtree(self.path / CHECKPOINTS / str(saved))
+        later = [saved for saved in self.steps() if saved > step]
+        if later or not step:
+            (self.path / SUMMARY).unlink(missing_ok=True)
+        for saved in later:
+            shutil.rmtree(self.path / CHECKPOINTS / str(saved))
 
     def set_aside_damaged(self) -> None:
-        """Moves every checkpoint that is not as it was saved out of the way."""
+        """Moves every checkpoint that is not as it was saved out of the way, and forgets the end where none is left."""
         for step in self.steps():
             self.sound(step)
+        self.forget_after(max(self.steps(), default=0))
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / CHECKPOINTS, held=True)

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 
 from aeflax.config import Experiment
 from aeflax.errors import DivergedError
+from aeflax.manifest import own_files
 
 
 def skipped(experiment: Experiment, step: int, in_row: int, last: Mapping[str, float]) -> DivergedError:
     """Too many updates in a row were not applied, up to a step; `last` are the metrics of good ones before them."""
     what = f"{in_row} updates in a row before step {step} had a non-finite loss or gradient and were skipped"
-    return DivergedError(f"training diverged: {what} ({_last_good(last)}); {_what_to_try(experiment)}")
+    return DivergedError(
+        f"training diverged: {what} ({_last_good(last)}); {_what_to_try(experiment, begun=bool(last))}"
+    )
 
 
 def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float]) -> DivergedError:
@@ -31,8 +34,12 @@ def _last_good(means: Mapping[str, float]) -> str:
     return f"the last good updates had a loss of {loss:.4g} nats and a gradient norm of {norm:.4g}"
 
 
-def _what_to_try(experiment: Experiment) -> str:
+def _what_to_try(experiment: Experiment, *, begun: bool = True) -> str:
+    """A few mends; before any update was good, no learning rate is to blame where parts of a user's own compute."""
+    own = " and ".join(own_files(experiment))
+    if own and not begun:
+        return f"check what {own} computes, for the loss of the very first batch or its gradient is not finite"
     optimizer = experiment.optimizer
     tries = [f"lower optimizer.learning_rate={optimizer.learning_rate:g}"]
     tries += [f"set optimizer.{name}" for name in ("clip_norm", "warmup_steps") if not getattr(optimizer, name)]
-    return " or ".join(tries)
+    return " or ".join([*tries, *([f"check what {own} computes"] if own else [])])

@@ -115,7 +115,7 @@ def events(directory: Path) -> Callback:
     """
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event, SessionLog
-    from tensorboardX.summary import scalar
+    from tensorboardX.proto.summary_pb2 import Summary
 
     writer: EventsWriter | None = None
 
@@ -135,7 +135,7 @@ def events(directory: Path) -> Callback:
                 writer.flush()  # what a run that goes on from here does not write again
             elif writer is not None:
                 for name, value in {**record.metrics, **record.speed}.items():
-                    summary = scalar(f"{record.split}/{name}", value)
+                    summary = Summary(value=[Summary.Value(tag=f"{record.split}/{name}", simple_value=value)])
                     writer.write_event(Event(step=record.step, summary=summary, wall_time=time.time()))
         except OSError as error:
             writer = None
