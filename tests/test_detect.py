@@ -1,5 +1,6 @@
 """`aeflax detect`: what it writes, prints and keeps, and what it answers to mistakes."""
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -200,3 +201,71 @@ def test_mistakes_are_answered_in_one_sentence(run, runs, tmp_path, words, expec
     assert message.replace("RUNS", str(runs)) in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.fixture
+def named(runs):
+    """A table with an id and a name beside the features, separated as spreadsheets of some countries do it."""
+    rows = np.random.RandomState(2).normal(5, 2, size=(6, 3)).round(2)
+    lines = [f'0{i};"M;{i}";{100 - i};' + ";".join(map(str, row)).replace(".", ",") for i, row in enumerate(rows)]
+    Path("named.csv").write_text("id;name;count;width;height;mass\n" + "\n".join(lines) + "\n")
+    return rows
+
+
+@pytest.mark.filterwarnings("ignore:named.csv. the run was not trained on:aeflax.errors.AeflaxWarning")
+@pytest.mark.parametrize("suffix", ["csv", "npz", "parquet"])
+def test_columns_go_along_as_they_stand(run, runs, named, suffix):
+    code, _, err = run("detect", runs / "table", "named.csv", f"out.{suffix}", "--carry", "id", "name", "count")
+    assert code == 0, err
+    if suffix == "csv":
+        lines = Path("out.csv").read_text().splitlines()
+        assert lines[0] == "score,anomaly,row,id,name,count"
+        assert lines[3].endswith(",2,02,M;2,98")
+        return
+    if suffix == "npz":
+        with np.load("out.npz") as stored:
+            found = dict(stored)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        found = {name: np.array(column) for name, column in parquet.read_table("out.parquet").to_pydict().items()}
+    assert found["id"].tolist() == ["00", "01", "02", "03", "04", "05"]  # no number would give the zero back
+    assert found["name"].tolist() == [f"M;{i}" for i in range(6)]
+    assert found["count"].dtype == np.int64
+    np.testing.assert_allclose(found["score"], aeflax.load(runs / "table").score(named), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:named.csv. the run was not trained on:aeflax.errors.AeflaxWarning")
+def test_text_that_separates_cells_is_quoted(run, runs, named):
+    Path("named.csv").write_text(Path("named.csv").read_text().replace("M;3", 'M,"" 3'))
+    for command, made in (("encode", ["code_0"]), ("reconstruct", [f"reconstruction_{i}" for i in range(3)])):
+        code, _, err = run(command, runs / "table", "named.csv", "out.csv", "--carry", "name")
+        assert code == 0, err
+        with Path("out.csv").open(newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows[0] == [*made, "name"]
+        assert [row[-1] for row in rows[3:5]] == ["M;2", 'M," 3']
+
+
+@pytest.mark.filterwarnings("ignore:named.csv. the run was not trained on:aeflax.errors.AeflaxWarning")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("named.csv", "out.npy", "--carry", "id"), 2, "out.npy holds one array and nothing beside it; end it in .csv"),
+        (
+            ("named.csv", "out.csv", "--carry", "ids"),
+            5,
+            "named.csv has no column 'ids', which --carry names; it has id",
+        ),
+        (("digits", "out.csv", "--carry", "id"), 2, "digits is no table, whose columns could be carried along"),
+        (("digits", "out.csv", "--carry", "id", "--split", "test"), 2, "leave --split out"),
+        (("plain.csv", "out.csv", "--carry", "id"), 5, "plain.csv has no header that names columns, so that --carry"),
+        (("own.csv", "out.csv", "--carry", "row"), 2, "what is written has a 'row' of its own"),
+    ],
+)
+def test_what_cannot_go_along_is_a_sentence(run, runs, named, words, code, said):
+    Path("plain.csv").write_text("1,2,3\n")
+    Path("own.csv").write_text(Path("named.csv").read_text().replace("id", "row", 1))
+    found, _, err = run("detect", runs / "table", *words)
+    assert found == code
+    assert said in err
+    assert not Path("out.csv").exists()

@@ -12,7 +12,7 @@ The last two need a posterior. They draw samples of it that depend on the run's 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -223,7 +223,7 @@ def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
 
 
-def arrays(found: Detection, labels: Any) -> dict[str, np.ndarray]:
-    """What is written of every example: `score`, `anomaly`, `row` counted from 0, `label` where there are some."""
-    written = {"score": found.scores, "anomaly": found.anomalies, "row": np.arange(len(found.scores))}
-    return written if labels is None else {**written, "label": np.asarray(labels[:])}
+def arrays(found: Detection, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`."""
+    made = {"score": found.scores, "anomaly": found.anomalies, "row": np.arange(len(found.scores))}
+    return inputs.described(made)

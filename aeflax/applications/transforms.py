@@ -8,7 +8,6 @@ import numpy as np
 from aeflax.applications.inference import Inference
 from aeflax.data import projector
 from aeflax.data.inputs import Inputs, batches
-from aeflax.data.rows import Rows
 from aeflax.errors import ConfigError
 from aeflax.evaluation.baseline import MAX_VALUES
 
@@ -16,13 +15,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def codes(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
-    """`code` [B, K] of every example, with its `label` where there are labels."""
-    return _labelled("code", inference.encode(_values(inference, inputs)), inputs.labels)
+    """`code` [B, K] of every example, with its `label` where there are labels, and what is carried along."""
+    return _described("code", inference.encode(_values(inference, inputs)), inputs)
 
 
 def reconstructions(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
-    """`reconstruction` [B, ...] of every example in its own units, with its `label` where there are labels."""
-    return _labelled("reconstruction", inference.reconstruct(_values(inference, inputs)), inputs.labels)
+    """`reconstruction` [B, ...] of every example in its own units, with what goes with its `code`."""
+    return _described("reconstruction", inference.reconstruct(_values(inference, inputs)), inputs)
 
 
 def pictures(inference: Inference, inputs: Inputs) -> Iterator[Arrays]:
@@ -77,9 +76,9 @@ def _values(inference: Inference, inputs: Inputs) -> Iterator[np.ndarray]:
     return (examples.values[:] for examples in batches(inputs, inference.size))
 
 
-def _labelled(name: str, parts: Iterable[np.ndarray], labels: Rows | None) -> Iterator[Arrays]:
+def _described(name: str, parts: Iterable[np.ndarray], inputs: Inputs) -> Iterator[Arrays]:
     start = 0
     for part in parts:
         stop = start + len(part)
-        yield {name: part} if labels is None else {name: part, "label": labels[start:stop]}
+        yield inputs.described({name: part}, slice(start, stop))
         start = stop

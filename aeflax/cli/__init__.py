@@ -206,6 +206,7 @@ def _leave_out_what_errors_say() -> None:
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.name not in ("absl", "asyncio"))
     logging.getLogger().addHandler(handler)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # of a save that failed
     shown = sys.unraisablehook
 
     def show(unraisable: Any) -> None:

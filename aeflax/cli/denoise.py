@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     what = "Writes examples without their noise, [N, D] or [N, H, W, C] in the units of IN: reconstructions."
     command: DenoiseCommand = parse(DenoiseCommand, arguments, "aeflax denoise", what)
     _require(command)
-    run, inputs = open_inputs(command)
+    run, inputs = open_inputs(command, carry=command.carry)
     clean = None if command.clean is None else open_for(run, command.clean)
 
     from aeflax.applications import denoising

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import TransformCommand, open_inputs, write_out
+from aeflax.cli.use import CarryingCommand, open_inputs, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError, DataError, UnavailableError
 
@@ -21,7 +21,7 @@ SHOWN = 5  # of the oddest rows of a table
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectCommand(TransformCommand):
+class DetectCommand(CarryingCommand):
     """Arguments of `aeflax detect`."""
 
     # reconstruction: squared error per feature; of models with a posterior also elbo: negative ELBO, and likelihood:
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.normal and command.anomalous:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
-    run, inputs = open_inputs(command, places.TABLES)
+    run, inputs = open_inputs(command, places.TABLES, command.carry)
 
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
         )
     except UnavailableError as error:
         raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
-    write_out(command.out, [anomaly.arrays(found, inputs.labels)], len(inputs), "scores")
+    write_out(command.out, [anomaly.arrays(found, inputs)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))

@@ -66,7 +66,15 @@ class TransformCommand(RunCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeCommand(TransformCommand):
+class CarryingCommand(TransformCommand):
+    """Arguments of what makes a row of OUT of each of IN."""
+
+    # columns of IN, a table, that OUT has as they stand, such as an id
+    carry: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeCommand(CarryingCommand):
     """Arguments of `aeflax encode`."""
 
     # a folder for TensorBoard's embedding projector, of the first 10,000 codes
@@ -74,7 +82,7 @@ class EncodeCommand(TransformCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructCommand(TransformCommand):
+class ReconstructCommand(CarryingCommand):
     """Arguments of `aeflax reconstruct`."""
 
     # a .npy, .npz, .csv or .parquet file; .png for a picture of the first 100 images
@@ -124,7 +132,7 @@ def encode(arguments: list[str]) -> int:
         raise ConfigError(f"codes are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.projector is not None:
         places.require_folder(command.projector)
-    run, inputs = open_inputs(command, places.TABLES)
+    run, inputs = open_inputs(command, places.TABLES, command.carry)
     warn_of_unfamiliar(run, inputs)
 
     from aeflax.applications import transforms
@@ -144,7 +152,7 @@ def reconstruct(arguments: list[str]) -> int:
     """Writes the reconstructions of examples."""
     what = "Writes the reconstructions of examples, [N, D] or [N, H, W, C] in the units of IN."
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
-    run, inputs = open_inputs(command)
+    run, inputs = open_inputs(command, carry=command.carry)
     warn_of_unfamiliar(run, inputs)
     write_reconstructions(command.out, run, inputs, "reconstructions")
     return 0
@@ -172,25 +180,32 @@ def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = pl
     return manifest
 
 
-def open_inputs(command: TransformCommand, suffixes: tuple[str, ...] = places.SUFFIXES) -> tuple["Run", "Inputs"]:
+def open_inputs(
+    command: TransformCommand, suffixes: tuple[str, ...] = places.SUFFIXES, carry: tuple[str, ...] = ()
+) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported.
 
-    OUT must end in one of the suffixes.
+    OUT must end in one of the suffixes; columns to carry along go with the examples.
     """
     places.require_readable(command.source)
     require_out(command.run, command.out, command.source, suffixes=suffixes)
+    if carry and command.split != "all":
+        raise ConfigError("--carry takes the columns of all rows; leave --split out")
+    if carry and command.out.suffix.lower() in (".npy", ".png"):
+        raise ConfigError(f"{command.out} holds one array and nothing beside it; end it in .csv, .parquet or .npz")
 
     from aeflax import api
-    from aeflax.data.inputs import Inputs, columns_of
+    from aeflax.data.inputs import Inputs, carried, columns_of
 
+    columns = carried(command.source, carry) if carry else {}
     run = api.load(command.run, step=command.step)
     if command.split != "all" and command.source == run.experiment.data.source:
         own = run.split(command.split)
-        columns = columns_of(command.source, run.experiment.data.drop)
-        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, columns)
+        names = columns_of(command.source, run.experiment.data.drop)
+        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, names)
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
-    return run, open_for(run, command.source, command.split)
+    return run, replace(open_for(run, command.source, command.split), carried=columns)
 
 
 def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "all") -> "Inputs":

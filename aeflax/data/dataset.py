@@ -11,11 +11,13 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
-from aeflax.data.inputs import columns_of, names_of, require_known
+from aeflax.data.inputs import columns_of, names_of
 from aeflax.data.missing import fill_in, told
+from aeflax.data.places import source_file
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
 from aeflax.data.sources import Examples, Raw, read
 from aeflax.data.survey import Survey, survey
+from aeflax.data.tables import require_columns
 from aeflax.errors import ConfigError, DataError
 
 
@@ -161,8 +163,8 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     """
     columns = columns_of(settings.source, settings.drop) if array is None else names_of(array)
     if array is None:
-        if settings.drop:
-            require_known(settings.source, settings.drop)
+        if settings.drop and (path := source_file(settings.source)) is not None:
+            require_columns(path, settings.drop, "data.drop")
         raw = _resident(read(settings.source, settings), settings)
     else:
         raw = Raw(Examples(np.asarray(array)))

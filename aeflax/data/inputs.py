@@ -3,8 +3,8 @@
 import contextlib
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from aeflax.data.sources import PLAIN, Examples, read
 from aeflax.errors import ConfigError, DataError
 
 Split = Literal["train", "test", "all"]
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Inputs:
       labels: [N], None where there are none.
       columns: names of the features of a table with a header, else None.
       fill: what stands for a missing value of each feature, [F]; None: none may be missing.
+      carried: columns [N] of a table that are no features and go along to what is made of the examples, by name.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Inputs:
     labels: Rows | None = None
     columns: tuple[str, ...] | None = None
     fill: np.ndarray | None = None
+    carried: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,6 +63,17 @@ class Inputs:
         """
         index = where if isinstance(where, np.ndarray) else where.start or 0
         return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
+
+    def described(self, made: Mapping[str, np.ndarray], rows: slice = ALL) -> dict[str, np.ndarray]:
+        """What was made of some of the examples, arrays [B, ...] by name, with what is carried along and their `label`.
+
+        Raises:
+          ConfigError: where a column that is carried along has the name of what was made.
+        """
+        if twice := [name for name in self.carried if name in (*made, tables.LABEL)]:
+            raise ConfigError(f"what is written has a {twice[0]!r} of its own; leave it out of --carry, or rename it")
+        labels = {} if self.labels is None else {tables.LABEL: np.asarray(self.labels[rows])}
+        return {**made, **{name: column[rows] for name, column in self.carried.items()}, **labels}
 
 
 def open_examples(
@@ -100,9 +114,8 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     Raises:
       DataError: where it cannot be read.
     """
-    path = source_file(place)
-    table = path is not None and (place.startswith("csv:") or (not is_source(place) and _kind(path) == "csv"))
-    header = tables.columns(path) if table and path is not None else None
+    path = _table(place)
+    header = None if path is None else tables.columns(path)
     if header is None:
         return None
     names = [name for name in header if name not in drop]
@@ -117,14 +130,17 @@ def names_of(values: Any) -> tuple[str, ...] | None:
     return None if names is None else tuple(map(str, names))
 
 
-def require_known(source: str, drop: Sequence[str]) -> None:
-    """Raises DataError for columns to drop that the table of a source, `csv:FILE`, does not have."""
-    path = source_file(source)
-    names = None if path is None else tables.columns(path)
-    if names is None:
-        raise DataError(f"{path} has no header that names columns, so that data.drop finds none; give it a first line")
-    if unknown := [name for name in drop if name not in names]:
-        raise DataError(f"{path} has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}")
+def carried(place: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns [N] of the table that a word of the command line names, as they stand.
+
+    Raises:
+      ConfigError: where it names no table.
+      DataError: where the table has no such columns.
+    """
+    path = _table(place)
+    if path is None:
+        raise ConfigError(f"{place} is no table, whose columns could be carried along; leave --carry out")
+    return tables.carried(path, names)
 
 
 def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
@@ -143,6 +159,13 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         of = "" if size >= len(inputs) else f" (examples {first} to {last})"
         values = inputs.at(rows, inputs.name + of)
         yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
+
+
+def _table(place: str) -> Path | None:
+    """The file of the table that a word of the command line names; None for what is no table."""
+    path = source_file(place)
+    table = path is not None and (place.startswith("csv:") or (not is_source(place) and _kind(path) == "csv"))
+    return path if table else None
 
 
 def _of_source(source: str, split: Split, how: Data, take: tuple[str, ...] | None) -> Examples:

@@ -1,11 +1,14 @@
 """Tables of numbers as text: CSV files, with or without names of their columns.
 
+What separates the cells is found in the first line; beside tabs and semicolons, decimal commas are read.
+
 What is wrong is told with the line, the column and the mend.
 """
 
 import gzip
 import io
 import os
+import re
 import shlex
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +22,9 @@ from aeflax.data.files import content
 from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
+SEPARATORS = (",", "\t", ";")
+DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
+WHOLE = re.compile(r"0|-?[1-9]\d*")
 LABEL = "label"  # the column of a table that holds labels
 MEND = "fill it in, drop the line, or train with --data.impute"
 
@@ -33,12 +39,9 @@ def read(
     `missing`, a cell that is empty or says so becomes NaN; else it is an error. Columns to `drop` are left out by their
     names, whatever they hold; they need not be there. Columns to `take` are the features, in that order, and no others.
     """
-    try:
-        text = content(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    lines = [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
-    header = _cells(lines[0][1]) if lines else []
+    lines = _lines(path)
+    mark = _separator(lines[0][1]) if lines else ","
+    header = _cells(lines[0][1], mark) if lines else []
     # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
     has_header = any(_is_text(cell) for cell in header)
     if has_header and (stray := _stray(header)) is not None:
@@ -56,8 +59,8 @@ def read(
     if take is not None:
         features = [header.index(name) for name in take]
     idle = {*range(len(header))} - {*features, labelled}
-    if missing or idle:
-        body = [(row, _line(_taken(_cells(line), missing, idle))) for row, line in body]
+    if missing or idle or mark != ",":
+        body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
@@ -71,6 +74,45 @@ def read(
         raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
     labels = None if labelled is None else _labels(values[:, labelled])
     return values if features == [*range(len(header))] else np.take(values, features, axis=1), labels
+
+
+def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a table by their names, as they stand, [N] each: whole numbers as int64, anything else as text.
+
+    Raises:
+      DataError: for a table without a header, or without one of them.
+    """
+    lines = _lines(path)
+    require_columns(path, names, "--carry")
+    mark = _separator(lines[0][1])
+    header = _cells(lines[0][1], mark)
+    rows = [_cells(line, mark) for _, line in lines[1:]]
+    return {name: _plain([_at(cells, header.index(name)) for cells in rows]) for name in names}
+
+
+def require_columns(path: Path, names: Sequence[str], where: str) -> None:
+    """Raises DataError for names that are none of a table's columns; `where` says who names them."""
+    known = columns(path)
+    if known is None:
+        raise DataError(f"{path} has no header that names columns, so that {where} finds none; give it a first line")
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(f"{path} has no column {unknown[0]!r}, which {where} names; it has {', '.join(known)}")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a table that hold anything, with their numbers."""
+    try:
+        text = content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
+
+
+def _plain(cells: list[str]) -> np.ndarray:
+    """Cells as int64 where that is all they say, with no zero in front; else as text."""
+    if all(len(cell) < 19 and WHOLE.fullmatch(cell) for cell in cells):
+        return np.array(cells, np.int64)
+    return np.array(cells)
 
 
 def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
@@ -92,7 +134,7 @@ def columns(path: Path) -> tuple[str, ...] | None:
     """
     start = _start_of_text(path)
     line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
-    header = _cells(line)
+    header = _cells(line, _separator(line))
     return tuple(header) if any(_is_text(cell) for cell in header) else None
 
 
@@ -129,8 +171,6 @@ def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> st
                 return f"{place} is missing; {MEND}"
             if named and header[column] == LABEL:
                 return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
-            if width == 1 and ";" in cell:
-                return f"{place} is {cell[:40]!r}; cells are separated by commas, not semicolons"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
@@ -153,12 +193,28 @@ def _at(cells: list[str], column: int) -> str:
     return cells[column] if column < len(cells) else ""
 
 
-def _cells(line: str) -> list[str]:
+def _separator(line: str) -> str:
+    """What separates the cells of a line: what makes numbers of all of it, else what makes most cells."""
+    found = {mark: _cells(line, mark) for mark in SEPARATORS}
+    for mark, cells in found.items():
+        if len(cells) > 1 and not any(map(_is_text, cells)):
+            return mark
+    return max(found, key=lambda mark: len(found[mark]))
+
+
+def _cells(line: str, mark: str = ",") -> list[str]:
+    """The cells of a line; where commas do not separate them, one within a number stands for its point."""
     try:
-        cells = next(reader([line]))
+        cells = next(reader([line], delimiter=mark))
     except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
-        cells = line.split(",")
-    return [cell.strip() for cell in cells]
+        cells = line.split(mark)
+    cells = [cell.strip() for cell in cells]
+    return cells if mark == "," else [_pointed(cell) for cell in cells]
+
+
+def _pointed(cell: str) -> str:
+    """A number's decimal comma as a point."""
+    return f"{found[1]}.{found[2]}" if (found := DECIMAL_COMMA.fullmatch(cell)) else cell
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -131,7 +131,7 @@ def _csv(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
     for batch in batches:
         names = _ordered(batch)
         if not file.tell():
-            file.write(_line(heading for name in names for heading in _headings(name, batch[name])))
+            file.write(_line(_quoted(heading) for name in names for heading in _headings(name, batch[name])))
         for cells in zip(*(_rows(batch[name]) for name in names), strict=True):
             file.write(_line(cells))
         rows += len(_main(batch))
@@ -147,6 +147,11 @@ def _line(cells: Iterable[str]) -> bytes:
     return (",".join(cells) + "\n").encode()
 
 
+def _quoted(text: str) -> str:
+    """Text as a cell, in quotes where it holds what separates cells or lines."""
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in '",\r\n') else text
+
+
 def _headings(name: str, values: np.ndarray) -> list[str]:
     return [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(_width(values))]
 
@@ -157,7 +162,9 @@ def _width(values: np.ndarray) -> int:
 
 
 def _rows(values: np.ndarray) -> Iterator[str]:
-    """The cells of each row; a float in the shortest digits that give it again in its own precision."""
+    """The cells of each row; a float in the shortest digits that give it again in its own precision, text quoted."""
+    if values.dtype.kind == "U":
+        return (",".join(map(_quoted, row)) for row in values.reshape(len(values), _width(values)).tolist())
     if values.dtype == np.bool_:
         values = values.astype(np.uint8)
     return (",".join(map(str, row)) for row in values.reshape(len(values), _width(values)))

@@ -1,8 +1,10 @@
 """What a run tells while it trains: one read-only record at a time, to any number of callbacks."""
 
+import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -113,11 +115,15 @@ def events(directory: Path) -> Callback:
 
     They can be made again from the metrics log: where they cannot be written, training goes on without them.
     """
-    from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.record_writer import RecordWriter
 
-    writer: EventsWriter | None = None
+    writer: RecordWriter | None = None
+
+    def put(**event: Any) -> None:
+        assert writer is not None
+        writer.write(Event(wall_time=time.time(), **event).SerializeToString())
 
     def write(record: Record) -> None:
         nonlocal writer
@@ -125,19 +131,24 @@ def events(directory: Path) -> Callback:
             if record.kind == "start":
                 again = any(directory.glob("events.out.tfevents.*"))
                 # The step in the name: two files of the same second would have the same one.
-                writer = EventsWriter(str(directory / "events"), filename_suffix=f".{record.step}")
+                name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{record.step}"
+                writer = RecordWriter(str(directory / name))
+                put(file_version="brain.Event:2")
                 if again:  # what a run without a checkpoint wrote goes, too
-                    started = SessionLog(status=SessionLog.START)
-                    writer.write_event(Event(step=record.step + 1, session_log=started, wall_time=time.time()))
+                    put(step=record.step + 1, session_log=SessionLog(status=SessionLog.START))
             elif writer is not None and record.kind == "end":
+                writer.flush()
                 writer.close()
             elif writer is not None and record.kind == "checkpoint":
                 writer.flush()  # what a run that goes on from here does not write again
             elif writer is not None:
                 for name, value in {**record.metrics, **record.speed}.items():
-                    summary = Summary(value=[Summary.Value(tag=f"{record.split}/{name}", simple_value=value)])
-                    writer.write_event(Event(step=record.step, summary=summary, wall_time=time.time()))
+                    told = Summary.Value(tag=f"{record.split}/{name}", simple_value=value)
+                    put(step=record.step, summary=Summary(value=[told]))
         except OSError as error:
+            with suppress(OSError):  # else Python tells of what is left in the buffer
+                if writer is not None:
+                    writer.close()
             writer = None
             said = f"cannot write TensorBoard events to {directory} ({error.strerror}); {METRICS} has the same numbers"
             warnings.warn(said, AeflaxWarning, stacklevel=2)
