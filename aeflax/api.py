@@ -283,7 +283,7 @@ def _sought(place: Path, source: str) -> str:
     """Where a run's data were looked for, and how they are named anew, where they are not there any more."""
     kind, _, rest = source.partition(":")
     path = source_file(source) or Path(rest)
-    if not rest or path.exists():
+    if not rest or kind == "tfds" or path.exists():
         return ""
     looked = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
     moved = f"aeflax train --resume --run-dir {shlex.quote(str(place))} --data.source {kind}:PLACE"

@@ -33,7 +33,9 @@ class Audit:
 
     @property
     def resumes_at(self) -> int | None:
-        """Step of the newest sound checkpoint, from which the run goes on; None: it starts at step 0."""
+        """Step of the newest sound checkpoint, from which the run goes on; None: from none, or not at all."""
+        if self.files.get(runs.MANIFEST):
+            return None
         return max((step for step, faults in self.checkpoints.items() if not faults), default=None)
 
     def entry(self) -> dict[str, Any]:
@@ -64,6 +66,9 @@ def verify(path: str | Path) -> Audit:
     for name in (runs.MANIFEST, runs.SUMMARY):
         if (place / name).exists():
             audit.files[name] = _faults(place, name)
+    reached = (runs.read_summary(place) or {}).get("step")
+    if reached is not None and reached not in audit.checkpoints:
+        audit.files[runs.SUMMARY].append(f"it tells of step {reached}, of which there is no checkpoint; put it back")
     for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
         name = f"{runs.APPLICATIONS}/{path.name}"
         audit.files[name] = _faults(place, name) or _array_faults(path)

@@ -37,7 +37,7 @@ Workers = Annotated[int, Interval(0, 256)]
 class Data:
     """Where the examples come from and how they are batched."""
 
-    # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, images:DIR, tfds:NAME or
+    # digits, mnist, fashion_mnist, idx:DIR, npy:FILE, npz:FILE#ARRAY, csv:FILE, parquet:FILE, images:DIR, tfds:NAME or
     # synthetic:HxWxC:N
     source: str = "digits"
     batch_size: Annotated[int, Interval(1, 2**24)] = 128  # examples a step, over all devices
@@ -54,7 +54,7 @@ class Data:
     impute: Literal["none", "mean", "median"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
     classes: tuple[int, ...] = ()  # keep only these labels; empty: all
-    drop: tuple[str, ...] = ()  # csv:FILE: columns that are no features, such as an id
+    drop: tuple[str, ...] = ()  # of a table: columns that are no features, such as an id
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three
     # processes that read streamed data ahead; 0: threads of the training process alone, the quickest for small sets;

@@ -180,4 +180,8 @@ def chosen(model: config.Model) -> tuple[Any, ...]:
 
 
 def _unregistered(part: Any) -> ConfigError:
-    return ConfigError(f"no factory is registered for {type(part).__name__}; see the docstring of aeflax.factories")
+    slots = {"corruption": config.Corruption, "backbone": config.Backbone, "bottleneck": config.Bottleneck}
+    slots |= {"likelihood": config.Likelihood}
+    slot = next((name for name, base in slots.items() if isinstance(part, base)), "penalty")
+    name = type(part).__name__
+    return ConfigError(f"no factory is registered for {name}; write one below @factories.{slot}.register")

@@ -3,7 +3,7 @@
 Paths are dotted and begin below the model: `corruption` is a slot, `penalties.l1` an optional part. Standard library.
 """
 
-from dataclasses import is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 from aeflax.config import Model, Penalties
@@ -50,8 +50,10 @@ def _of_kind(model: Model, path: str, kind: str) -> Model:
     kinds = slots()[path].kinds
     if kind not in kinds:
         raise ConfigError(f"model.{path} has no kind {kind!r}; choose {', '.join(kinds)}{nearest(kind, kinds)}")
-    changes: dict[str, Any] = {path: kinds[kind]()}
-    return model if getattr(model, path).kind == kind else replace(model, **changes)
+    if getattr(model, path).kind == kind:
+        return model
+    changes: dict[str, Any] = {path: _made(kinds[kind], path)}
+    return replace(model, **changes)
 
 
 def _switched(model: Model, path: str, state: str) -> Model:
@@ -62,8 +64,16 @@ def _switched(model: Model, path: str, state: str) -> Model:
     if not hasattr(record, name):
         kinds = [kind for kind, other in Penalties.kinds.items() if name in hints(other)]
         raise ConfigError(f"model.{path} belongs to the {place} of kind {kinds[0]}; let CONFIG have that kind")
-    part = (getattr(record, name) or optional()[path]()) if state == "on" else None
+    part = (getattr(record, name) or _made(optional()[path], path)) if state == "on" else None
     changes: dict[str, Any] = {name: part}
     if place:
         changes = {place: replace(record, **changes)}
     return replace(model, **changes)
+
+
+def _made(part: type[Any], path: str) -> Any:
+    """A part with its own numbers."""
+    bare = [one.name for one in fields(part) if one.default is MISSING and one.default_factory is MISSING]
+    if bare:
+        raise ConfigError(f"model.{path}: {part.__name__} has no default for {', '.join(bare)}; give the field one")
+    return part()

@@ -1,5 +1,6 @@
 """What a run directory says of its experiment: enough to use the model anywhere, and to refuse another one's resume."""
 
+import ast
 import hashlib
 import math
 import platform
@@ -8,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jax
@@ -31,6 +33,7 @@ FREE = (
     *("data.source", "data.resident", "data.workers"),
 )
 HERE = Path(__file__).parent
+SESSION = "the session's own code"  # where parts were defined in no file, as in a notebook
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -66,11 +69,23 @@ def describe(
 
 
 def own_files(experiment: Experiment) -> dict[str, str]:
-    """SHA-256 of the files that define factories of parts of a user's own, by their names."""
-    functions = (made for made in factories.chosen(experiment.model) if hasattr(made, "__code__"))
-    places = {Path(made.__code__.co_filename) for made in functions}
-    found = {place for place in places if HERE not in place.absolute().parents and place.is_file()}
-    return {place.name: hashlib.sha256(place.read_bytes()).hexdigest() for place in sorted(found)}
+    """SHA-256 of what defines factories of parts of a user's own: by name, files; of a session, its functions' code."""
+    functions = [made for made in factories.chosen(experiment.model) if hasattr(made, "__code__")]
+    own = [made.__code__ for made in functions if HERE not in Path(made.__code__.co_filename).absolute().parents]
+    files = sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
+    typed = [code for code in own if Path(code.co_filename) not in files]
+    found = {path.name: _digest(ast.dump(ast.parse(path.read_bytes()))) for path in files}  # comments change nothing
+    return found | ({SESSION: _digest(*map(_plain, typed))} if typed else {})
+
+
+def _plain(code: CodeType) -> str:
+    """What a function does, wherever it stands."""
+    inner = (_plain(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts)
+    return repr((code.co_code, code.co_names, *inner))
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
@@ -81,7 +96,7 @@ def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> 
 def _compare_parts(was: Any, found: Mapping[str, str]) -> None:
     for name, now in found.items():
         if isinstance(was, dict) and was.get(name, now) != now:
-            said = f"{name} has changed since the run began: its parts now are what the file says today"
+            said = f"{name} has changed since the run began: its parts now are what it says today"
             warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
@@ -136,17 +151,19 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
 def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """What differs from a stored manifest and may not in a run that goes on, in a few words each."""
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
-    found = [change for change in differences(old, new) if not change.startswith(FREE)]
+    different = differences(old, new)
+    found = [change for change in different if not change.startswith(FREE)]
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
     if steps[1] < steps[0]:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")
     if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
-    found += [
+    others = [
         f"{name}: the data differ"
         for name, print_ in stored["data"].items()
         if not agree(print_, manifest["data"].get(name))
     ]
+    found += ([change for change in different if change.startswith("data.source")] if others else []) + others
     found += [
         f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
         for name in stored["random"]
@@ -165,7 +182,7 @@ def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         raise ConfigError(
             "--resume finds another experiment than the one in the run directory: "
             + "; ".join(found)
-            + "; repeat the first command, or start anew with --overwrite"
+            + "; repeat the first command (--resume and --run-dir alone will do), or start anew with --overwrite"
         )
 
 

@@ -19,7 +19,7 @@ EXTRAS = {
     "cuda12": ("jax-cuda12-plugin", "NVIDIA GPUs with CUDA 12"),
     "tpu": ("libtpu", "TPUs"),
     "tfds": ("tensorflow-cpu", "preparing TFDS data sets"),
-    "parquet": ("pyarrow", "codes as .parquet"),
+    "parquet": ("pyarrow", "tables in Parquet files"),
     "onnx": ("onnxruntime", "export to ONNX"),
 }
 LEAST_DISK, LEAST_SHARED = 2**30, 2**26  # bytes below which checkpoints, or workers that read data, may not fit

@@ -16,6 +16,7 @@ from aeflax.config import (
     JumpReLU,
     Model,
     NoCorruption,
+    Penalties,
     Sparse,
     Train,
 )
@@ -32,12 +33,19 @@ PLACED = {
     "npy": "FILE",
     "npz": "FILE#ARRAY",
     "csv": "FILE",
+    "parquet": "FILE",
     "images": "DIR",
     "tfds": "NAME",
     "synthetic": "HxWxC:N",
 }
 MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
-RECORDED = {"loss", "reconstruction_nats", "auxk", "weight", "gradient_norm", "images_per_second", "data_wait"}
+# Names in records and tables, which no penalty of a user's own may have.
+RECORDED = {
+    *("step", "epoch", "split", "loss", "auxk", "weight", "gradient_norm", "images_per_second", "data_wait"),
+    *("bce", "bce_floor", "mse", "psnr", "reconstruction_nats", "elbo", "restored_bce", "restored_mse"),
+    *("restored_psnr", "corrupted_psnr", "l0", "mean_activation", "active", "dead_fraction", "idle_fraction"),
+}
+TABULAR = ("csv", "parquet")  # kinds of PLACED whose files have columns
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
@@ -123,13 +131,14 @@ def _contradictions(experiment: Experiment) -> list[str]:
             model.latent_dim is not None and kept > model.latent_dim
         )
     rules |= _placement_rules(train, data.batch_size)
-    for name in RECORDED & {field.name for field in fields(penalties)}:
+    own = {field.name for field in fields(penalties)} - {field.name for field in fields(Penalties)}
+    for name in RECORDED & own:
         rules[f"model.penalties.{name}: records tell something else by that name; rename the field"] = True
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.drop and not str(data.source).startswith("csv:"):
-        rules[f"data.drop is for csv:FILE alone, not for data.source={data.source!r}; leave it out"] = True
+    if data.drop and not _is_table(data.source):
+        rules[f"data.drop is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"] = True
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
@@ -155,8 +164,8 @@ def _placement_rules(train: Train, batch_size: int) -> dict[str, bool]:
             train.exact and train.placement == "mesh"
         ),
     }
-    for name, value in (("fsdp", train.fsdp), ("sharding", train.sharding)):
-        rules[f"train.{name} spreads the model over devices; add --train.placement mesh, or leave it out"] = (
+    for name, value, off in (("fsdp", train.fsdp, " None"), ("sharding", train.sharding, " with nothing behind it")):
+        rules[f"train.{name} spreads the model over devices; add --train.placement mesh, or --train.{name}{off}"] = (
             bool(value) and train.placement != "mesh"
         )
     return rules | {fault: True for fault in map(_sharding_fault, train.sharding) if fault}
@@ -208,7 +217,7 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
         ),
         "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
     }
-    table = str(data.source).startswith("csv:") and data.scale == "none"
+    table = _is_table(data.source) and data.scale == "none"
     more = " (tables want --data.scale standard with the former)" if table else ""
     return [
         f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit{more}"
@@ -239,10 +248,14 @@ def source_fault(source: str) -> str | None:
     if kind in PLACED:
         return f"data.source={source!r} is not complete; it has the form {kind}:{PLACED[kind]}"
     stem, _, suffix = source.partition("#")[0].lower().rpartition(".")
-    if stem and suffix in ("npy", "npz", "csv"):
+    if stem and suffix in ("npy", "npz", *TABULAR):
         return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
+
+
+def _is_table(source: str) -> bool:
+    return str(source).partition(":")[0] in TABULAR
 
 
 def _tied(model: Model) -> bool:

@@ -27,11 +27,16 @@ _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / f"jax-{_worker}"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
+import hypothesis  # noqa: E402
 import optax  # noqa: E402
 import pytest  # noqa: E402
 
 from aeflax import optimizers  # noqa: E402
 from aeflax.cli import main  # noqa: E402
+
+# How long an example takes says nothing: the machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _transformation = optimizers.transformation
 

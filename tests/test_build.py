@@ -123,7 +123,7 @@ def test_a_kind_without_a_factory_says_where_to_read_on():
 
     try:
         with pytest.raises(
-            ConfigError, match=r"no factory is registered for Orphan; see the docstring of aeflax.factories"
+            ConfigError, match=r"no factory is registered for Orphan; write one below @factories.corruption.register"
         ):
             factories.corruption(Orphan())
     finally:

@@ -10,7 +10,7 @@ import pytest
 from variants import Harness, experiment, images
 
 import aeflax
-from aeflax import config, factories
+from aeflax import config, factories, kinds
 from aeflax.errors import ConfigError, DivergedError
 from aeflax.outputs import Latent
 from aeflax.own_parts import function
@@ -62,9 +62,9 @@ def registered():
     factories.penalty.register(Energy, energy)
     factories.corruption.register(Dimmed, dimmed)
     yield
-    for part, kinds in zip(OWN, before, strict=True):
+    for part, known in zip(OWN, before, strict=True):
         part.kinds.clear()
-        part.kinds.update(kinds)
+        part.kinds.update(known)
 
 
 def settings(**changes):
@@ -180,13 +180,35 @@ def test_a_kind_that_is_taken_is_refused_where_it_is_defined(kind):
     assert config.Corruption.kinds[kind] is held
 
 
-def test_a_name_that_records_use_is_no_penaltys():
+@pytest.mark.parametrize("name", ["loss", "mse", "step", "restored_psnr"])
+def test_a_name_that_records_use_is_no_penaltys(name):
     @dataclass(frozen=True, kw_only=True)
-    class Losses(config.Penalties, kind="losses-for-tests"):
+    class Losses(config.Penalties, kind=f"{name}-for-tests"):
         loss: Energy | None = None
+        mse: Energy | None = None
+        step: Energy | None = None
+        restored_psnr: Energy | None = None
 
-    with pytest.raises(ConfigError, match="loss: records tell something else by that name"):
-        aeflax.train(settings(penalties=Losses(loss=Energy())), DATA, report=False)
+    try:
+        with pytest.raises(ConfigError, match=f"{name}: records tell something else by that name"):
+            aeflax.train(settings(penalties=Losses(**{name: Energy()})), DATA, report=False)
+    finally:
+        del config.Penalties.kinds[Losses.kind]
+
+
+def test_a_kind_that_is_chosen_by_its_name_has_defaults():
+    @dataclass(frozen=True, kw_only=True)
+    class Bare(config.Corruption, kind="bare-for-tests"):
+        share: Fraction
+
+    model = experiment("vanilla").model
+    try:
+        with pytest.raises(ConfigError, match="corruption: Bare has no default for share; give the field one"):
+            kinds.choose(model, "corruption", Bare.kind)
+        held = replace(model, corruption=Bare(share=0.5))
+        assert kinds.choose(held, "corruption", Bare.kind) is held
+    finally:
+        del config.Corruption.kinds[Bare.kind]
 
 
 class Halved(nn.Module):

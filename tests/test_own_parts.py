@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
-OWN, _ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+OWN, ABOVE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SHORT = ("--train.steps", "5", "--no-report", "--run-dir", "run")
 pytestmark = pytest.mark.slow
 
@@ -48,12 +48,29 @@ def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
         assert (code, changed in said) == (0, True), said
 
 
+def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
+    (tmp_path / "above.py").write_text(ABOVE)
+    assert aeflax("train", "above.py", *SHORT)[0] == 0
+    for form in ("stablehlo", "onnx"):
+        code, said = aeflax("export", "run", "--format", form, "--define", "above.py")
+        assert code == 0, said
+    (tmp_path / "above.py").write_text(ABOVE.replace("hidden.shape[0]", "len(hidden)"))
+    code, said = aeflax("export", "run", "--format", "onnx", "--define", "above.py")
+    assert code == 2
+    assert re.search(r"above\.py:\d+ fails: TypeError: .*; an exported batch has any size; write x.shape\[0\]", said)
+    drawing = ABOVE.replace("Latent(code=", "Latent(code=noise.normal(context.keys, self.features) + ")
+    (tmp_path / "above.py").write_text(drawing.replace("from aeflax import", "from aeflax import noise,"))
+    code, said = aeflax("train", "above.py", *SHORT, "--overwrite")
+    assert code == 2
+    assert re.search(r"above\.py:\d+ fails: TypeError: .*NoneType", said)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
         ('return values["weight"] * energy, energy', 'return values["weight"] * energy', "energy gives no pair"),
         ('values["weight"] * energy, energy', 'values["weight"] * energy.sum(), energy', r"of the shape \(\) where"),
-        ('values["weight"]', 'values["wait"]', r"own\.py:\d+ fails: KeyError: 'wait'"),
+        ('values["weight"]', 'values["wait"]', r"own\.py:\d+ fails: KeyError: 'wait'; `values` holds the floats"),
         ("outputs.latent.code**2", "outputs.code**2", r"own\.py:\d+ fails: AttributeError"),
         (
             'values["weight"]',

@@ -12,6 +12,7 @@ from variants import BATCH, BY_VARIANT, experiment, images
 
 import aeflax
 from aeflax import api
+from aeflax.audit import verify
 from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
 from aeflax.data.dataset import load
@@ -557,6 +558,24 @@ def test_a_finished_run_whose_checkpoints_are_gone_does_not_start_over(tmp_path)
     with pytest.raises(CheckpointError, match=rf"was trained to step {STEPS}, but its checkpoints are gone; put them"):
         aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
     assert (tmp_path / "run" / "summary.json").read_bytes() == summary
+    audit = verify(tmp_path / "run")
+    assert not audit.sound
+    (fault,) = audit.files["summary.json"]
+    assert f"tells of step {STEPS}, of which there is no checkpoint" in fault
+
+
+def test_a_lost_last_checkpoint_is_seen_and_a_damaged_manifest_promises_no_resume(tmp_path):
+    aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", report=False)
+    assert verify(tmp_path / "run").sound
+    manifest = tmp_path / "run" / "experiment.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"steps"', '"stops"'))
+    audit = verify(tmp_path / "run")
+    assert (audit.sound, audit.resumes_at) == (False, None)
+    manifest.write_text(text)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / str(STEPS))
+    audit = verify(tmp_path / "run")
+    assert (audit.sound, audit.resumes_at) == (False, max(audit.checkpoints))
 
 
 def test_a_run_in_another_order_is_not_resumed(tmp_path, monkeypatch):

@@ -133,9 +133,9 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
             faulthandler.dump_traceback()
             print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
             return StoppedError.exit_code, False
-        naming = sys.modules.get("aeflax.cli.naming")
-        if naming is not None and (place := naming.failed_in(error)):
-            print(f"aeflax: {place} fails: {type(error).__name__}: {reason(error)}; mend it", file=sys.stderr)  # noqa: T201
+        mistakes = sys.modules.get("aeflax.cli.mistakes")
+        if mistakes is not None and (said := mistakes.told(error)):
+            print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
             return 2, job.met_by_all(error)
         if is_out_of_memory(error):
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"

@@ -2,14 +2,13 @@
 
 import difflib
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aeflax import structure
+from aeflax.cli import mistakes
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.data.places import is_source
@@ -22,9 +21,6 @@ DOES = {
     "sweep": "Trains one model for every combination of --grid values, those of one structure as one program.",
     "bench": "Measures how fast a model trains on this machine.",
 }
-
-
-_run: set[str] = set()  # files of the user's that were run
 
 
 @dataclass(frozen=True)
@@ -100,30 +96,12 @@ def run_file(name: str) -> ModuleType:
         raise ConfigError(f"{name} is no file; check the path")
     module = ModuleType("aeflax_experiment")
     module.__file__ = name
-    _run.add(name)
+    mistakes.ran.add(name)
     sys.modules[module.__name__] = module  # where the parser looks up the help texts of parts that the file defines
     try:
         exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
     except AeflaxError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{_place(error, name)} fails: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{mistakes.place(error, name)} fails: {type(error).__name__}: {error}") from error
     return module
-
-
-def failed_in(error: BaseException) -> str | None:
-    """The line of a file of the user's that an error came from, also by way of a library; None where from none."""
-    ours = str(Path(__file__).parent.parent)
-    # `structure` raises on behalf of whoever looked at a number that is none yet.
-    frames = traceback.extract_tb(error.__traceback__)
-    names = [frame.filename for frame in frames if frame.filename != structure.__file__]
-    last = next((name for name in reversed(names) if name in _run or name.startswith(ours)), "")
-    return _place(error, last) if last in _run else None
-
-
-def _place(error: BaseException, name: str) -> str:
-    """The last line of an experiment file that an error passed through."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-    if isinstance(error, SyntaxError) and error.filename == name:
-        lines.append(error.lineno)
-    return f"{name}:{lines[-1]}" if lines else name

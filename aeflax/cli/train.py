@@ -123,11 +123,11 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
 
     progress = console(stderr=True)
     progress.quiet = not hosts.primary()
-    if command.resume and command.run_dir is not None and not runs.holds_checkpoint(command.run_dir):
+    before = runs.read_summary(command.run_dir) if command.resume and command.run_dir is not None else None
+    if command.resume and before is None and command.run_dir and not runs.holds_checkpoint(command.run_dir):
         begun = f"{preset} on {command.experiment.data.source}"
         said = f"{command.run_dir} holds no checkpoint; starting at step 0 ({begun})"
         say(progress, said)
-    before = runs.read_summary(command.run_dir) if command.resume and command.run_dir is not None else None
     run = api.train(
         command.experiment,
         run_dir=command.run_dir,

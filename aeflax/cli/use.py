@@ -57,7 +57,7 @@ class ReportCommand(RunCommand):
 class TransformCommand(RunCommand):
     """Arguments of what turns IN into OUT."""
 
-    # a .npy, .npz (FILE.npz#ARRAY), .csv or IDX file, or a source as --data.source takes it
+    # a .npy, .npz (FILE.npz#ARRAY), .csv, .parquet or IDX file, or a source as --data.source takes it
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
     # a .npy, .npz, .csv or .parquet file
     out: OutPath

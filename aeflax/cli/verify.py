@@ -41,6 +41,6 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(found.entry()))  # noqa: T201
     if not found.sound:
         at = found.resumes_at
-        then = "no checkpoint is sound" if at is None else f"--resume goes on from step {at}"
+        then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"
         raise CheckpointError(f"{command.run} is not sound, as the table says; {then}")
     return 0

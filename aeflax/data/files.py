@@ -78,6 +78,20 @@ def content(path: Path, size_of: Callable[[bytes], int | None] = lambda _: None)
     return b"".join(parts)
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file's content, unpacked where it is gzipped; fewer where there are no more."""
+    try:
+        _require_ordinary(path)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return (gzip.GzipFile(fileobj=file) if packed else file).read(count)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; check the path") from error
+
+
 def _require_ordinary(path: Path) -> None:
     """Refuses what would be waited for or has no end, such as a pipe. Raises OSError where there is nothing."""
     mode = path.stat().st_mode

@@ -1,8 +1,5 @@
 """Examples of any file or source, read in batches; what is larger than memory is never held whole."""
 
-import contextlib
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from aeflax.config import Data
-from aeflax.data import files, npy, tables
+from aeflax.data import files, npy, parquet, tables
 from aeflax.data.checks import prepared, require_examples
+from aeflax.data.columns import LABEL
 from aeflax.data.places import is_source, require_readable, source_file, split_array
 from aeflax.data.rows import Rows, joined
 from aeflax.data.sources import PLAIN, Examples, read
 from aeflax.errors import ConfigError, DataError
+from aeflax.validation import TABULAR
 
 Split = Literal["train", "test", "all"]
 ALL = slice(None)
@@ -70,9 +69,9 @@ class Inputs:
         Raises:
           ConfigError: where a column that is carried along has the name of what was made.
         """
-        if twice := [name for name in self.carried if name in (*made, tables.LABEL)]:
+        if twice := [name for name in self.carried if name in (*made, LABEL)]:
             raise ConfigError(f"what is written has a {twice[0]!r} of its own; leave it out of --carry, or rename it")
-        labels = {} if self.labels is None else {tables.LABEL: np.asarray(self.labels[rows])}
+        labels = {} if self.labels is None else {LABEL: np.asarray(self.labels[rows])}
         return {**made, **{name: column[rows] for name, column in self.carried.items()}, **labels}
 
 
@@ -87,8 +86,8 @@ def open_examples(
     """Opens the examples that a word of the command line names.
 
     Args:
-      place: a path to an NPY, NPZ (FILE.npz#ARRAY where it holds several), CSV or IDX file, the last two also
-        gzipped; or a source as `data.source` takes it.
+      place: a path to an NPY, NPZ (FILE.npz#ARRAY where it holds several), CSV, Parquet or IDX file, CSV and IDX
+        also gzipped; or a source as `data.source` takes it.
       split: of a source that brings its own; `all` joins them.
       how: as the data of the run were read that the examples are for; columns to `drop` may be gone already.
       fill: what stands for missing values, as in `Inputs`.
@@ -119,8 +118,8 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     if header is None:
         return None
     names = [name for name in header if name not in drop]
-    if tables.LABEL in names:
-        names.remove(tables.LABEL)
+    if LABEL in names:
+        names.remove(LABEL)
     return tuple(names)
 
 
@@ -164,8 +163,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
 def _table(place: str) -> Path | None:
     """The file of the table that a word of the command line names; None for what is no table."""
     path = source_file(place)
-    table = path is not None and (place.startswith("csv:") or (not is_source(place) and _kind(path) == "csv"))
-    return path if table else None
+    kind = place.partition(":")[0] if is_source(place) or path is None else _kind(path)
+    return path if kind in TABULAR else None
 
 
 def _of_source(source: str, split: Split, how: Data, take: tuple[str, ...] | None) -> Examples:
@@ -193,7 +192,7 @@ def _of_file(place: str, split: Split, how: Data, take: tuple[str, ...] | None) 
             return Examples(npy.rows(path))
         case "npz":
             return Examples(files.npz(path, array or None))
-        case "csv":
+        case "csv" | "parquet":
             return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop, take=take))
         case _:
             return Examples(files.idx(path))
@@ -205,31 +204,19 @@ def _require_all(place: str, split: Split) -> None:
 
 
 def _kind(path: Path) -> str:
-    """The format of a file by its suffix, else by its first bytes: npy, npz, csv or idx."""
+    """The format of a file by its suffix, else by its first bytes: npy, npz, csv, parquet or idx."""
     name = path.name.lower().removesuffix(".gz")
-    kinds = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".idx": "idx", "-ubyte": "idx"}
+    kinds = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".idx": "idx", "-ubyte": "idx"}
     for ending, kind in kinds.items():
         if name.endswith(ending):
             return kind
-    start = _start(path)
+    start = files.first_bytes(path, 4)
     if start == b"\x93NUM":
         return "npy"
+    if start == parquet.MAGIC:
+        return "parquet"
     if start == b"PK\x03\x04":
         return "npz"
     if start[:2] == b"\0\0" and start[2:3] and start[2] in files.IDX_DTYPES:
         return "idx"
-    raise DataError(f"{path} is of no kind that is read; give it as .npy, .npz, .csv or IDX")
-
-
-def _start(path: Path) -> bytes:
-    """The first four bytes, of the content where it is gzipped."""
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(path.open("rb"))
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            return (stack.enter_context(gzip.open(file)) if packed else file).read(4)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
+    raise DataError(f"{path} is of no kind that is read; give it as .npy, .npz, .csv, .parquet or IDX")

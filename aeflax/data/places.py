@@ -1,6 +1,6 @@
 """The words IN and OUT of a command: what they name and whether it will do, told before anything heavy is loaded.
 
-IN is a file (.npy, .npz or .npz#ARRAY, .csv, IDX) or a source as `data.source` takes it; OUT is a file.
+IN is a file (.npy, .npz or .npz#ARRAY, .csv, .parquet, IDX) or a source as `data.source` takes it; OUT is a file.
 Needs the standard library alone.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aeflax.errors import ConfigError, DataError
 from aeflax.schema import nearest
-from aeflax.validation import ARRAY, NAMED, names_source, source_fault
+from aeflax.validation import ARRAY, NAMED, TABULAR, names_source, source_fault
 
 KEPT = "examples.npz"  # in a run directory: the test examples that it keeps
 TABLES = (".npy", ".npz", ".csv", ".parquet")  # suffixes of files of numbers that are written
@@ -40,7 +40,7 @@ def source_file(place: str) -> Path | None:
     kind, _, file = place.partition(":")
     if kind == "npz":
         file = file.partition("#")[0]
-    return Path(file) if kind in ("npy", "npz", "csv") else None
+    return Path(file) if kind in ("npy", "npz", *TABULAR) else None
 
 
 def require_readable(place: str) -> None:

@@ -16,7 +16,7 @@ from aeflax.config import Data
 from aeflax.data import files, images, npy, tables, tfds
 from aeflax.data.rows import Rows, Spaced, Where, take
 from aeflax.errors import ConfigError, DataError
-from aeflax.validation import ARRAY, source_fault
+from aeflax.validation import ARRAY, TABULAR, source_fault
 
 PLAIN = Data()
 
@@ -63,9 +63,9 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
 
     Args:
       source: as `data.source` takes it.
-      how: its `size` and `grey` are looked at for `images:`, `drop` and whether to `impute` for `csv:`, where missing
-        cells then become NaN.
-      take: of `csv:`, columns by name that are the features; None: all of them.
+      how: its `size` and `grey` are looked at for `images:`, `drop` and whether to `impute` for tables, where what is
+        missing then becomes NaN.
+      take: of a table, columns by name that are the features; None: all of them.
 
     Raises:
       ConfigError: for a string that names no source.
@@ -79,7 +79,7 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
     if kind == "images":
         found = {split: Examples(*of) for split, of in images.read(Path(place), how.size, how.grey).items()}
         return Raw(found["train"], found.get("test"))
-    if kind == "csv":
+    if kind in TABULAR:
         return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop, take=take)))
     return _PLACED[kind](place) if place else _NAMED[source]()
 

@@ -1,32 +1,14 @@
-"""Tables of numbers as text: CSV files, with or without names of their columns.
+"""Tables of numbers in files: text as `csv` reads it, or Parquet, told by the first bytes."""
 
-What separates the cells is found in the first line; beside tabs and semicolons, decimal commas are read.
-
-What is wrong is told with the line, the column and the mend.
-"""
-
-import gzip
-import io
-import os
-import re
-import shlex
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from csv import Error as CsvError
-from csv import reader
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from aeflax.data.files import content
+from aeflax.data import csv, parquet
+from aeflax.data.files import first_bytes
 from aeflax.errors import DataError
-
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
-SEPARATORS = (",", "\t", ";")
-DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
-WHOLE = re.compile(r"0|-?[1-9]\d*")
-LABEL = "label"  # the column of a table that holds labels
-MEND = "fill it in, drop the line, or train with --data.impute"
 
 
 def read(
@@ -34,60 +16,42 @@ def read(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
-    A first line of names is a header, in which some may be numbers counted up from 0 or 1; a column headed `label` is
-    taken as the labels: int64 where all of them are integers, as classes are, else float64. Where values may be
-    `missing`, a cell that is empty or says so becomes NaN; else it is an error. Columns to `drop` are left out by their
-    names, whatever they hold; they need not be there. Columns to `take` are the features, in that order, and no others.
+    Args:
+      path: of the file.
+      missing: whether values may be missing, which become NaN.
+      drop: columns that are left out, whatever they hold; they need not be there.
+      take: columns that are the features, in that order, and no others.
+
+    Returns:
+      The features, and the column that is named `label`, where there is one: int64 where all of them are whole numbers,
+      as classes are, else float64.
+
+    Raises:
+      DataError: for what is no table of numbers, with the line or row, the column and the mend.
     """
-    lines = _lines(path)
-    mark = _separator(lines[0][1]) if lines else ","
-    header = _cells(lines[0][1], mark) if lines else []
-    # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
-    has_header = any(_is_text(cell) for cell in header)
-    if has_header and (stray := _stray(header)) is not None:
-        raise DataError(
-            f"{path}: line {lines[0][0]} is neither a header nor numbers: column {stray + 1} is {header[stray][:40]!r} "
-            "between numbers; mend the cell, or name all columns"
-        )
-    body = lines[1:] if has_header else lines
-    if not body:
-        raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
-    features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
-    labelled = header.index(LABEL) if has_header and LABEL in header and LABEL not in drop else None
-    if labelled is not None:
-        features.remove(labelled)
-    if take is not None:
-        features = [header.index(name) for name in take]
-    idle = {*range(len(header))} - {*features, labelled}
-    if missing or idle or mark != ",":
-        body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
-    try:
-        values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
-    except ValueError as error:
-        raise DataError(f"{path}: {_fault(body, header, named=has_header) or error}") from error
-    if values.shape[1] != len(header):
-        raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    absent = np.argwhere(np.isnan(values) & (np.array(header) != LABEL))
-    if has_header and len(absent) and not missing:
-        row, column = (int(i) for i in absent[0])
-        place = f"line {body[row][0]}, column {_named(column, header)}"
-        raise DataError(f"{path}: the value in {place} is missing; {MEND} ({len(absent)} are)")
-    labels = None if labelled is None else _labels(values[:, labelled])
-    return values if features == [*range(len(header))] else np.take(values, features, axis=1), labels
+    values, labels = _format(path).read(path, missing=missing, drop=drop, take=take)
+    return values, None if labels is None else _labels(labels)
+
+
+def columns(path: Path) -> tuple[str, ...] | None:
+    """Names of a table's columns, that of its labels among them; None where it names none.
+
+    Raises:
+      DataError: where the file cannot be read.
+    """
+    names: tuple[str, ...] | None = _format(path).columns(path)
+    return names
 
 
 def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns of a table by their names, as they stand, [N] each: whole numbers as int64, anything else as text.
 
     Raises:
-      DataError: for a table without a header, or without one of them.
+      DataError: for a table that names no columns, or has none of such a name.
     """
-    lines = _lines(path)
     require_columns(path, names, "--carry")
-    mark = _separator(lines[0][1])
-    header = _cells(lines[0][1], mark)
-    rows = [_cells(line, mark) for _, line in lines[1:]]
-    return {name: _plain([_at(cells, header.index(name)) for cells in rows]) for name in names}
+    found: dict[str, np.ndarray] = _format(path).carried(path, names)
+    return found
 
 
 def require_columns(path: Path, names: Sequence[str], where: str) -> None:
@@ -99,149 +63,11 @@ def require_columns(path: Path, names: Sequence[str], where: str) -> None:
         raise DataError(f"{path} has no column {unknown[0]!r}, which {where} names; it has {', '.join(known)}")
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a table that hold anything, with their numbers."""
-    try:
-        text = content(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
-
-
-def _plain(cells: list[str]) -> np.ndarray:
-    """Cells as int64 where that is all they say, with no zero in front; else as text."""
-    if all(len(cell) < 19 and WHOLE.fullmatch(cell) for cell in cells):
-        return np.array(cells, np.int64)
-    return np.array(cells)
-
-
-def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
-    """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name."""
-    for place, cell in enumerate(cells):
-        yield "0" if place in idle else (_present(cell) or "nan") if missing else cell
+def _format(path: Path) -> ModuleType:
+    """The module that reads such a file."""
+    return parquet if first_bytes(path, len(parquet.MAGIC)) == parquet.MAGIC else csv
 
 
 def _labels(column: np.ndarray) -> np.ndarray:
     whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
     return column.astype(np.int64) if whole.all() else column
-
-
-def columns(path: Path) -> tuple[str, ...] | None:
-    """Names of a table's columns, that of its labels among them; None where it has no header.
-
-    Raises:
-      DataError: where the file cannot be read.
-    """
-    start = _start_of_text(path)
-    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
-    header = _cells(line, _separator(line))
-    return tuple(header) if any(_is_text(cell) for cell in header) else None
-
-
-def _start_of_text(path: Path) -> str:
-    """The first MiB of a file of text, unpacked where it is gzipped."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            start = (gzip.GzipFile(fileobj=file) if packed else file).read(2**20)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged or truncated gzip file ({error}); fetch it again") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}; check the path") from error
-    return start.decode("utf-8-sig", errors="replace")
-
-
-def _named(column: int, header: list[str]) -> str:
-    """A column by its place, from 1 on, and its name."""
-    return f"{column + 1} ({header[column][:40]!r})"
-
-
-def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
-    width = len(header)
-    rows = [(row, _cells(line)) for row, line in body]
-    for row, cells in rows:
-        if len(cells) != width:
-            return f"line {row} holds {len(cells)} cells, expected {width}"
-        for column, cell in enumerate(cells):
-            if _number(cell) is not None:
-                continue
-            place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
-            if not _present(cell):
-                return f"{place} is missing; {MEND}"
-            if named and header[column] == LABEL:
-                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
-            wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
-            if len(wordy) > 1:
-                names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
-                return f"the columns {names} hold text, not numbers; {_drop([header[at] for at in wordy], named)}"
-            if column in wordy:
-                mend = f"{_drop([header[column]], named)}, or write numbers"
-            else:
-                mend = "drop the line or write a number"
-            return f"{place} is {cell[:40]!r}, not a number; {mend}"
-    return None
-
-
-def _drop(names: list[str], named: bool) -> str:
-    """How columns are left out."""
-    option = f", or train with --data.drop {shlex.join(names)}" if named else ""
-    return f"take {'it' if len(names) == 1 else 'them'} out of the file{option}"
-
-
-def _at(cells: list[str], column: int) -> str:
-    return cells[column] if column < len(cells) else ""
-
-
-def _separator(line: str) -> str:
-    """What separates the cells of a line: what makes numbers of all of it, else what makes most cells."""
-    found = {mark: _cells(line, mark) for mark in SEPARATORS}
-    for mark, cells in found.items():
-        if len(cells) > 1 and not any(map(_is_text, cells)):
-            return mark
-    return max(found, key=lambda mark: len(found[mark]))
-
-
-def _cells(line: str, mark: str = ",") -> list[str]:
-    """The cells of a line; where commas do not separate them, one within a number stands for its point."""
-    try:
-        cells = next(reader([line], delimiter=mark))
-    except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
-        cells = line.split(mark)
-    cells = [cell.strip() for cell in cells]
-    return cells if mark == "," else [_pointed(cell) for cell in cells]
-
-
-def _pointed(cell: str) -> str:
-    """A number's decimal comma as a point."""
-    return f"{found[1]}.{found[2]}" if (found := DECIMAL_COMMA.fullmatch(cell)) else cell
-
-
-def _line(cells: Iterable[str]) -> str:
-    """Cells as a line again, quoted where they hold what separates cells."""
-    return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
-
-
-def _present(cell: str) -> str:
-    """The cell, empty where it says that its value is missing."""
-    return "" if cell.lower() in MISSING else cell
-
-
-def _stray(header: list[str]) -> int | None:
-    """The place of a cell of text in a first line that is data; None for names, or numbers counted up among them."""
-    numbers = [found for cell in header if _present(cell) and (found := _number(cell)) is not None]
-    if not numbers or numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
-        return None
-    return next(place for place, cell in enumerate(header) if _is_text(cell))
-
-
-def _is_text(cell: str) -> bool:
-    """Whether a cell is neither a number nor a missing one."""
-    return bool(_present(cell)) and _number(cell) is None
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None

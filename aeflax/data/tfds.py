@@ -1,18 +1,22 @@
 """TensorFlow Datasets, read without TensorFlow: prepared data sets as random-access sources."""
 
+import errno
 import os
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeflax.data.rows import Lazy, Rows
 from aeflax.errors import DataError, reason
+from aeflax.schema import nearest
 
 # NAME[/CONFIG], its version after a colon or an @, and the split to train on as TFDS writes it, such as train[:80%].
 PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
 
+SHOWN = 10  # prepared sets that an error names
 _OPENING = threading.Lock()  # what TFDS imports when it is needed does not bear two threads
 
 
@@ -38,9 +42,8 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
         builder = _builder(name)
         known = [str(split) for split in builder.info.splits]
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
-        raise DataError(
-            f"tfds:{name} is not prepared in a form that can be read ({_said(error)}); {preparation(name)}"
-        ) from error
+        said = f"({_said(error)}){_beside(name)}; {preparation(name)}"
+        raise DataError(f"tfds:{name} is not prepared in a form that can be read {said}") from error
     _require_random_access(name, builder)
     splits = {split: split for split in known}
     if chosen:
@@ -65,6 +68,14 @@ def preparation(name: str) -> str:
         'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
     )
+
+
+def _beside(name: str) -> str:
+    """Which prepared sets there are in place of one that is not, as part of a sentence."""
+    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in root.glob("*/*/dataset_info.json"))
+    there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
+    return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 
 
 def _said(error: Exception) -> str:
@@ -154,6 +165,8 @@ class Reader:
         except DataError:
             raise
         except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
+            if os.strerror(errno.EACCES) in str(error):
+                raise DataError(f"{self._where} may not be read by this user ({reason(error)}); allow it") from error
             raise DataError(f"{self._where} is damaged ({reason(error)}); remove it and prepare it again") from error
 
     @property

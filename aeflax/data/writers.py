@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from aeflax.data.columns import LABEL
 from aeflax.data.places import require_suited, require_writable
-from aeflax.data.tables import LABEL
 from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 

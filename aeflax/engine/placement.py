@@ -6,7 +6,6 @@ processes, so each process holds a range of its columns.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -238,8 +237,8 @@ def choose(
     fsdp = fsdp or len(devices)
     if len(devices) % fsdp:
         raise ValueError(
-            f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it, e.g. "
-            f"--train.fsdp {math.gcd(fsdp, len(devices))}"
+            f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it, or "
+            "--train.fsdp None, which spreads over all of them"
         )
     return Placement("mesh", devices, fsdp, overrides)
 

@@ -135,27 +135,40 @@ class Course:
         place = self.place(member)
         return self._lost().get(member.index) is not None or (place.exists() and runs.read_summary(place) is not None)
 
+    def _told_before(self, member: Member, group: Group) -> dict[str, Any] | None:
+        """What a sweep that came to its end said of a member that was trained further by itself since."""
+        found = [one for one in self.record.get("members", []) if one["index"] == member.index]
+        if not found or found[0]["status"] != "done" or not self._finished(member):
+            return None
+        return found[0] if self._changes(member, group) else None
+
+    def _changes(self, member: Member, group: Group) -> list[str]:
+        """In what the run in a member's directory is another one."""
+        program = group.programs[group.members.index(member)]
+        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
+        return manifest.changes(runs.read_manifest(self.place(member)), described)
+
     def _begin(self, group: Group, member: Member, program: Program) -> Path:
         """A member's run directory, with the manifest of a run that has begun, or goes on."""
         place = self.place(member)
-        described = self._described(group, member, program)
         place.mkdir(parents=True, exist_ok=True)
+        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
+        if (place / runs.MANIFEST).exists():
+            self._require_own(member, group)
+            if runs.holds_checkpoint(place):
+                described = manifest.continued(runs.read_manifest(place), described)
         write_json(place / runs.MANIFEST, described)
         return place
 
-    def _described(self, group: Group, member: Member, program: Program) -> dict[str, Any]:
-        """A member's manifest. Raises ConfigError where its directory holds the run of something else."""
-        place = self.place(member)
-        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
-        if (place / runs.MANIFEST).exists():
-            if found := manifest.changes(stored := runs.read_manifest(place), described):
-                mend = "put it back, or delete it, and the sweep trains that member anew"
-                raise ConfigError(f"{place} is not as the sweep left it ({'; '.join(found)}); {mend}")
-            if runs.holds_checkpoint(place):
-                described = manifest.continued(stored, described)
-        return described
+    def _require_own(self, member: Member, group: Group) -> None:
+        """Raises ConfigError where a member's directory holds the run of something else."""
+        if found := self._changes(member, group):
+            mend = "move it elsewhere, and the sweep trains that member anew"
+            raise ConfigError(f"{self.place(member)} is not as the sweep left it ({'; '.join(found)}); {mend}")
 
     def _outcome(self, member: Member, group: Group) -> dict[str, Any]:
+        if (told := self._told_before(member, group)) is not None:
+            return told
         if reason := self._lost().get(member.index):
             return self.told(member) | {"status": "diverged", "reason": reason}
         try:
@@ -170,7 +183,7 @@ class Course:
     def _completed(self, member: Member, group: Group) -> Run:
         """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
         place, program = self.place(member), group.programs[group.members.index(member)]
-        self._described(group, member, program)
+        self._require_own(member, group)
         resume = functools.partial(
             api.train_on, member.experiment, group.dataset, path=place, resume=True, report=False, stop=self.stop
         )

@@ -18,7 +18,7 @@ MAX_MEMBERS = 4096
 SEED = "train.seed"
 ALONE = ("train.patience", "train.placement", "train.fsdp", "train.sharding", "train.digest_every")
 DIGITS = 300  # of a number; more are beyond any float
-MODEL = "model."
+MODEL, PENALTIES = "model.", "model.penalties."
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
@@ -112,11 +112,20 @@ def described(settings: Mapping[str, Any]) -> str:
 
 
 def short(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under the last word of their fields' paths, or as many of the last as tell them apart."""
+    """Settings under the last word of their fields' paths, or as many of the last as tell them apart.
+
+    A penalty's number keeps the penalty's name: most of them are a weight.
+    """
     words = 1
-    while len(names := [".".join(name.split(".")[-words:]) for name in settings]) > len(set(names)):
+    while len(names := [_last(name, words) for name in settings]) > len(set(names)):
         words += 1
     return dict(zip(names, settings.values(), strict=True))
+
+
+def _last(field: str, words: int) -> str:
+    parts = field.split(".")
+    least = 2 if field.startswith(PENALTIES) and len(parts) > PENALTIES.count(".") + 1 else 1
+    return ".".join(parts[-max(words, least) :])
 
 
 def _shown(value: Any) -> str:

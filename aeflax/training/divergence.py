@@ -42,4 +42,4 @@ def _what_to_try(experiment: Experiment, *, begun: bool = True) -> str:
     optimizer = experiment.optimizer
     tries = [f"lower optimizer.learning_rate={optimizer.learning_rate:g}"]
     tries += [f"set optimizer.{name}" for name in ("clip_norm", "warmup_steps") if not getattr(optimizer, name)]
-    return " or ".join([*tries, *([f"check what {own} computes"] if own else [])])
+    return " or ".join([*([f"check what {own} computes"] if own else []), *tries])

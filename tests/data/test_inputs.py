@@ -86,7 +86,7 @@ def test_tables_bring_their_labels(tmp_path, name):
         ("x.npz", b"no", r"x\.npz is no NPZ file"),
         ("x.csv", b"1,a\n2,b\n", r"x\.csv: the value in line 2, column 2 \('a'\) is 'b', not a number"),
         ("x.idx", b"no", r"x\.idx is no IDX file"),
-        ("x.txt", b"some text", r"x\.txt is of no kind that is read; give it as \.npy, \.npz, \.csv or IDX"),
+        ("x.txt", b"some text", r"x\.txt is of no kind that is read; give it as \.npy, \.npz, \.csv, \.parquet or IDX"),
         ("x", b"", r"x is of no kind that is read"),
         ("x.gz", b"\x1f\x8b", r"x\.gz is a damaged or truncated gzip file"),
         ("x.gz", gzip.compress(b"some text", mtime=0), r"x\.gz is of no kind that is read"),

@@ -42,8 +42,8 @@ def test_an_unknown_source_is_a_configuration_error_that_lists_the_known_ones(so
     with pytest.raises(ConfigError, match=r"data\.source=.* is unknown; choose one of") as caught:
         read(source)
     assert caught.value.exit_code == 2
-    known = "digits, mnist, fashion_mnist, idx:..., npy:..., npz:..., csv:..., images:..., tfds:..., synthetic:..."
-    assert known in str(caught.value)
+    placed = ", ".join(f"{kind}:..." for kind in ("idx", "npy", "npz", "csv", "parquet", "images", "tfds", "synthetic"))
+    assert f"digits, mnist, fashion_mnist, {placed}" in str(caught.value)
     assert repr(source) in str(caught.value)
 
 

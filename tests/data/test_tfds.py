@@ -224,8 +224,15 @@ def test_what_is_not_prepared_is_answered_with_the_commands_that_prepare_it(prep
     with pytest.raises(DataError, match="is not prepared in a form that can be read") as caught:
         tfds.read(name)
     assert caught.value.exit_code == 5
+    assert "; there is our_digits:1.0.0; " in str(caught.value)
     assert "pip install 'aeflax[tfds]'" in str(caught.value)
     assert f"tfds.builder('{name}', file_format='array_record').download_and_prepare()" in str(caught.value)
+
+
+def test_a_set_of_a_similar_name_is_named(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    with pytest.raises(DataError, match=r"there is our_digits:1\.0\.0; did you mean our_digits\?; set TFDS_DATA_DIR"):
+        tfds.read("our_digit")
 
 
 def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_put_it(here):

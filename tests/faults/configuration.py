@@ -78,7 +78,7 @@ IMPOSSIBLE: list[Wrong] = [
     (["--train.placement", "mesh", "--train.sharding", "x"], "train.sharding='x' has the form"),
     (["--data.size", "8"], "data.size is for images:DIR alone"),
     (["--data.grey", "True"], "data.grey is for images:DIR alone"),
-    (["--data.drop", "id"], "data.drop is for csv:FILE alone"),
+    (["--data.drop", "id"], "data.drop is for csv:FILE and parquet:FILE"),
     (["--data.source", "synthetic:8"], "has the form synthetic:HxWxC:N"),
     (["--data.source", "npy:"], "is not complete; it has the form npy:FILE"),
     (["--data.source", "minst"], "did you mean mnist?"),

@@ -1,0 +1,40 @@
+"""What went wrong in a file of the user's: where, and what mends it."""
+
+import traceback
+from pathlib import Path
+
+from aeflax.errors import reason
+
+HERE = Path(__file__).parent.parent
+HELPERS = {str(HERE / name) for name in ("structure.py", "noise.py")}  # what they raise is their caller's mistake
+MENDS = {
+    "KeyError": "`values` holds the floats of the part by name; whole numbers, words and tuples are read from `part`",
+    "TracerBoolConversionError": "what is computed decides nothing in Python; use jnp.where",
+    "ConcretizationTypeError": "what is computed is no number of Python's; use jax.numpy throughout",
+    "TracerArrayConversionError": "compute with jax.numpy in place of NumPy",
+    "ScopeCollectionNotFound": "a module has parameters alone; take LayerNorm or GroupNorm in place of BatchNorm",
+    "InvalidRngError": "a module draws nothing; take a corruption in place of Dropout",
+}
+ANY_SIZE = "an exported batch has any size; write x.shape[0] in place of len(x)"
+
+ran: set[str] = set()  # files of the user's
+
+
+def told(error: BaseException) -> str | None:
+    """An error that came from a file of the user's, also by way of a library, as a sentence; None for any other."""
+    frames = traceback.extract_tb(error.__traceback__)
+    names = [frame.filename for frame in frames if frame.filename not in HELPERS]
+    last = next((name for name in reversed(names) if name in ran or name.startswith(str(HERE))), "")
+    if last not in ran:
+        return None
+    said, kind = reason(error), type(error).__name__
+    mend = ANY_SIZE if "_DimExpr" in said else MENDS.get(kind, "mend it")
+    return f"{place(error, last)} fails: {kind}: {said}; {mend}"
+
+
+def place(error: BaseException, name: str) -> str:
+    """The last line of a file that an error passed through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    if isinstance(error, SyntaxError) and error.filename == name:
+        lines.append(error.lineno)
+    return f"{name}:{lines[-1]}" if lines else name

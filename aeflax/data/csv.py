@@ -1,0 +1,197 @@
+"""Tables of numbers as text, with or without names of columns; arguments and results are those of `tables`.
+
+What separates the cells is found in the first line; beside tabs and semicolons, decimal commas are read.
+
+What is wrong is told with the line, the column and the mend.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from csv import Error as CsvError
+from csv import reader
+from pathlib import Path
+
+import numpy as np
+
+from aeflax.data.columns import FILL, LABEL, leave_out
+from aeflax.data.files import content, first_bytes
+from aeflax.errors import DataError
+
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
+SEPARATORS = (",", "\t", ";")
+DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
+WHOLE = re.compile(r"0|-?[1-9]\d*")
+
+
+def read(
+    path: Path, *, missing: bool, drop: Sequence[str], take: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a table -> ([N, D] float64, labels [N] or None).
+
+    A first line of names is a header, in which some may be numbers counted up from 0 or 1.
+    """
+    lines = _lines(path)
+    mark = _separator(lines[0][1]) if lines else ","
+    header = _cells(lines[0][1], mark) if lines else []
+    # An empty cell is a missing value, not text: a row that has one must not pass for a header and vanish.
+    has_header = any(_is_text(cell) for cell in header)
+    if has_header and (stray := _stray(header)) is not None:
+        raise DataError(
+            f"{path}: line {lines[0][0]} is neither a header nor numbers: column {stray + 1} is {header[stray][:40]!r} "
+            "between numbers; mend the cell, or name all columns"
+        )
+    body = lines[1:] if has_header else lines
+    if not body:
+        raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
+    features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
+    labelled = header.index(LABEL) if has_header and LABEL in header and LABEL not in drop else None
+    if labelled is not None:
+        features.remove(labelled)
+    if take is not None:
+        features = [header.index(name) for name in take]
+    idle = {*range(len(header))} - {*features, labelled}
+    if missing or idle or mark != ",":
+        body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
+    try:
+        values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
+    except ValueError as error:
+        raise DataError(f"{path}: {_fault(body, header, named=has_header) or error}") from error
+    if values.shape[1] != len(header):
+        raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
+    absent = np.argwhere(np.isnan(values) & (np.array(header) != LABEL))
+    if has_header and len(absent) and not missing:
+        row, column = (int(i) for i in absent[0])
+        place = f"line {body[row][0]}, column {_named(column, header)}"
+        raise DataError(f"{path}: the value in {place} is missing; {FILL} ({len(absent)} are)")
+    labels = None if labelled is None else values[:, labelled]
+    return values if features == [*range(len(header))] else np.take(values, features, axis=1), labels
+
+
+def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns that the header names, [N] each: whole numbers as int64, anything else as text."""
+    lines = _lines(path)
+    mark = _separator(lines[0][1])
+    header = _cells(lines[0][1], mark)
+    rows = [_cells(line, mark) for _, line in lines[1:]]
+    return {name: _plain([_at(cells, header.index(name)) for cells in rows]) for name in names}
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a table that hold anything, with their numbers."""
+    try:
+        text = content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
+
+
+def _plain(cells: list[str]) -> np.ndarray:
+    """Cells as int64 where that is all they say, with no zero in front; else as text."""
+    if all(len(cell) < 19 and WHOLE.fullmatch(cell) for cell in cells):
+        return np.array(cells, np.int64)
+    return np.array(cells)
+
+
+def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
+    """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name."""
+    for place, cell in enumerate(cells):
+        yield "0" if place in idle else (_present(cell) or "nan") if missing else cell
+
+
+def columns(path: Path) -> tuple[str, ...] | None:
+    """Names of the columns, that of the labels among them; None where there is no header."""
+    start = first_bytes(path, 2**20).decode("utf-8-sig", errors="replace")
+    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
+    header = _cells(line, _separator(line))
+    return tuple(header) if any(_is_text(cell) for cell in header) else None
+
+
+def _named(column: int, header: list[str]) -> str:
+    """A column by its place, from 1 on, and its name."""
+    return f"{column + 1} ({header[column][:40]!r})"
+
+
+def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
+    width = len(header)
+    rows = [(row, _cells(line)) for row, line in body]
+    for row, cells in rows:
+        if len(cells) != width:
+            return f"line {row} holds {len(cells)} cells, expected {width}"
+        for column, cell in enumerate(cells):
+            if _number(cell) is not None:
+                continue
+            place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
+            if not _present(cell):
+                return f"{place} is missing; {FILL}"
+            if named and header[column] == LABEL:
+                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
+            wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
+            if len(wordy) > 1:
+                names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
+                mend = leave_out([header[place] for place in wordy], named=named)
+                return f"the columns {names} hold text, not numbers; {mend}"
+            if column in wordy:
+                mend = f"{leave_out([header[column]], named=named)}, or write numbers"
+            else:
+                mend = "drop the line or write a number"
+            return f"{place} is {cell[:40]!r}, not a number; {mend}"
+    return None
+
+
+def _at(cells: list[str], column: int) -> str:
+    return cells[column] if column < len(cells) else ""
+
+
+def _separator(line: str) -> str:
+    """What separates the cells of a line: what makes numbers of all of it, else what makes most cells."""
+    found = {mark: _cells(line, mark) for mark in SEPARATORS}
+    for mark, cells in found.items():
+        if len(cells) > 1 and not any(map(_is_text, cells)):
+            return mark
+    return max(found, key=lambda mark: len(found[mark]))
+
+
+def _cells(line: str, mark: str = ",") -> list[str]:
+    """The cells of a line; where commas do not separate them, one within a number stands for its point."""
+    try:
+        cells = next(reader([line], delimiter=mark))
+    except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
+        cells = line.split(mark)
+    cells = [cell.strip() for cell in cells]
+    return cells if mark == "," else [_pointed(cell) for cell in cells]
+
+
+def _pointed(cell: str) -> str:
+    """A number's decimal comma as a point."""
+    return f"{found[1]}.{found[2]}" if (found := DECIMAL_COMMA.fullmatch(cell)) else cell
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Cells as a line again, quoted where they hold what separates cells."""
+    return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
+
+
+def _present(cell: str) -> str:
+    """The cell, empty where it says that its value is missing."""
+    return "" if cell.lower() in MISSING else cell
+
+
+def _stray(header: list[str]) -> int | None:
+    """The place of a cell of text in a first line that is data; None for names, or numbers counted up among them."""
+    numbers = [found for cell in header if _present(cell) and (found := _number(cell)) is not None]
+    if not numbers or numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
+        return None
+    return next(place for place, cell in enumerate(header) if _is_text(cell))
+
+
+def _is_text(cell: str) -> bool:
+    """Whether a cell is neither a number nor a missing one."""
+    return bool(_present(cell)) and _number(cell) is None
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
