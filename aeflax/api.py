@@ -26,7 +26,7 @@ from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError
 from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program, prepare
 from aeflax.schema import from_dict
-from aeflax.suited import require_range, warn_of_collapse
+from aeflax.suited import require_range, warn_of_misfit
 from aeflax.trained import Run
 from aeflax.training import divergence, memory
 from aeflax.training.records import Callback, digests, events, history, metrics
@@ -126,7 +126,7 @@ def train_on(
     )
     program = prepare(resolved, dataset.shape)
     program.require_shares()
-    hosts.by_one(lambda: warn_of_collapse(program, dataset))
+    hosts.by_one(lambda: warn_of_misfit(program, dataset))
     weights, origin = None, None
     if init_from is not None:
         origin = hosts.by_all(lambda: runs.require_first_weights(Path(init_from), path if resume else None))

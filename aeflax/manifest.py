@@ -189,26 +189,30 @@ def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
 def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> tuple[str, ...] | None:
     """The columns of a table that a run takes, by the names of those that it was trained on; None: all as they stand.
 
-    Columns beside those are left out, and other names in the same number taken by their places; both with a warning.
+    Columns beside those are left out, and columns of other names altogether, in the same number, taken by their places;
+    both with a warning.
 
     Raises:
-      DataError: for a table that lacks some of the names, and has another number of columns.
+      DataError: for a table that has some of the names and lacks others, or has one of them twice.
     """
     known = manifest["inputs"].get("columns")
     if not isinstance(known, list) or columns is None or known == list(columns):
         return None
-    less = [one for one in known if one not in columns]
-    if not less and len({*known}) == len(known):
-        if more := [one for one in columns if one not in known]:
+    less, more = [one for one in known if one not in columns], [one for one in columns if one not in known]
+    if twice := [one for one in known if columns.count(one) > 1]:
+        raise DataError(f"{name} has several columns {twice[0]!r}; give each a name of its own")
+    if not less:
+        if more:
             them = "it" if len(more) == 1 else "them"
             said = f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out"
             warnings.warn(said, AeflaxWarning, stacklevel=2)
         return tuple(known)
-    if len(known) != len(columns):
-        mend = f"add {', '.join(less)}" if less else "name each column once"
-        raise DataError(f"{name} has {len(columns)} columns, the training data had {len(known)}; {mend}")
-    place = next(place for place, pair in enumerate(zip(known, columns, strict=True)) if pair[0] != pair[1])
-    said = f"column {place + 1} of {name} is named {columns[place]}, that of the training data {known[place]}"
+    if len(less) < len(known) or len(known) != len(columns):
+        mend = (
+            f"it has {', '.join(map(repr, more))} instead: rename, or add what is missing" if more else "add the column"
+        )
+        raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
+    said = f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order"
     warnings.warn(said, AeflaxWarning, stacklevel=2)
     return None
 

@@ -11,6 +11,7 @@ from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.program import Program
 from aeflax.validation import unit_range_faults
 
+SPREAD = 1e3  # of a feature's variance over the median one
 EXAMPLES = 1_000  # of the training split, by which its variance is estimated
 
 
@@ -23,7 +24,30 @@ def require_range(resolved: Experiment, dataset: Dataset) -> None:
         raise ConfigError("; ".join(faults))
 
 
-def warn_of_collapse(program: Program, dataset: Dataset) -> None:
+def warn_of_misfit(program: Program, dataset: Dataset) -> None:
+    """Warns where a posterior is likely to collapse, and where a few features of a vector outweigh all others."""
+    _warn_of_collapse(program, dataset)
+    _warn_of_scales(program, dataset)
+
+
+def _warn_of_scales(program: Program, dataset: Dataset) -> None:
+    """An error per feature is that of the largest ones, where features are in units of their own."""
+    if (
+        len(dataset.shape) > 1
+        or dataset.scaling.fitted
+        or not isinstance(program.experiment.model.likelihood, GaussianLikelihood)
+    ):
+        return
+    variances = _variances(dataset)
+    spread = float(variances.max() / max(np.median(variances), np.finfo(np.float64).tiny))
+    if spread > SPREAD:
+        names = dataset.columns or [f"feature {i}" for i in range(len(variances))]
+        said = f"the variance of {names[int(variances.argmax())]} is {spread:.1g} times the median of all features'"
+        mend = "it outweighs them in every error; bring all to one scale, --data.scale standard"
+        warnings.warn(f"{said}: {mend}", AeflaxWarning, stacklevel=2)
+
+
+def _warn_of_collapse(program: Program, dataset: Dataset) -> None:
     """Warns where using every dimension of a posterior would cost more than a code can save.
 
     Without a code the best output is the mean of the data, whose reconstruction costs ½ Σ variance / scale² nats more
@@ -35,9 +59,7 @@ def warn_of_collapse(program: Program, dataset: Dataset) -> None:
         return
     if like.scale is None or units is None:
         return
-    if "variance" not in dataset.computed:
-        dataset.computed["variance"] = _variance(dataset)
-    worth = 0.5 * dataset.computed["variance"] / like.scale**2
+    worth = 0.5 * float(_variances(dataset).sum()) / like.scale**2
     beta = (model.penalties.kl or KL(beta=0.0)).beta
     if worth < beta * units:
         warnings.warn(
@@ -49,9 +71,15 @@ def warn_of_collapse(program: Program, dataset: Dataset) -> None:
         )
 
 
-def _variance(dataset: Dataset) -> float:
-    """Sum over the features of their variance in the model's range, of evenly spaced training examples."""
+def _variances(dataset: Dataset) -> np.ndarray:
+    """Variance of each feature in the model's range, [F] float64, of evenly spaced training examples."""
+    if "variances" not in dataset.computed:
+        dataset.computed["variances"] = np.nanvar(_of_some(dataset), axis=0)
+    found: np.ndarray = dataset.computed["variances"]
+    return found
+
+
+def _of_some(dataset: Dataset) -> np.ndarray:
     values = dataset.train.values
     sample = np.asarray(values[evenly(len(values), min(EXAMPLES, len(values)))])
-    rows = dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)
-    return float(np.sum(rows.var(axis=0)))
+    return dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)

@@ -10,6 +10,7 @@ from aeflax.config import (
     Conv,
     Corruption,
     Dense,
+    Deterministic,
     Experiment,
     GaussianLikelihood,
     GaussianPosterior,
@@ -137,7 +138,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.drop and not _is_table(data.source):
+    if data.drop and not _is_table(data.source) and source_fault(str(data.source)) is None:
         rules[f"data.drop is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"] = True
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
@@ -204,8 +205,12 @@ def metrics(model: Model) -> tuple[str, ...]:
 def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
     """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each."""
     model, data = experiment.model, experiment.data
+    gaussian = "--model.likelihood gaussian"
+    if _is_table(data.source) and data.scale == "none":  # whose features are of any size
+        linear = " --model.bottleneck.activation linear" if isinstance(model.bottleneck, Deterministic) else ""
+        gaussian = f"--data.scale standard {gaussian}{linear}"
     needs = {
-        "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), "--model.likelihood gaussian"),
+        "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), gaussian),
         "model.likelihood.bounded": (
             getattr(model.likelihood, "bounded", False) is True,
             "--model.likelihood.bounded False",
@@ -217,10 +222,8 @@ def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
         ),
         "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
     }
-    table = _is_table(data.source) and data.scale == "none"
-    more = " (tables want --data.scale standard with the former)" if table else ""
     return [
-        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit{more}"
+        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit"
         for name, (needed, mend) in needs.items()
         if needed
     ]

@@ -63,8 +63,9 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     kept = json.loads((runs / "table" / "applications" / "anomaly.json").read_text())
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
-    values, labels = tables.read(Path("out.csv"))
+    values, labels = tables.read(Path("out.csv"), drop=("feature",))
     assert values.shape == (99, 3)
+    assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) == {"width", "height", "mass"}
     np.testing.assert_array_equal(values[:, 2], np.arange(99))
     assert labels.sum() == 9
 
@@ -82,6 +83,8 @@ def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     assert (worst["name"], worst["value"]) == ("height", pytest.approx(60))
     expected = aeflax.load(runs / "table").reconstruct(rows)[7, 1]
     assert worst["expected"] == pytest.approx(expected, rel=1e-5)
+    assert not worst["filled"]
+    assert tables.carried(Path("out.csv"), ["feature"])["feature"][7] == "height"
     assert re.search(r"7 .* height 60 \(", err)
     report = aeflax.load(runs / "table").report().read_text(encoding="utf-8")
     assert "height 60 (" in report
@@ -151,7 +154,7 @@ def test_unlabelled_examples_have_no_labels(run, runs):
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
     with np.load("out.npz") as found:
-        assert set(found) == {"score", "anomaly", "row"}
+        assert set(found) == {"score", "anomaly", "row", "feature"}
 
 
 def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monkeypatch):
@@ -182,7 +185,7 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         (("table", "RUNS/odd.csv", "a.csv", "--samples", "0"), 2, "0 samples: take 1 to"),
         (("table", "RUNS/odd.csv", "a.png"), 2, "scores are no pictures"),
         (("table", "digits", "a.csv"), 5, "this model was trained on [3]"),
-        (("table", "narrow.csv", "a.csv"), 5, "has 2 columns, the training data had 3; add mass"),
+        (("table", "narrow.csv", "a.csv"), 5, "narrow.csv lacks 'mass' of the training data; add the column"),
         (("table", "missing.csv", "a.csv"), 5, "line 3, column 2 ('height') is missing"),
         (("table", "empty.csv", "a.csv"), 5, "holds no rows of numbers"),
         (("table", "plain.csv", "a.csv", "--normal", "0"), 2, "has no labels that --normal or --anomalous could name"),
@@ -219,8 +222,8 @@ def test_columns_go_along_as_they_stand(run, runs, named, suffix):
     assert code == 0, err
     if suffix == "csv":
         lines = Path("out.csv").read_text().splitlines()
-        assert lines[0] == "score,anomaly,row,id,name,count"
-        assert lines[3].endswith(",2,02,M;2,98")
+        assert lines[0] == "score,anomaly,row,feature,id,name,count"
+        assert re.search(r",2,(width|height|mass),02,M;2,98$", lines[3])
         return
     if suffix == "npz":
         with np.load("out.npz") as stored:

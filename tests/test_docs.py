@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aeflax import cli
@@ -86,7 +87,7 @@ def test_every_example_runs(page, said, tmp_path):
 
 
 def test_the_tfds_set_of_ones_own_is_written_and_trained_on(tmp_path, monkeypatch):
-    (code,) = blocks("data.md", "python")
+    code = next(block for block in blocks("data.md", "python") if "GeneratorBasedBuilder" in block)
     (tmp_path / "faces.py").write_text(code)
     done(["faces.py"], tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
@@ -102,3 +103,20 @@ def test_every_page_is_in_the_navigation():
         assert f"- {page.relative_to(DOCS)}" in navigation, page
     told = (DOCS / "adr" / "index.md").read_text(encoding="utf-8")
     assert all(f"({page.name})" in told for page in DOCS.glob("adr/0*.md"))
+
+
+def test_a_table_is_trained_on_from_python(tmp_path):
+    code = next(block for block in blocks("data.md", "python") if "readings.csv" in block)
+    rows = np.random.RandomState(0).normal(size=(60, 12)).round(3)
+    lines = [",".join([f"r{i}", *map(str, row)]) for i, row in enumerate(rows)]
+    (tmp_path / "readings.csv").write_text(
+        "\n".join(["id," + ",".join("abcdefghijkl"), *lines, "r60" + "," * 12]) + "\n"
+    )
+    done(["-c", code], tmp_path)
+    settings = json.loads((tmp_path / "runs" / "readings" / "experiment.json").read_text())["resolved"]
+    words = ("readings.csv --data.drop id --data.impute median --data.scale standard", "--model.latent-dim 4")
+    told = shlex.split(f"train vanilla --data.source csv:{' '.join(words)} --model.likelihood gaussian")
+    done(
+        ["-m", "aeflax", *told, "--model.bottleneck.activation", "linear", "--run-dir", "cli", "--no-report"], tmp_path
+    )
+    assert json.loads((tmp_path / "cli" / "experiment.json").read_text())["resolved"] == settings

@@ -47,3 +47,17 @@ def test_a_code_that_pays_is_not_warned_of(likelihood, beta, data):
     with warnings.catch_warnings():
         warnings.simplefilter("error", AeflaxWarning)
         aeflax.train(settings(likelihood, beta), data)
+
+
+def test_a_feature_that_outweighs_all_others_is_told_of():
+    rows = np.random.RandomState(0).normal(size=(60, 9)).astype(np.float32)
+    rows[:, 4] *= 1e4
+    base = experiment("vanilla", steps=2)
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    with pytest.warns(
+        AeflaxWarning, match=r"the variance of feature 4 is 1e\+08 times the median .*--data.scale standard"
+    ):
+        aeflax.train(replace(base, model=model), rows, report=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AeflaxWarning)
+        aeflax.train(replace(base, model=model, data=replace(base.data, scale="standard")), rows, report=False)

@@ -250,12 +250,13 @@ def test_a_run_is_used_without_its_data(run, runs, tmp_path):
 
 
 def test_columns_are_found_by_their_names(run, tmp_path):
-    """In any order, beside others; where names are missing, by their places if there are as many."""
+    """In any order, beside others; by their places where all names are other ones, and never a few of them."""
     rows = np.random.RandomState(0).rand(60, 3)
     for name, header, order in (
         ("train", "a,b,c", [0, 1, 2]),
         ("turned", "c,b,a", [2, 1, 0]),
         ("other", "a,b,d", [0, 1, 2]),
+        ("foreign", "x,y,z", [0, 1, 2]),
         ("more", "id,a,b,c", [0, 0, 1, 2]),
         ("less", "a,c", [0, 2]),
     ):
@@ -271,7 +272,17 @@ def test_columns_are_found_by_their_names(run, tmp_path):
         assert (code, said in errors) == (0, warned)
         np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), codes)
     code, _, errors = run("encode", kept, tmp_path / "less.csv", tmp_path / "codes.npy")
-    assert (code, "2 columns, the training data had 3; add b" in errors) == (5, True)
+    assert (code, f"{tmp_path / 'less.csv'} lacks 'b' of the training data; add the column" in errors) == (5, True)
     code, _, errors = run("encode", kept, tmp_path / "other.csv", tmp_path / "codes.npy")
-    assert code == 0
-    assert f"column 3 of {tmp_path / 'other.csv'} is named d, that of the training data c" in errors
+    assert (code, "lacks 'c' of the training data; it has 'd' instead: rename" in errors) == (5, True)
+    code, _, errors = run("encode", kept, tmp_path / "foreign.csv", tmp_path / "codes.npy")
+    assert (code, "has none of the training data's names (a, b, c): its columns are taken in their" in errors) == (
+        0,
+        True,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), codes)
+    (tmp_path / "twice.csv").write_text("a,b,c,a\n1,2,3,4\n")
+    code, _, errors = run("encode", kept, tmp_path / "twice.csv", tmp_path / "codes.npy")
+    assert (code, "has several columns 'a'; give each a name of its own" in errors) == (5, True)
+    code, _, errors = run("train", "vanilla", "--data.source", f"csv:{tmp_path / 'twice.csv'}", "--no-report")
+    assert (code, "has several columns 'a'; give each a name of its own" in errors) == (5, True)

@@ -223,7 +223,10 @@ def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
 
 
-def arrays(found: Detection, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`."""
+def arrays(found: Detection, inputs: Inputs, features: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`.
+
+    Of vectors also the `feature` that errs most in each, where those are given.
+    """
     made = {"score": found.scores, "anomaly": found.anomalies, "row": np.arange(len(found.scores))}
-    return inputs.described(made)
+    return inputs.described(made if features is None else {**made, "feature": features})

@@ -11,7 +11,7 @@ from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import inputs as rows_of
 from aeflax.applications.spaces import thinned
 from aeflax.data.dataset import Dataset
-from aeflax.data.inputs import Inputs
+from aeflax.data.inputs import Inputs, batches
 
 ODDEST = 16
 FEATURES = 12  # of a vector, those that err most
@@ -56,21 +56,39 @@ def oddest(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, 
     return kept if found.anomalous is None else {**kept, "anomalous": found.anomalous[index]}
 
 
+def worst_features(inference: Inference, inputs: Inputs) -> np.ndarray:
+    """Of each vector the name of the feature that errs most, [N]."""
+    places = []
+    for batch in batches(inputs, inference.size):
+        examples = inference.scaled(batch.values[:])
+        with np.errstate(over="ignore"):
+            places.append(np.argmax((inference.scaled_reconstruct(examples) - examples) ** 2, axis=1))
+    found: np.ndarray = np.array(_names(inputs.columns, inputs.shape[0]))[np.concatenate(places)]
+    return found
+
+
 def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Of each of the oddest vectors: its `row` from 0, `score`, and the `features` that err most in it.
 
     Of a feature its `name`, the `value` that it has and the one that the model would `expect`, in the units of the
-    run's data.
+    run's data, and whether the value was missing and `filled`; of a row what is carried along, under `carried`.
     """
     given, expected = (inference.unscaled(odd[name]) for name in ("example", "reconstruction"))
     names = _names(inputs.columns, given.shape[1])
     worst = np.argsort(-odd["error"], axis=1, kind="stable")[:, :REASONS]
+    filled = np.isnan(np.asarray(inputs.values[odd["index"]], np.float64))
     return [
         {
             "row": int(odd["index"][place]),
             "score": float(odd["score"][place]),
+            "carried": {name: column[odd["index"][place]].item() for name, column in inputs.carried.items()},
             "features": [
-                {"name": names[i], "value": float(given[place, i]), "expected": float(expected[place, i])}
+                {
+                    "name": names[i],
+                    "value": float(given[place, i]),
+                    "expected": float(expected[place, i]),
+                    "filled": bool(filled[place, i]),
+                }
                 for i in map(int, features)
             ],
         }

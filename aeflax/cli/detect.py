@@ -76,11 +76,13 @@ def main(arguments: list[str]) -> int:
         )
     except UnavailableError as error:
         raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
-    write_out(command.out, [anomaly.arrays(found, inputs)], len(inputs), "scores")
+    vectors = len(inputs.shape) == 1
+    worst = oddities.worst_features(run.inference, inputs) if vectors else None
+    write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
-    if len(inputs.shape) == 1:
+    if vectors:
         odd = oddities.oddest(run.inference, inputs, found)
         values["oddest"] = oddities.reasons(run.inference, inputs, odd)
         told = oddest(values, SHOWN)

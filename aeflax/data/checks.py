@@ -40,10 +40,10 @@ def prepared(values: np.ndarray, name: str, index: int | np.ndarray = 0, fill: n
             values = np.where(absent, fill.reshape(values.shape[1:]), values)
         finite = np.isfinite(values)
         if not finite.all():
-            wrong, kind, mend = np.isnan(values), "NaN", "remove what is missing, or train with --data.impute"
+            wrong, kind, mend = np.isnan(values), "NaN", "remove what is missing, or train with --data.impute median"
             if not wrong.any():
                 wrong, kind = ~finite, "infinite or beyond float32"
-                mend = "correct it, or mark it as missing, as NaN, and train with --data.impute"
+                mend = "correct it, or mark it as missing, as NaN, and train with --data.impute median"
             row, *place = (int(i) for i in np.argwhere(wrong)[0])
             row = int(index[row]) if isinstance(index, np.ndarray) else index + row
             count = np.count_nonzero(wrong)

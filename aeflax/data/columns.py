@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 LABEL = "label"  # the column of a table that holds labels
-FILL = "fill it in, drop the line, or train with --data.impute"
+FILL = "fill it in, drop the line, or train with --data.impute median"
 
 
 def leave_out(names: Sequence[str], *, named: bool = True) -> str:

@@ -206,7 +206,15 @@ def _require_all(place: str, split: Split) -> None:
 def _kind(path: Path) -> str:
     """The format of a file by its suffix, else by its first bytes: npy, npz, csv, parquet or idx."""
     name = path.name.lower().removesuffix(".gz")
-    kinds = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".idx": "idx", "-ubyte": "idx"}
+    kinds = {
+        ".npy": "npy",
+        ".npz": "npz",
+        ".csv": "csv",
+        ".tsv": "csv",
+        ".parquet": "parquet",
+        ".idx": "idx",
+        "-ubyte": "idx",
+    }
     for ending, kind in kinds.items():
         if name.endswith(ending):
             return kind

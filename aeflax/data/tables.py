@@ -60,7 +60,8 @@ def require_columns(path: Path, names: Sequence[str], where: str) -> None:
     if known is None:
         raise DataError(f"{path} has no header that names columns, so that {where} finds none; give it a first line")
     if unknown := [name for name in names if name not in known]:
-        raise DataError(f"{path} has no column {unknown[0]!r}, which {where} names; it has {', '.join(known)}")
+        mend = "names are parted by spaces; " if "," in unknown[0] else ""
+        raise DataError(f"{path} has no column {unknown[0]!r}, which {where} names; {mend}it has {', '.join(known)}")
 
 
 def _format(path: Path) -> ModuleType:

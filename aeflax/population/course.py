@@ -20,7 +20,7 @@ from aeflax.population.places import Place
 from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import Trainer
 from aeflax.program import Program
-from aeflax.suited import warn_of_collapse
+from aeflax.suited import warn_of_misfit
 from aeflax.trained import Run
 from aeflax.training import memory
 from aeflax.training.records import Callback
@@ -53,7 +53,7 @@ class Course:
         """Compiles a group's programs, and warns of what would not pay."""
         with self._said_once():
             for program in group.programs:
-                warn_of_collapse(program, group.dataset)
+                warn_of_misfit(program, group.dataset)
         started = time.perf_counter()
         group.waves  # noqa: B018
         seconds = time.perf_counter() - started

@@ -111,16 +111,24 @@ def table(values: Values) -> Table:
 
 def oddest(values: Values, most: int | None = None) -> Table:
     """The oddest vectors and what is odd about them; all that are kept, or so many."""
+    shown = values["oddest"][:most]
+    carried = [*shown[0].get("carried", {})] if shown else []
     rows = [
         [
             str(one["row"]),
+            *(str(one["carried"][name]) for name in carried),
             f"{one['score']:.4g}",
-            "; ".join(f"{of['name']} {of['value']:.4g} ({of['expected']:.4g})" for of in one["features"]),
+            "; ".join(map(_odd, one["features"])),
         ]
-        for one in values["oddest"][:most]
+        for one in shown
     ]
     caption = "The oddest rows, counted from 0; of each the features that err most, and in brackets what was expected."
-    return Table(["row", "score", "what is odd about it"], rows, caption)
+    return Table(["row", *carried, "score", "what is odd about it"], rows, caption)
+
+
+def _odd(feature: Values) -> str:
+    missing = "was missing, filled with " if feature.get("filled") else ""
+    return f"{feature['name']} {missing}{feature['value']:.4g} ({feature['expected']:.4g})"
 
 
 def _share(flagged: Values) -> str:
