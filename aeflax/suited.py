@@ -1,5 +1,6 @@
 """Whether an experiment suits its data: refused where it cannot be, warned of where it would not pay."""
 
+import shlex
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from aeflax.program import Program
 from aeflax.validation import unit_range_faults
 
 SPREAD = 1e3  # of a feature's variance over the median one
+COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 EXAMPLES = 1_000  # of the training split, by which its variance is estimated
 
 
@@ -25,26 +27,37 @@ def require_range(resolved: Experiment, dataset: Dataset) -> None:
 
 
 def warn_of_misfit(program: Program, dataset: Dataset) -> None:
-    """Warns where a posterior is likely to collapse, and where a few features of a vector outweigh all others."""
+    """Warns of a posterior that is likely to collapse, and of features of a table that will not serve."""
     _warn_of_collapse(program, dataset)
-    _warn_of_scales(program, dataset)
+    if len(dataset.shape) == 1:
+        _warn_of_scales(program, dataset)
+        _warn_of_counters(dataset)
 
 
 def _warn_of_scales(program: Program, dataset: Dataset) -> None:
-    """An error per feature is that of the largest ones, where features are in units of their own."""
-    if (
-        len(dataset.shape) > 1
-        or dataset.scaling.fitted
-        or not isinstance(program.experiment.model.likelihood, GaussianLikelihood)
-    ):
+    """The error of features that are in units of their own is that of the largest ones."""
+    likelihood = program.experiment.model.likelihood
+    if dataset.scaling.fitted or dataset.unit_range or not isinstance(likelihood, GaussianLikelihood):
         return
     variances = _variances(dataset)
-    spread = float(variances.max() / max(np.median(variances), np.finfo(np.float64).tiny))
-    if spread > SPREAD:
-        names = dataset.columns or [f"feature {i}" for i in range(len(variances))]
-        said = f"the variance of {names[int(variances.argmax())]} is {spread:.1g} times the median of all features'"
+    vary = variances[variances > 0]
+    if len(vary) and (spread := float(vary.max() / np.median(vary))) > SPREAD:
+        largest = int(variances.argmax())
+        name = dataset.columns[largest] if dataset.columns else f"feature {largest}"
+        said = f"the variance of {name} is {spread:.1g} times the median of all features'"
         mend = "it outweighs them in every error; bring all to one scale, --data.scale standard"
         warnings.warn(f"{said}: {mend}", AeflaxWarning, stacklevel=2)
+
+
+def _warn_of_counters(dataset: Dataset) -> None:
+    """Columns of a table that number its rows are learned as features, and new rows have other numbers."""
+    values = dataset.train.values
+    if not dataset.columns or not isinstance(values, np.ndarray) or len(values) < COUNTED:
+        return
+    for name, column in zip(dataset.columns, values.reshape(len(values), -1).T, strict=True):
+        if np.all(column[1:] > column[:-1]) and np.array_equal(column, np.rint(column)):
+            said = f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature"
+            warnings.warn(f"{said}; leave it out, --data.drop {shlex.quote(name)}", AeflaxWarning, stacklevel=2)
 
 
 def _warn_of_collapse(program: Program, dataset: Dataset) -> None:

@@ -181,6 +181,11 @@ def test_what_is_far_from_the_data_is_odd():
         ({"widths": (5, 0)}, r"widths=\(5, 0\) holds 0"),
         ({"variant": "conv", "widths": []}, r"widths=\(\) leaves variant='conv' no layer"),
         ({"activation": "softmax"}, "activation='softmax' is none of relu"),
+        ({"code_activation": "softmax"}, "code_activation='softmax' is none of relu"),
+        (
+            {"code_activation": "linear", "variant": "vae"},
+            "code_activation='linear': the code of variant='vae' has none",
+        ),
         ({"epochs": 1.5}, "epochs=1.5 is not a whole number"),
         ({"batch_size": -1}, "batch_size=-1 lies outside"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0 lies outside"),
@@ -328,3 +333,19 @@ def test_the_examples_of_the_docstrings_run(module):
     found = doctest.testmod(module)
     assert found.attempted > 2
     assert found.failed == 0
+
+
+def test_a_linear_code_spans_what_principal_components_do():
+    """Of two factors that are linear in five features."""
+    random = np.random.RandomState(0)
+    rows = random.normal(size=(400, 2)) @ random.normal(size=(2, 5)) + 0.01 * random.normal(size=(400, 5))
+    scaled = (rows - rows.mean(0)) / rows.std(0)
+    linear, relu = (
+        AutoencoderTransformer(latent_dim=2, code_activation=name, epochs=300, learning_rate=1e-2, random_state=0)
+        for name in ("linear", None)
+    )
+    codes = linear.fit_transform(rows)
+    error = np.mean(((linear.inverse_transform(codes) - rows) / rows.std(0)) ** 2)
+    best = np.linalg.svd(scaled, compute_uv=False)[2:] ** 2
+    assert error < 1.5 * best.sum() / rows.size  # half as much again: it is trained, not solved
+    assert codes.min() < 0 <= relu.fit_transform(rows).min()

@@ -28,10 +28,10 @@ def records():
     yield Record("end", 200, 2000, 2.0)
 
 
-def shown(width, *, terminal):
+def shown(width, *, terminal, monitor=None):
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, legacy_windows=False, color_system=None)
-    callback = reporter(console)
+    callback = reporter(console, monitor)
     for record in records():
         callback(record)
     return callback, file.getvalue()
@@ -83,6 +83,11 @@ def test_lines_never_repeat_an_old_loss():
         "step 100/2000  epoch 1.0  test elbo -430.13  train loss 412.34 nats  123,457 images/s",
         "step 200/2000  epoch 2.0  test elbo -420.13",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_monitored_is_what_is_shown(terminal):
+    assert "test mse 0.01" in shown(120, terminal=terminal, monitor="mse")[1]
 
 
 def summary(**changes):

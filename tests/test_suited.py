@@ -61,3 +61,17 @@ def test_a_feature_that_outweighs_all_others_is_told_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error", AeflaxWarning)
         aeflax.train(replace(base, model=model, data=replace(base.data, scale="standard")), rows, report=False)
+
+
+def test_a_column_that_numbers_the_rows_is_told_of(tmp_path):
+    rows = np.random.RandomState(0).normal(size=(60, 3))
+    lines = [f"{100 + 2 * i},{','.join(map(str, row))}" for i, row in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("the id,a,b,c\n" + "\n".join(lines) + "\n")
+    base = experiment("vanilla", steps=2)
+    data = replace(base.data, source=f"csv:{tmp_path / 't.csv'}", scale="standard")
+    base = replace(base, data=data, model=replace(base.model, likelihood=GaussianLikelihood()))
+    with pytest.warns(AeflaxWarning, match=r"the column 'the id' rises from row to row.*--data.drop 'the id'$"):
+        aeflax.train(base, report=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AeflaxWarning)
+        aeflax.train(replace(base, data=replace(data, drop=("the id",))), report=False)

@@ -25,7 +25,8 @@ TIME = 7  # columns of a time, 0:00:00
 class Bar:
     """A callback that draws a live progress bar on a terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, monitor: str | None = None) -> None:
+        self._monitor = monitor
         wide = console.width >= WIDE
         self._progress = Progress(
             *([TextColumn("epoch {task.fields[epoch]:.1f}")] if wide else []),
@@ -50,7 +51,7 @@ class Bar:
         if record.kind == "train":
             news = {"loss": _loss(record), "speed": _speed(record)}
         elif record.kind == "evaluation":
-            news = {"score": _headline(record)}
+            news = {"score": _headline(record, self._monitor)}
         self._notes |= news
         note = self._note(self._room(record)) or ("training" if record.step else "compiling")
         self._progress.update(self._task, total=record.steps, completed=record.step, epoch=record.epoch, note=note)
@@ -77,8 +78,8 @@ class Bar:
 class Lines:
     """A callback that prints a plain line at every evaluation, and where nothing was printed for long."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, monitor: str | None = None) -> None:
+        self._console, self._monitor = console, monitor
         self._last = time.monotonic()
         self._train: Record | None = None
 
@@ -91,7 +92,7 @@ class Lines:
             if time.monotonic() - self._last > QUIET_SECONDS:
                 self._print(record, "")
         elif record.kind == "evaluation":
-            self._print(record, _headline(record))
+            self._print(record, _headline(record, self._monitor))
 
     def _print(self, record: Record, score: str) -> None:
         train, self._train = self._train, None  # what was not printed since the last line, never an old value
@@ -101,9 +102,9 @@ class Lines:
         self._last = time.monotonic()
 
 
-def reporter(console: Console) -> Bar | Lines:
-    """The callback that suits the console."""
-    return Bar(console) if console.is_terminal else Lines(console)
+def reporter(console: Console, monitor: str | None = None) -> Bar | Lines:
+    """The callback that suits the console; of an evaluation it tells what is monitored, else the first headline."""
+    return (Bar if console.is_terminal else Lines)(console, monitor)
 
 
 def _opening(record: Record) -> str:
@@ -120,8 +121,8 @@ def _speed(record: Record) -> str:
     return f"{record.images_per_second:,.0f} images/s"
 
 
-def _headline(record: Record) -> str:
-    name = next((name for name in HEADLINE if name in record.metrics), None)
+def _headline(record: Record, monitor: str | None) -> str:
+    name = next((name for name in (monitor, *HEADLINE) if name in record.metrics), None)
     return "" if name is None else f"{record.split} {name} {record.metrics[name]:.5g}"
 
 

@@ -101,7 +101,7 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         report=not command.no_report,
         resume=command.resume,
         overwrite=command.overwrite,
-        callbacks=(reporter(progress),),
+        callbacks=(reporter(progress, command.experiment.train.monitor),),
         stop=stop,
         plan=lambda groups: say(progress, _plan(groups)),
         preset=preset,
@@ -165,8 +165,10 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
         models = f"{len(row['members'])}{fate}"
         score = [_cell(row["score"])] if held else []
         table.add_row(name, models, *score, *(_cell(row["metrics"].get(name)) for name in names))
-    if len(rows) > SHOWN:
-        table.caption = f"the best {SHOWN} of {len(rows)} settings"
+    left = [f"the best {SHOWN} of {len(rows)} settings"] if len(rows) > SHOWN else []
+    if hidden := [name for name in others if name not in names]:
+        left.append(f"no room for {', '.join(hidden)}")
+    table.caption = "; ".join(left) or None
     return table
 
 

@@ -136,7 +136,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
         init_from=command.init_from,
         report=not command.no_report,
         profile=command.profile,
-        callbacks=(reporter(progress),) if hosts.primary() else (),
+        callbacks=(reporter(progress, command.experiment.train.monitor),) if hosts.primary() else (),
         stop=stop,
         preset=preset,
     )

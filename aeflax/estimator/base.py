@@ -34,6 +34,7 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         latent_dim: int | None = None,
         widths: tuple[int, ...] | None = None,
         activation: str = "relu",
+        code_activation: str | None = None,
         sparsity: float = 0.1,
         corruption: str = "gaussian",
         noise: float | None = None,
@@ -51,6 +52,7 @@ class Autoencoder(BaseEstimator):  # type: ignore[misc]
         self.latent_dim = latent_dim
         self.widths = widths
         self.activation = activation
+        self.code_activation = code_activation
         self.sparsity = sparsity
         self.corruption = corruption
         self.noise = noise

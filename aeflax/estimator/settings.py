@@ -15,6 +15,7 @@ from aeflax.config import (
     Corruption,
     Data,
     Dense,
+    Deterministic,
     Experiment,
     GaussianLikelihood,
     GaussianNoise,
@@ -23,6 +24,7 @@ from aeflax.config import (
     Optimizer,
     Penalties,
     SaltPepper,
+    Sparse,
     Train,
 )
 from aeflax.errors import ConfigError
@@ -41,6 +43,7 @@ FIELDS = {
     "model.backbone.widths": "widths",
     "model.backbone.features": "widths",
     "model.backbone.activation": "activation",
+    "model.bottleneck.activation": "code_activation",
     "model.corruption.sigma": "noise",
     "model.corruption.rate": "noise",
     "model.penalties.l1.weight": "sparsity",
@@ -108,6 +111,10 @@ def _model(given: Mapping[str, Any]) -> Model:
         model = replace(model, backbone=replace(model.backbone, **{name: given["widths"]}))  # type: ignore[type-var]
     if isinstance(model.backbone, (Conv, Dense)):
         model = replace(model, backbone=replace(model.backbone, activation=given["activation"]))
+    if (activation := given["code_activation"]) is not None:
+        if not isinstance(model.bottleneck, (Deterministic, Sparse)):
+            raise ConfigError(f"code_activation={activation!r}: the code of variant={given['variant']!r} has none")
+        model = replace(model, bottleneck=replace(model.bottleneck, activation=activation))
     if given["variant"] == "sparse":
         return replace(model, penalties=Penalties(l1=L1(weight=given["sparsity"])))
     if given["variant"] == "vae":
