@@ -12,14 +12,18 @@ _unfinished: set[Path] = set()
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, through_links: bool = False) -> Iterator[BinaryIO]:
     """A new file beside the path, which takes its place at the end, durably; after an error it is gone.
 
-    Where the path is a link, the link is replaced, so that a run directory never leads outside of itself.
+    Args:
+      path: of the file.
+      through_links: where the path is a link, replace what it points to, as a user expects of a file of their own. Else
+        the link is replaced, so that a run directory never leads outside of itself.
 
     Raises:
       OSError: if it cannot be written; the path is then as it was.
     """
+    path = Path(os.path.realpath(path)) if through_links else path
     temporary = path.with_name(leftover(secrets.token_hex(4)))
     _unfinished.add(temporary)
     try:

@@ -95,7 +95,7 @@ def _write(path: Path, content: bytes) -> None:
     from aeflax.durable import replacing
 
     try:
-        with replacing(Path(os.path.realpath(path))) as file:
+        with replacing(path, through_links=True) as file:
             file.write(content)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error

@@ -19,6 +19,15 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 2**26  # of a file; what is larger would take a small file to fill memory
 
 
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Values in [0, 1], clipped to it and NaN as 0, at 8 bits; uint8 as it is."""
+    if images.dtype == np.uint8:
+        return images
+    shares = np.clip(np.nan_to_num(images.astype(np.float32)), 0.0, 1.0)
+    levels: np.ndarray = np.rint(255.0 * shares).astype(np.uint8)
+    return levels
+
+
 @dataclass(frozen=True)
 class Names:
     """Paths below a folder in little room: one string, and where in it each path ends."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aeflax.data.images import to_bytes
 from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 
@@ -66,7 +67,7 @@ def _draw(path: Path, images: np.ndarray) -> tuple[int, int]:
 
     side = math.ceil(math.sqrt(len(images)))
     every = max(1, -(-side * max(images.shape[1:3]) // MAX_SIDE))
-    small = np.rint(255 * np.clip(images[:, ::every, ::every], 0, 1)).astype(np.uint8)
+    small = to_bytes(images[:, ::every, ::every])
     height, width, channels = small.shape[1:]
     cells = np.zeros((side * side, height, width, channels), np.uint8)
     cells[: len(small)] = small

@@ -5,7 +5,6 @@ A result larger than memory is never held whole.
 
 import contextlib
 import math
-import os
 import shutil
 import tempfile
 import zipfile
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from aeflax.data.columns import LABEL
+from aeflax.data.images import to_bytes
 from aeflax.data.places import require_suited, require_writable
 from aeflax.durable import replacing
 from aeflax.errors import ConfigError
@@ -58,7 +58,7 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
             raise
 
     try:
-        with replacing(Path(os.path.realpath(path))) as file:
+        with replacing(path, through_links=True) as file:
             return _FORMATS[path.suffix.lower()](file, watched(), path)
     except OSError as error:
         if any(error is other for other in raised):  # of whoever makes the batches
@@ -205,7 +205,7 @@ def _png(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
         require_suited(path, values.shape[1:])
         if not taken:
             missing = max(1, min(MAX_IMAGES, MAX_PIXELS // math.prod(values.shape[1:3])))
-        taken.append(_bytes(values[:missing]))
+        taken.append(to_bytes(values[:missing]))
         missing -= len(taken[-1])
         if not missing:
             break
@@ -215,15 +215,6 @@ def _png(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
     grid = _grid(images.reshape(*images.shape[:3], -1))
     Image.fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(file, format="PNG")
     return len(images)
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    """Values in [0, 1], clipped to it, or uint8 -> uint8."""
-    if images.dtype == np.uint8:
-        return images
-    shares = np.clip(np.nan_to_num(images.astype(np.float32)), 0.0, 1.0)
-    levels: np.ndarray = np.rint(255.0 * shares).astype(np.uint8)
-    return levels
 
 
 def _grid(images: np.ndarray) -> np.ndarray:

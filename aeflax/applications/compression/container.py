@@ -195,7 +195,7 @@ def write(path: Path, data: bytes) -> None:
       ConfigError: where it cannot be written.
     """
     try:
-        with replacing(Path(os.path.realpath(path))) as file:
+        with replacing(path, through_links=True) as file:
             file.write(data)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error

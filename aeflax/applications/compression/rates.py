@@ -20,6 +20,7 @@ from aeflax.applications.filters import quality
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinned
 from aeflax.data.dataset import Dataset
+from aeflax.data.images import to_bytes
 from aeflax.data.inputs import Inputs
 from aeflax.errors import ConfigError
 from aeflax.evaluation.baseline import MAX_VALUES
@@ -56,7 +57,7 @@ def judge(inference: Inference, dataset: Dataset, state_sha256: str, *, examples
     test = thinned(dataset.test, min(examples, max(1, MAX_VALUES // math.prod(shape))))
     inputs = Inputs(f"{dataset.source} (test)", test.values)
     scaled = inference.scaled(inputs.at(slice(None)))
-    images = _bytes(scaled)
+    images = to_bytes(scaled)
     codes = inference.scaled_encode(scaled)
     default = compress(inference, inputs, state_sha256).step_size
     steps = [default * 2.0**octave for octave in range(COARSER, -FINER - 1, -1)]
@@ -78,7 +79,7 @@ def judge(inference: Inference, dataset: Dataset, state_sha256: str, *, examples
         "shape": list(shape),
         "code_size": codes.shape[1],
         "model_bytes": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(inference.weights["params"])),
-        "unquantised": _quality(_bytes(inference.scaled_decode(codes)), images),
+        "unquantised": _quality(to_bytes(inference.scaled_decode(codes)), images),
         "default": default,
         "points": own,
         "curves": curves,
@@ -139,7 +140,7 @@ def _own(inference: Inference, codes: np.ndarray, images: np.ndarray, step_size:
         symbols, state_sha256=state_sha256, shape=images.shape[1:], dtype="uint8", step_size=step_size
     )
     payload = container.unpack(data, "the container").header.payload_bytes
-    made = _bytes(inference.scaled_decode(restore(symbols, step_size)))
+    made = to_bytes(inference.scaled_decode(restore(symbols, step_size)))
     bits = {"step_size": step_size, "payload_bits_per_pixel": 8 * payload / _pixels(images)}
     return {"bits_per_pixel": 8 * len(data) / _pixels(images), **bits, **_quality(made, images)}
 
@@ -155,12 +156,6 @@ def _quality(made: np.ndarray, images: np.ndarray) -> Mapping[str, float | None]
         return {"psnr": None, "ssim": 1.0}
     found = quality(made / np.float32(255), images / np.float32(255))
     return {name: float(np.mean(found[name])) for name in ("psnr", "ssim")}
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    """Images in [0, 1] at 8 bits."""
-    found: np.ndarray = np.rint(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
-    return found
 
 
 def _pixels(images: np.ndarray) -> int:
