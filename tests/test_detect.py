@@ -88,6 +88,13 @@ def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     assert re.search(r"7 .* height 60 \(", err)
     report = aeflax.load(runs / "table").report().read_text(encoding="utf-8")
     assert "height 60 (" in report
+    histogram = json.loads((runs / "table" / "applications" / "anomaly.json").read_text())["histogram"]
+    assert histogram["powers"]
+    steps = np.diff(np.log(histogram["edges"]))
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
+    assert {name: sum(shares) for name, shares in histogram["shares"].items()} == pytest.approx(
+        {"training": 1, "examples": 1}
+    )
 
 
 @pytest.fixture

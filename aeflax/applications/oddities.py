@@ -18,6 +18,7 @@ FEATURES = 12  # of a vector, those that err most
 REASONS = 3  # of one odd vector
 COMPARED = 1000  # training examples that say how much a feature usually errs
 BINS = 40
+FAR = 100  # times the median score, from which on a linear axis shows all others as one
 
 
 def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
@@ -127,18 +128,29 @@ def _verdict(judged: Judged) -> dict[str, Any]:
 
 
 def _histogram(found: Detection) -> dict[str, Any]:
-    """Shares of each kind of examples between edges; what lies beyond the last one counts as just below it."""
+    """Shares of each kind of examples between edges; what lies beyond the outer ones counts as just within.
+
+    Edges are in powers where some scores are many times what most are.
+    """
     groups = {} if found.own.training is None else {"training": found.own.training}
     if found.anomalous is None:
         groups["examples"] = found.scores
     else:
         groups |= {"normal": found.scores[~found.anomalous], "anomalous": found.scores[found.anomalous]}
     low = min(float(group.min()) for group in groups.values())
-    high = max(*(float(np.quantile(group, 0.98)) for group in groups.values()), found.own.threshold.value)
-    margin = 0.05 * (high - low) or max(abs(high), 1.0)
-    edges = np.linspace(low, high + margin, BINS + 1)
-    shares = {name: np.histogram(np.minimum(group, edges[-1]), edges)[0] / len(group) for name, group in groups.items()}
-    return {"edges": edges.tolist(), "shares": {name: share.tolist() for name, share in shares.items()}}
+    most, middle = float(found.scores.max()), float(np.median(found.scores))
+    if powers := low > 0 and most > FAR * middle:
+        high = max(min(most, FAR**2 * middle), found.own.threshold.value)
+        edges = np.geomspace(max(low, middle / FAR**2), high, BINS + 1)
+    else:
+        high = max(*(float(np.quantile(group, 0.98)) for group in groups.values()), found.own.threshold.value)
+        margin = 0.05 * (high - low) or max(abs(high), 1.0)
+        edges = np.linspace(low, high + margin, BINS + 1)
+    shares = {
+        name: np.histogram(np.clip(group, edges[0], edges[-1]), edges)[0] / len(group) for name, group in groups.items()
+    }
+    kept = {name: share.tolist() for name, share in shares.items()}
+    return {"edges": edges.tolist(), "powers": powers, "shares": kept}
 
 
 def _features(

@@ -145,8 +145,18 @@ def _scores(values: Values) -> Figure:
     at = values["detectors"]["aeflax"]["threshold"]["value"]
     axes.axvline(at, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="threshold")
     axes.set(xlabel=KINDS[values["kind"]], ylabel="share of examples")
+    if histogram.get("powers"):
+        _in_powers(axes)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def _in_powers(axes: Axes) -> None:
+    """A logarithmic axis of errors, with a few numbers on it."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
 
 
 def _roc(curves: Values) -> Figure:
@@ -174,10 +184,7 @@ def _features(features: list[Values]) -> Figure:
     axes.set_yticks(place, [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
     axes.invert_yaxis()
     if all(feature[of] > 0 for feature in features for of in shown):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        _in_powers(axes)
     axes.set(xlabel="squared error, in the model's range")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
