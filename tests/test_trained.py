@@ -69,7 +69,7 @@ def test_a_data_frame_s_columns_are_found_by_their_names(kind, tmp_path):
     more = frames.DataFrame({"id": ["x"] * 40, **{name: np.asarray(frame[name]) for name in "cba"}})
     with pytest.warns(AeflaxWarning, match="the data frame: the run was not trained on 'id', and leaves it out"):
         np.testing.assert_array_equal(run.score(more), scores)
-    with pytest.raises(DataError, match="the data frame has 2 columns, the training data had 3; add b"):
+    with pytest.raises(DataError, match="the data frame lacks 'b' of the training data; add the column"):
         run.score(frame[["a", "c"]])
     assert run.detect(frame, baselines=False).anomalies.shape == (40,)
 

@@ -144,7 +144,10 @@ class Dataset:
 
     def fingerprint(self) -> dict[str, Any]:
         """Shape, dtype and SHA-256 of each split, which a resumed run must find again."""
-        return {name: fingerprint(split.values) for name, split in self.splits.items()}
+        if "fingerprint" not in self.computed:
+            self.computed["fingerprint"] = {name: fingerprint(split.values) for name, split in self.splits.items()}
+        found: dict[str, Any] = self.computed["fingerprint"]
+        return found
 
 
 def load(settings: config.Data, array: Any = None) -> Dataset:
