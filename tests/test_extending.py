@@ -11,7 +11,7 @@ from variants import Harness, experiment, images
 
 import aeflax
 from aeflax import config, factories, kinds
-from aeflax.errors import ConfigError, DivergedError
+from aeflax.errors import AeflaxWarning, ConfigError, DivergedError
 from aeflax.outputs import Latent
 from aeflax.own_parts import function
 from aeflax.schema import Fraction, problems
@@ -295,3 +295,21 @@ def test_a_part_that_is_not_finite_from_the_first_batch_on_is_what_is_named():
 
 def test_a_callable_without_a_signature_is_taken():
     assert function("a part", dict, "outputs") is dict  # which says nothing of what it takes
+
+
+def test_a_session_without_a_file_is_told_that_its_parts_have_changed(tmp_path):
+    def typed(cell, body):
+        names = {}
+        exec(
+            compile(f"def made(part):\n    # {cell}\n    return lambda keys, images, values: {body}", cell, "exec"),
+            names,
+        )
+        factories.corruption.register(Dimmed, names["made"])
+
+    typed("<cell 1>", 'images * values["share"]')
+    aeflax.train(settings(corruption=Dimmed()), DATA, run_dir=tmp_path / "run", report=False)
+    typed("<cell 2>", 'images * values["share"]')  # the same, typed again
+    aeflax.load(tmp_path / "run")
+    typed("<cell 3>", 'images * values["share"] ** 2')
+    with pytest.warns(AeflaxWarning, match="the session's own code has changed since the run began"):
+        aeflax.load(tmp_path / "run")

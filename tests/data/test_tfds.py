@@ -209,6 +209,20 @@ def test_encoded_images_are_decoded_without_tensorflow():
     np.testing.assert_array_equal(found[..., 0], expected % 251)
 
 
+def test_what_this_user_may_not_read_is_no_damage(prepared, monkeypatch):
+    class Locked:
+        def __len__(self):
+            return 40
+
+        def __getitems__(self, positions):
+            raise ValueError("open() failed: Permission denied; opening the first file")
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    monkeypatch.setattr(tfds.Reader, "_source", (Locked(), None))
+    with pytest.raises(DataError, match=r"tfds:our_digits may not be read by this user \(open.*\); allow it"):
+        tfds.read("our_digits")
+
+
 def test_the_newest_version_is_read_where_none_is_named(here):
     for version, number in (("1.0.0", 1), ("1.10.0", 10), ("1.9.0", 9)):
         prepare(
