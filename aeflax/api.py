@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
-from aeflax.data.places import KEPT, source_file
+from aeflax.data.places import KEPT, sought_in_vain
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState, mismatches
@@ -256,7 +255,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         try:
             found = load_data(resolved.data, data)
         except DataError as error:
-            sought = _sought(place, resolved.data.source)
+            sought = sought_in_vain(resolved.data.source, place)
             raise UnavailableError(f"this needs the data that {place} was trained on: {error}{sought}") from error
         manifest.require_same_data(described, found)
         return found
@@ -277,17 +276,6 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
         dataset=dataset,
         kept=kept,
     )
-
-
-def _sought(place: Path, source: str) -> str:
-    """Where a run's data were looked for, and how they are named anew, where they are not there any more."""
-    kind, _, rest = source.partition(":")
-    path = source_file(source) or Path(rest)
-    if not rest or kind == "tfds" or path.exists():
-        return ""
-    looked = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
-    moved = f"aeflax train --resume --run-dir {shlex.quote(str(place))} --data.source {kind}:PLACE"
-    return f"{looked}; if they have moved, name them anew: {moved}"
 
 
 def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:

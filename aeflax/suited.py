@@ -51,13 +51,20 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
 
 def _warn_of_counters(dataset: Dataset) -> None:
     """Columns of a table that number its rows are learned as features, and new rows have other numbers."""
+    if "counters" not in dataset.computed:
+        dataset.computed["counters"] = _counters(dataset)
+    for name in dataset.computed["counters"]:
+        said = f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature"
+        warnings.warn(f"{said}; leave it out, --data.drop {shlex.quote(name)}", AeflaxWarning, stacklevel=2)
+
+
+def _counters(dataset: Dataset) -> list[str]:
+    """Columns of whole numbers that rise from one training row to the next."""
     values = dataset.train.values
     if not dataset.columns or not isinstance(values, np.ndarray) or len(values) < COUNTED:
-        return
-    for name, column in zip(dataset.columns, values.reshape(len(values), -1).T, strict=True):
-        if np.all(column[1:] > column[:-1]) and np.array_equal(column, np.rint(column)):
-            said = f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature"
-            warnings.warn(f"{said}; leave it out, --data.drop {shlex.quote(name)}", AeflaxWarning, stacklevel=2)
+        return []
+    named = zip(dataset.columns, values.reshape(len(values), -1).T, strict=True)
+    return [name for name, rows in named if np.all(rows[1:] > rows[:-1]) and np.array_equal(rows, np.rint(rows))]
 
 
 def _warn_of_collapse(program: Program, dataset: Dataset) -> None:
@@ -87,12 +94,9 @@ def _warn_of_collapse(program: Program, dataset: Dataset) -> None:
 def _variances(dataset: Dataset) -> np.ndarray:
     """Variance of each feature in the model's range, [F] float64, of evenly spaced training examples."""
     if "variances" not in dataset.computed:
-        dataset.computed["variances"] = np.nanvar(_of_some(dataset), axis=0)
+        values = dataset.train.values
+        sample = np.asarray(values[evenly(len(values), min(EXAMPLES, len(values)))])
+        rows = dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)
+        dataset.computed["variances"] = np.nanvar(rows, axis=0)
     found: np.ndarray = dataset.computed["variances"]
     return found
-
-
-def _of_some(dataset: Dataset) -> np.ndarray:
-    values = dataset.train.values
-    sample = np.asarray(values[evenly(len(values), min(EXAMPLES, len(values)))])
-    return dataset.scaling.apply(sample.reshape(len(sample), -1)).astype(np.float64)

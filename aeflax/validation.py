@@ -241,6 +241,13 @@ def names_source(source: str) -> bool:
     return source in (*NAMED, ARRAY) or (kind in PLACED and bool(place))
 
 
+def as_source(path: str) -> str | None:
+    """A path as the source that its suffix says; None where that says nothing."""
+    stem, _, suffix = path.partition("#")[0].lower().rpartition(".")
+    kind = {"tsv": "csv"}.get(suffix, suffix)
+    return f"{kind}:{path}" if stem and kind in ("npy", "npz", *TABULAR) else None
+
+
 def source_fault(source: str) -> str | None:
     """Says why a string names no source of data, or None where it does."""
     kind, _, place = source.partition(":")
@@ -250,9 +257,8 @@ def source_fault(source: str) -> str | None:
         return None
     if kind in PLACED:
         return f"data.source={source!r} is not complete; it has the form {kind}:{PLACED[kind]}"
-    stem, _, suffix = source.partition("#")[0].lower().rpartition(".")
-    if stem and suffix in ("npy", "npz", *TABULAR):
-        return f"data.source={source!r} names no kind of source; did you mean {suffix}:{source}?"
+    if meant := as_source(source):
+        return f"data.source={source!r} names no kind of source; did you mean {meant}?"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
 

@@ -15,6 +15,7 @@ from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError
 from aeflax.presets import PRESETS
 from aeflax.schema import from_dict, problems
+from aeflax.validation import as_source
 
 DOES = {
     "train": "Trains, evaluates and keeps a run.",
@@ -74,9 +75,7 @@ def _starting_point(name: str) -> Experiment:
     if not name.endswith(".py"):
         near = difflib.get_close_matches(name.lower(), PRESETS, n=1)
         hint = f"did you mean {near[0]}? There are" if near else "choose"
-        kind = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".npy": "npy"}.get(Path(name).suffix.lower())
-        if is_source(name) or kind:
-            source = name if is_source(name) else f"{kind}:{name}"
+        if source := name if is_source(name) else as_source(name):
             hint = f"it is a source of data: add --data.source {source} to"
         raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
     module = run_file(name)

@@ -43,6 +43,17 @@ def source_file(place: str) -> Path | None:
     return Path(file) if kind in ("npy", "npz", *TABULAR) else None
 
 
+def sought_in_vain(source: str, run: Path) -> str:
+    """Where a run's data were looked for, and how they are named anew; nothing where they are there."""
+    kind, _, rest = source.partition(":")
+    path = source_file(source) or Path(rest)
+    if not rest or kind == "tfds" or path.exists():
+        return ""
+    looked = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
+    moved = f"aeflax train --resume --run-dir {shlex.quote(str(run))} --data.source {kind}:PLACE"
+    return f"{looked}; if they have moved, name them anew: {moved}"
+
+
 def require_readable(place: str) -> None:
     """Refuses an IN that is neither a file (DataError) nor a well-formed source (ConfigError)."""
     if is_source(place) and (fault := source_fault(place)):

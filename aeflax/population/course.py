@@ -19,7 +19,6 @@ from aeflax.population.group import Group
 from aeflax.population.places import Place
 from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import Trainer
-from aeflax.program import Program
 from aeflax.suited import warn_of_misfit
 from aeflax.trained import Run
 from aeflax.training import memory
@@ -80,7 +79,7 @@ class Course:
             started = time.perf_counter()
             with self._said_once():
                 places = [
-                    Place(program, self._begin(wave, member, program), member.index in lost)
+                    Place(program, self._begin(wave, member), member.index in lost)
                     for member, program in zip(wave.members, wave.programs, strict=True)
                 ]
             trainer = Trainer(
@@ -135,42 +134,38 @@ class Course:
         place = self.place(member)
         return self._lost().get(member.index) is not None or (place.exists() and runs.read_summary(place) is not None)
 
-    def _told_before(self, member: Member, group: Group) -> dict[str, Any] | None:
-        """What a sweep that came to its end said of a member that was trained further by itself since."""
-        found = [one for one in self.record.get("members", []) if one["index"] == member.index]
-        if not found or found[0]["status"] != "done" or not self._finished(member):
-            return None
-        return found[0] if self._changes(member, group) else None
-
-    def _changes(self, member: Member, group: Group) -> list[str]:
-        """In what the run in a member's directory is another one."""
+    def _described(self, member: Member, group: Group) -> dict[str, Any]:
+        """The manifest of a member that begins."""
         program = group.programs[group.members.index(member)]
-        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
-        return manifest.changes(runs.read_manifest(self.place(member)), described)
+        return manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
 
-    def _begin(self, group: Group, member: Member, program: Program) -> Path:
-        """A member's run directory, with the manifest of a run that has begun, or goes on."""
+    def _changes(self, member: Member, described: Mapping[str, Any]) -> list[str]:
+        """In what the run that a member's directory holds, if any, is another one than is described."""
         place = self.place(member)
+        return manifest.changes(runs.read_manifest(place), described) if (place / runs.MANIFEST).exists() else []
+
+    def _not_own(self, member: Member, changes: Sequence[str]) -> ConfigError:
+        mend = "move it elsewhere, and the sweep trains that member anew"
+        return ConfigError(f"{self.place(member)} is not as the sweep left it ({'; '.join(changes)}); {mend}")
+
+    def _begin(self, group: Group, member: Member) -> Path:
+        """A member's run directory, with the manifest of a run that has begun, or goes on."""
+        place, described = self.place(member), self._described(member, group)
+        if changes := self._changes(member, described):
+            raise self._not_own(member, changes)
         place.mkdir(parents=True, exist_ok=True)
-        described = manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
-        if (place / runs.MANIFEST).exists():
-            self._require_own(member, group)
-            if runs.holds_checkpoint(place):
-                described = manifest.continued(runs.read_manifest(place), described)
+        if (place / runs.MANIFEST).exists() and runs.holds_checkpoint(place):
+            described = manifest.continued(runs.read_manifest(place), described)
         write_json(place / runs.MANIFEST, described)
         return place
 
-    def _require_own(self, member: Member, group: Group) -> None:
-        """Raises ConfigError where a member's directory holds the run of something else."""
-        if found := self._changes(member, group):
-            mend = "move it elsewhere, and the sweep trains that member anew"
-            raise ConfigError(f"{self.place(member)} is not as the sweep left it ({'; '.join(found)}); {mend}")
-
     def _outcome(self, member: Member, group: Group) -> dict[str, Any]:
-        if (told := self._told_before(member, group)) is not None:
-            return told
         if reason := self._lost().get(member.index):
             return self.told(member) | {"status": "diverged", "reason": reason}
+        if changes := self._changes(member, self._described(member, group)):
+            if (told := self._told_before(member)) is not None:
+                return told
+            raise self._not_own(member, changes)
         try:
             run = self._completed(member, group)
         except DivergedError as error:
@@ -180,16 +175,21 @@ class Course:
         shown = ("step", "seconds", "state_sha256", *group.dataset.splits)
         return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
 
+    def _told_before(self, member: Member) -> dict[str, Any] | None:
+        """What a sweep that came to its end said of a member that was trained further by itself since."""
+        found = self.record.get("members", []) if self._finished(member) else []
+        return next((one for one in found if one["index"] == member.index and one["status"] == "done"), None)
+
     def _completed(self, member: Member, group: Group) -> Run:
         """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
-        place, program = self.place(member), group.programs[group.members.index(member)]
-        self._require_own(member, group)
+        place = self.place(member)
         resume = functools.partial(
             api.train_on, member.experiment, group.dataset, path=place, resume=True, report=False, stop=self.stop
         )
         try:
             return resume(preset=self.preset)
         except CheckpointError:
+            program = group.programs[group.members.index(member)]
             Place(program, place).set_aside_damaged()
             return resume(preset=self.preset)
 
