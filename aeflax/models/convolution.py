@@ -7,13 +7,13 @@ GPU and TPU get the native operation. On CPU, where XLA's own takes many times l
 - scattered output: patchesᵀ(x · W), for a transposed convolution.
 
 At stride 1 both are the same map, and the side with fewer channels is taken. The gradient of either form is the
-other.
+other. Where both sides are wide, stride 1 has a third form, with as little as a quarter of the products (`winograd`).
 """
 
 import contextlib
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,11 +21,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from aeflax.models import winograd
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 NARROW = 16  # channels below which patches are gathered in two passes, so that whole rows of them are copied
 _many = ContextVar("many kernels", default=False)
-PATCH_BYTES = 256 * 2**20  # patches of one layer beyond this are made, and made again, a part of the batch at a time
+PATCH_BYTES = 256 * 2**20  # of one layer: patches (or tiles) beyond it are made, and made again, for parts of a batch
 
 
 @contextlib.contextmanager
@@ -91,20 +93,42 @@ def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transp
         lhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    product = functools.partial(_by_product, stride=stride, pads=pads, transposed=transposed)
-    if _many.get():
-        return product(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=product, default=native)  # type: ignore[no-any-return]
+    patches = functools.partial(_by_patches, stride=stride, pads=pads, transposed=transposed)
+    on_cpu = functools.partial(_filtered, pads=pads) if stride == 1 and _pays(x, kernel, pads) else patches
+    elsewhere = patches if _many.get() else native
+    if on_cpu is elsewhere:
+        return patches(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)  # type: ignore[no-any-return]
 
 
-def _by_product(x: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads, transposed: bool) -> jax.Array:
+def _pays(x: jax.Array, kernel: jax.Array, pads: Pads) -> bool:
+    """Whether minimal filtering multiplies less at stride 1: its transforms must be paid for by many channels."""
+    height, width, channels, features = kernel.shape
+    if height != width or height not in winograd.SIDES or x.dtype != jnp.float32:
+        return False
+    forms = winograd.forms(x.shape[1:3], height, pads)
+    return forms.multiplications(channels, features) < math.prod(forms.outputs) * kernel.size
+
+
+def _filtered(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array:
+    tiles = winograd.forms(x.shape[1:3], kernel.shape[0], pads).tiles
+    values = winograd.SIDE**2 * tiles * sum(kernel.shape[2:])
+    return _in_parts(functools.partial(winograd.convolve, pads=pads), x, kernel, values)
+
+
+def _by_patches(x: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads, transposed: bool) -> jax.Array:
     channels, features = kernel.shape[2:]
     scatters = transposed if stride > 1 else features < channels
     form = functools.partial(_scattered if scatters else _gathered, stride=stride, pads=pads)
     positions = math.prod(x.shape[1:3]) if scatters else math.prod(_outputs(x.shape[1:3], kernel.shape, stride, pads))
     width = math.prod(kernel.shape[:2]) * (features if scatters else channels)
-    an_image = positions * width * x.dtype.itemsize
+    return _in_parts(form, x, kernel, positions * width)
+
+
+def _in_parts(form: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array, values: int) -> jax.Array:
+    """What makes so many values of an image on its way, with no more of them at once than are allowed."""
     batch: Any = x.shape[0]  # an export's batch is symbolic, and is not parted
+    an_image = values * x.dtype.itemsize
     if not isinstance(batch, int) or batch * an_image <= PATCH_BYTES:
         return form(x, kernel)
     # One part after the other, and again when differentiated: patches are neither all made nor kept.
