@@ -20,11 +20,13 @@ class Audit:
       checkpoints: step -> what is wrong with it, nothing if it is sound.
       files: name of a file -> what is wrong with it, nothing if it is sound.
       unfinished: names of checkpoints that a process began and did not complete; the next resume removes them.
+      holder: the process that the run is in use by, which may be writing those; None: none is.
     """
 
     checkpoints: dict[int, list[str]] = field(default_factory=dict)
     files: dict[str, list[str]] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
+    holder: str | None = None
 
     @property
     def sound(self) -> bool:
@@ -40,8 +42,14 @@ class Audit:
 
     def entry(self) -> dict[str, Any]:
         """All of it as JSON."""
-        found = {"sound": self.sound, "resumes_at": self.resumes_at, "unfinished": self.unfinished, "files": self.files}
-        return found | {"checkpoints": [{"step": step, "faults": faults} for step, faults in self.checkpoints.items()]}
+        return {
+            "sound": self.sound,
+            "resumes_at": self.resumes_at,
+            "holder": self.holder,
+            "unfinished": self.unfinished,
+            "files": self.files,
+            "checkpoints": [{"step": step, "faults": faults} for step, faults in self.checkpoints.items()],
+        }
 
 
 def verify(path: str | Path) -> Audit:
@@ -58,7 +66,7 @@ def verify(path: str | Path) -> Audit:
     place = Path(path)
     if not (place / runs.MANIFEST).exists():
         runs.read_manifest(place)  # raises, and says where runs are
-    audit = Audit()
+    audit = Audit(holder=runs.holder(place))
     held = seal.folders(place / runs.CHECKPOINTS)
     audit.checkpoints.update({step: seal.faults(folder) for step, folder in held.items()})
     others = {entry.name for entry in (place / runs.CHECKPOINTS).glob("*")} - {folder.name for folder in held.values()}

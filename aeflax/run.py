@@ -56,12 +56,9 @@ class RunDirectory:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
             file.close()
-            raise RunInUseError(
-                f"{self.path} is in use by {holder}; wait for it or choose another --run-dir"
-            ) from error
+            by = holder(self.path) or "another process"
+            raise RunInUseError(f"{self.path} is in use by {by}; wait for it or choose another --run-dir") from error
         except OSError:
             file.close()
             raise
@@ -89,6 +86,16 @@ class RunDirectory:
     def remove(self, name: str) -> None:
         """Deletes a file if it is there."""
         (self.path / name).unlink(missing_ok=True)
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock of a run directory; None where nobody does, or where that cannot be asked."""
+    with suppress(OSError), (path / LOCK).open(encoding="utf-8", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # ends with the file
+        except BlockingIOError:
+            return file.read().strip() or "another process"
+    return None
 
 
 def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:

@@ -1,19 +1,18 @@
 """Whether an experiment suits its data: refused where it cannot be, warned of where it would not pay."""
 
-import shlex
 import warnings
 
 import numpy as np
 
 from aeflax.config import KL, Experiment, GaussianLikelihood, GaussianPosterior
 from aeflax.data.dataset import Dataset
+from aeflax.data.doubts import doubts
 from aeflax.data.rows import evenly
 from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.program import Program
 from aeflax.validation import unit_range_faults
 
 SPREAD = 1e3  # of a feature's variance over the median one
-COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 EXAMPLES = 1_000  # of the training split, by which its variance is estimated
 
 
@@ -31,7 +30,7 @@ def warn_of_misfit(program: Program, dataset: Dataset) -> None:
     _warn_of_collapse(program, dataset)
     if len(dataset.shape) == 1:
         _warn_of_scales(program, dataset)
-        _warn_of_counters(dataset)
+        _warn_of_doubts(dataset)
 
 
 def _warn_of_scales(program: Program, dataset: Dataset) -> None:
@@ -49,22 +48,12 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
         warnings.warn(f"{said}: {mend}", AeflaxWarning, stacklevel=2)
 
 
-def _warn_of_counters(dataset: Dataset) -> None:
-    """Columns of a table that number its rows are learned as features, and new rows have other numbers."""
-    if "counters" not in dataset.computed:
-        dataset.computed["counters"] = _counters(dataset)
-    for name in dataset.computed["counters"]:
-        said = f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature"
-        warnings.warn(f"{said}; leave it out, --data.drop {shlex.quote(name)}", AeflaxWarning, stacklevel=2)
-
-
-def _counters(dataset: Dataset) -> list[str]:
-    """Columns of whole numbers that rise from one training row to the next."""
-    values = dataset.train.values
-    if not dataset.columns or not isinstance(values, np.ndarray) or len(values) < COUNTED:
-        return []
-    named = zip(dataset.columns, values.reshape(len(values), -1).T, strict=True)
-    return [name for name, rows in named if np.all(rows[1:] > rows[:-1]) and np.array_equal(rows, np.rint(rows))]
+def _warn_of_doubts(dataset: Dataset) -> None:
+    """Warns of what is likely to be a mistake in a table."""
+    if "doubts" not in dataset.computed:
+        dataset.computed["doubts"] = doubts(dataset.train.values, dataset.columns or ())
+    for said in dataset.computed["doubts"]:
+        warnings.warn(said, AeflaxWarning, stacklevel=2)
 
 
 def _warn_of_collapse(program: Program, dataset: Dataset) -> None:

@@ -87,6 +87,12 @@ class Run:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state.params))
 
     @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the features of the table that it was trained on; None where that was no table with a header."""
+        names = self._manifest["inputs"].get("columns")
+        return tuple(names) if isinstance(names, list) else None
+
+    @property
     def history(self) -> dict[str, dict[str, np.ndarray]]:
         """The metrics log as arrays: split -> name -> values [records], beside `step` and `epoch`.
 

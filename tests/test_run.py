@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aeflax.audit import verify
 from aeflax.errors import ConfigError, RunInUseError
 from aeflax.run import (
     LOCK,
@@ -179,6 +180,18 @@ def test_a_second_process_learns_who_holds_the_run_and_changes_nothing(kept, rul
         with pytest.raises(RunInUseError, match=rf"is in use by process {process.pid} on .+; wait for it"):
             claim(kept, **rules)
         assert tree(kept) == before
+
+
+def test_a_checkpoint_of_a_run_in_progress_is_told_from_one_that_was_left(kept, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    (kept / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir(parents=True)
+    with holder(kept) as process:
+        _, _, err = run("verify", kept, "--json")
+        assert f"being written: in use by process {process.pid} on" in err
+        assert f"process {process.pid} on" in str(verify(kept).holder)
+    _, _, err = run("verify", kept, "--json")
+    assert "not complete; the next --resume removes it" in err
+    assert verify(kept).holder is None
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(kept):

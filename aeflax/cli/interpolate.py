@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     pairs = list(zip(command.between[::2], command.between[1::2], strict=True))
     made = generation.interpolations(run.inference, inputs, pairs, command.count, command.path, picture=picture)
     total, written = (1, "picture of interpolations") if picture else (len(pairs) * command.count, "interpolations")
-    write_out(command.out, made, total, written)
+    write_out(command.out, made, total, written, run.columns)
     return 0
 
 

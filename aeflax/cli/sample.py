@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     if command.nearest:
         train = run.split("train")
         made = generation.beside(run.inference, train, count, seed=seed, temperature=temperature, picture=picture)
-    write_out(command.out, made, count, "samples")
+    write_out(command.out, made, count, "samples", run.columns)
     found: dict[str, Any] = {"seed": seed, "temperature": temperature}
     if command.nearest:
         found = run.judge.generation(seed=seed, temperature=temperature)

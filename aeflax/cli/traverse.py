@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     values = {"measure": found.measure, "traversal": generation.described(found, command.dimensions)}
     total = len(values["traversal"]) * command.count
     written = (1, "picture of traversals") if picture else (total, "examples of traversals")
-    write_out(command.out, made, *written)
+    write_out(command.out, made, *written, run.columns)
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(grid(traversal_table(values), title))
     if command.json:

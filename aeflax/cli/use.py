@@ -233,11 +233,17 @@ def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -
     if picture:
         places.require_suited(path, inputs.shape)
     made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    write_out(path, made, len(inputs), what)
+    write_out(path, made, len(inputs), what, run.columns)
 
 
-def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what: str) -> None:
-    """Writes the batches under a progress bar, and says what was written."""
+def write_out(
+    path: Path,
+    batches: Iterable[Mapping[str, Any]],
+    total: int,
+    what: str,
+    features: tuple[str, ...] | None = None,
+) -> None:
+    """Writes the batches under a progress bar, those of a table under its features' names; says what was written."""
     from rich.progress import Progress
 
     from aeflax.data.writers import write
@@ -251,5 +257,5 @@ def write_out(path: Path, batches: Iterable[Mapping[str, Any]], total: int, what
                 yield batch
                 progress.advance(task, len(next(iter(batch.values()))))
 
-        count = write(path, counted())
+        count = write(path, counted(), features)
     say(screen, f"{count:,} {what} in {path}")

@@ -34,8 +34,9 @@ def main(arguments: list[str]) -> int:
         drawn.add_row(name, "; ".join(faults) or "sound")
     for step, faults in found.checkpoints.items():
         drawn.add_row(f"checkpoint {step}", "; ".join(faults) or "sound")
+    incomplete = "not complete; the next --resume removes it"
     for name in found.unfinished:
-        drawn.add_row(name, "not complete; the next --resume removes it")
+        drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
     console(stderr=command.json).print(drawn, markup=False)
     if command.json:
         print(json.dumps(found.entry()))  # noqa: T201

@@ -1,6 +1,7 @@
 """Tables of numbers as text, with or without names of columns; arguments and results are those of `tables`.
 
-What separates the cells is found in the first line; beside tabs and semicolons, decimal commas are read.
+What separates the cells is found in the first line; beside tabs and semicolons, decimal commas are read. `true` and
+`false` are 1 and 0.
 
 What is wrong is told with the line, the column and the mend.
 """
@@ -19,6 +20,8 @@ from aeflax.data.files import content, first_bytes
 from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
+TRUTH = {"true": "1", "false": "0"}
+TRUE = re.compile("|".join(TRUTH), re.IGNORECASE)
 SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
@@ -54,7 +57,7 @@ def read(
     if take is not None:
         features = [header.index(name) for name in take]
     idle = {*range(len(header))} - {*features, labelled}
-    if missing or idle or mark != ",":
+    if missing or idle or mark != "," or any(TRUE.search(line) for _, line in body):
         body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
@@ -99,7 +102,8 @@ def _plain(cells: list[str]) -> np.ndarray:
 def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
     """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name."""
     for place, cell in enumerate(cells):
-        yield "0" if place in idle else (_present(cell) or "nan") if missing else cell
+        figure = TRUTH.get(cell.lower(), cell)
+        yield "0" if place in idle else (_present(figure) or "nan") if missing else figure
 
 
 def columns(path: Path) -> tuple[str, ...] | None:
@@ -195,6 +199,6 @@ def _is_text(cell: str) -> bool:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return float(TRUTH.get(cell.lower(), cell))
     except ValueError:
         return None

@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ MAX_PIXELS = 2**26  # of a picture; larger images are fewer
 Arrays = Mapping[str, np.ndarray]
 
 
-def write(path: Path, batches: Iterable[Arrays]) -> int:
+def write(path: Path, batches: Iterable[Arrays], features: Sequence[str] | None = None) -> int:
     """Writes batches of named arrays and returns the number of examples written.
 
     | suffix | what is written |
@@ -42,17 +42,19 @@ def write(path: Path, batches: Iterable[Arrays]) -> int:
         it is as it was.
       batches: with the same names, types and shapes [B, ...] throughout, the first array being the main one. An
         exception that they raise passes through.
+      features: names of the first array's columns in .csv and .parquet, where it is [B, F], in place of those above.
 
     Raises:
-      ConfigError: where the path cannot be written or cannot hold such arrays.
+      ConfigError: where the path cannot be written or cannot hold such arrays, or a column's name is taken twice.
       ValueError: for batches that do not fit together, or none.
     """
     require_writable(path)
     raised: list[BaseException] = []
+    names = features if path.suffix.lower() in _TABLES else None
 
     def watched() -> Iterator[Arrays]:
         try:
-            yield from _fitting(batches)
+            yield from (_parted(batch, names) for batch in _fitting(batches))
         except BaseException as error:
             raised.append(error)
             raise
@@ -79,6 +81,17 @@ def _fitting(batches: Iterable[Arrays]) -> Iterator[Arrays]:
         yield arrays
     if expected is None:
         raise ValueError("there are no batches to write")
+
+
+def _parted(batch: Arrays, names: Sequence[str] | None) -> Arrays:
+    """A batch whose main array [B, F] is one of [B] for each of its names."""
+    main = next(iter(batch))
+    if names is None or batch[main].shape[1:] != (len(names),):
+        return batch
+    others = {name: values for name, values in batch.items() if name != main}
+    if twice := [name for name in names if name in others]:
+        raise ConfigError(f"{twice[0]!r} would name two columns; leave it out of --carry, or write .npz")
+    return {**dict(zip(names, np.ascontiguousarray(batch[main].T), strict=True)), **others}
 
 
 def _main(batch: Arrays) -> np.ndarray:
@@ -229,6 +242,7 @@ def _grid(images: np.ndarray) -> np.ndarray:
     return whole[:-1, :-1]
 
 
+_TABLES = (".csv", ".parquet")
 _FORMATS: dict[str, Callable[[BinaryIO, Iterator[Arrays], Path], int]] = {
     ".npy": _npy,
     ".npz": _npz,

@@ -273,6 +273,12 @@ def test_a_header_with_an_impossible_shape_is_damage(store, shape):
         files.npz(store(npz_bytes(a=content)), None)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_csv_takes_truth_for_one_and_zero(store, missing):
+    values, labels = tables.read(store("wet,mass,label\nTrue,1.5,true\nfalse,2,FALSE\n"), missing=missing)
+    assert (values.tolist(), labels.tolist()) == ([[1, 1.5], [0, 2]], [1, 0])
+
+
 @pytest.mark.parametrize("header", [b"", b"{", b"\0", b"(" * 5000, b"-" * 9000 + b"1", b"[]", b"\xff"])
 def test_a_header_that_is_no_dictionary_is_damage(store, header):
     with pytest.raises(DataError, match="stored is damaged"):

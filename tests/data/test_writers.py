@@ -132,6 +132,34 @@ def test_a_table_holds_images_as_rows_and_truth_as_numbers(tmp_path):
     assert (tmp_path / "x.csv").read_text() == "pixel_0,pixel_1,pixel_2,pixel_3,odd\n0,1,2,3,1\n4,5,6,7,0\n"
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_features_give_their_names_to_the_columns_of_a_table(tmp_path, suffix):
+    path, values = tmp_path / f"x{suffix}", np.arange(6, dtype=np.float32).reshape(3, 2)
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    write(path, parts(2, made=values, label=np.arange(3)), ("mass", "the height"))
+    if suffix == ".npz":  # arrays have names of their own
+        with np.load(path) as stored:
+            np.testing.assert_array_equal(stored["made"], values)
+        return
+    found = open_examples(str(path))
+    assert found.columns == ("mass", "the height")
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(found.labels, np.arange(3))
+
+
+def test_names_for_columns_of_another_number_are_left(tmp_path):
+    write(tmp_path / "x.csv", [{"code": np.zeros((1, 2), np.float32)}], ("mass",))
+    assert (tmp_path / "x.csv").read_text().splitlines()[0] == "code_0,code_1"
+
+
+def test_a_name_that_two_columns_would_have_is_refused(tmp_path):
+    batch = {"made": np.zeros((1, 2), np.float32), "mass": np.zeros(1)}
+    with pytest.raises(ConfigError, match="'mass' would name two columns; leave it out of --carry"):
+        write(tmp_path / "x.csv", [batch], ("mass", "height"))
+    assert not (tmp_path / "x.csv").exists()
+
+
 # --- PNG ---
 
 

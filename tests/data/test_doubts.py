@@ -1,0 +1,67 @@
+"""What a table is warned of: each mistake with its mend, and nothing where there is none."""
+
+import numpy as np
+import pytest
+
+from aeflax.data.doubts import doubts
+
+NAMES = ("width", "the id", "mass")
+
+
+def table(rows=60):
+    return np.random.RandomState(0).normal(size=(rows, 3)).astype(np.float32)
+
+
+def with_column(place, values):
+    rows = table()
+    rows[:, place] = values
+    return rows
+
+
+def wild(factor):
+    """One value that lies so many widths of the middle half of all others from their median."""
+    rows = table()
+    column = rows[:, 2]
+    low, middle, high = np.quantile(column, (0.25, 0.5, 0.75))
+    rows[int(np.argmax(column)), 2] = middle + factor * (high - low)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (with_column(1, np.arange(60)), "the column 'the id' rises from row to row, as an id or a time does"),
+        (with_column(1, np.arange(60)), "leave it out, --data.drop 'the id'"),
+        (with_column(2, 7.5), "the column 'mass' holds one value in every training row"),
+        (np.ones((60, 3), np.float32), "the columns 'width', 'the id', 'mass' hold one value in every training row"),
+        (np.ones((60, 3), np.float32), "leave them out, --data.drop width 'the id' mass"),
+        (wild(150), "in the column 'mass' lies 150 times the width of the middle half of all values"),
+        (table(9), "9 training rows are few"),
+    ],
+    ids=["number", "number-mend", "constant", "constants", "constants-mend", "wild", "few"],
+)
+def test_a_likely_mistake_is_told_with_its_mend(rows, said):
+    assert len(found := doubts(rows, NAMES)) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        table(),
+        table(10),
+        with_column(1, np.arange(60)[::-1]),  # falls
+        with_column(1, np.arange(60) + 0.5),  # no whole numbers
+        wild(50),
+        with_column(0, np.exp(np.random.RandomState(1).normal(size=60))),  # lognormal
+        with_column(0, [0.0] * 50 + [1e6] * 10),  # the middle half has no width
+        np.arange(60).reshape(20, 3).astype(np.float32)[:, None],  # images
+    ],
+    ids=["normal", "ten", "falls", "between", "far", "heavy", "mostly-zero", "images"],
+)
+def test_nothing_is_said_of_a_sound_table(rows):
+    assert doubts(rows, NAMES) == []
+
+
+def test_nothing_is_said_of_columns_without_names():
+    assert doubts(with_column(2, 7.5), ()) == []
