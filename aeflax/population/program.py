@@ -1,4 +1,8 @@
-"""Many models of one structure as one compiled program: the epoch of a single run, mapped over its members."""
+"""Many models of one structure as one compiled program: the epoch of a single run, for each of its members.
+
+Accelerators compute them at once, a processor in turn: two cores took 6 % (dense) to 50 % (convolutional) longer for
+many at once.
+"""
 
 import functools
 import operator
@@ -7,9 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from aeflax.engine.epoch import make_epoch
+from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.placement import repeatable
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
@@ -18,6 +23,7 @@ from aeflax.models.convolution import many_kernels
 from aeflax.program import Program
 
 MEMBERS = "members"
+AXES = (0, 0, None, Order(example=0, size=None), None, None, 0, 0)  # type: ignore[arg-type]  # of an epoch's arguments
 
 
 class Population:
@@ -120,7 +126,7 @@ def needed_bytes(program: Any) -> int:
 def _places(members: int) -> tuple[NamedSharding, NamedSharding]:
     """Where an axis of members lies, and where what all of them share."""
     mesh = Mesh(np.array(jax.local_devices()[:members]), (MEMBERS,))
-    return NamedSharding(mesh, PartitionSpec(MEMBERS)), NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, P(MEMBERS)), NamedSharding(mesh, P())
 
 
 def _width(members: int, devices: int) -> int:
@@ -130,14 +136,35 @@ def _width(members: int, devices: int) -> int:
 
 @functools.lru_cache(maxsize=256)  # of a sweep's groups, all of which are compiled before the first one is trained
 def _compiled(parts: Parts, division: Division, leaves: tuple[Any, ...], structure: Any) -> Callable[..., Any]:
-    epoch = make_epoch(parts, ALONE, division)
-    order = Order(example=0, size=None)  # type: ignore[arg-type]
-
-    def mapped(*arguments: Any) -> Any:
-        with many_kernels():
-            return jax.vmap(epoch, in_axes=(0, 0, None, order, None, None, 0, 0))(*arguments)
-
-    options = repeatable(jax.local_devices()[0], division)
-    lowered = jax.jit(mapped, donate_argnums=0, compiler_options=options).lower(*jax.tree.unflatten(structure, leaves))
-    program: Callable[..., Any] = lowered.compile()
+    epoch, device = make_epoch(parts, ALONE, division), jax.local_devices()[0]
+    # One model keeps a processor busy and its numbers in the cache; alone on an accelerator it waits for kernels.
+    members = _in_turn(epoch, leaves[0].sharding.mesh) if device.platform == "cpu" else _at_once(epoch)
+    jitted = jax.jit(members, donate_argnums=0, compiler_options=repeatable(device, division))
+    program: Callable[..., Any] = jitted.lower(*jax.tree.unflatten(structure, leaves)).compile()
     return program
+
+
+def _at_once(epoch: Epoch) -> Epoch:
+    """Every operation of an epoch for all members together."""
+
+    def members(*arguments: Any) -> tuple[TrainState, Sums]:
+        with many_kernels():
+            return jax.vmap(epoch, in_axes=AXES)(*arguments)
+
+    return members
+
+
+def _in_turn(epoch: Epoch, mesh: Mesh) -> Epoch:
+    """On each device the epoch of one of its members after the other."""
+
+    def members(
+        state: TrainState, sums: Sums, source: Source, order: Order, first: Any, count: Any, key: jax.Array, hyper: Any
+    ) -> tuple[TrainState, Sums]:
+        def one(member: Any) -> tuple[TrainState, Sums]:
+            state, sums, example, key, hyper = member
+            return epoch(state, sums, source, Order(example, order.size), first, count, key, hyper)
+
+        return jax.lax.map(one, (state, sums, order.example, key, hyper))  # type: ignore[no-any-return]
+
+    places = jax.tree.map(lambda axis: P() if axis is None else P(MEMBERS), AXES, is_leaf=lambda axis: axis is None)
+    return jax.shard_map(members, mesh=mesh, in_specs=places, out_specs=P(MEMBERS), check_vma=False)

@@ -66,8 +66,8 @@ def test_survivors_are_trained_as_if_nobody_had_been_dropped(tmp_path):
     whole = sweep(settings(), GRID, DATA, run_dir=tmp_path / "whole")
     for index in (4, 5):
         pairs = zip(*(jax.tree.leaves(found.load(index).state.params) for found in (halved, whole)), strict=True)
-        for a, b in pairs:  # products of fewer models round otherwise
-            np.testing.assert_allclose(a, b, atol=1e-6)
+        for a, b in pairs:  # to the bit on a processor, which trains them in turn
+            np.testing.assert_array_equal(a, b)
     assert halved.load(0).step == 5  # one that was dropped is a run that was stopped
     best, second, *others = leaderboard(halved.members, "mse")
     assert best["members"] == [4, 5]

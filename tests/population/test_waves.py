@@ -47,8 +47,8 @@ def test_members_do_not_depend_on_their_wave(tmp_path, monkeypatch):
     parts = sweep(experiment("vae"), GRID, DATA, run_dir=tmp_path / "parts")
     for index in range(5):
         pairs = zip(*(jax.tree.leaves(found.load(index).state.params) for found in (whole, parts)), strict=True)
-        for a, b in pairs:  # products of fewer models round otherwise
-            np.testing.assert_allclose(a, b, atol=1e-6)
+        for a, b in pairs:  # to the bit on a processor, which trains them in turn
+            np.testing.assert_array_equal(a, b)
 
 
 def test_memory_grows_with_the_members():
