@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 DOCS := .venv-docs
 STAMP := $(VENV)/.installed-$(VERSION)
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results results-long tables docs clean
 
@@ -18,14 +19,14 @@ demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its 
 	$(BIN)/aeflax train --run-dir runs/demo --overwrite
 
 test: $(STAMP)  ## all tests
-	$(BIN)/pytest -n 2 --dist loadgroup tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
 
 test-faults: $(STAMP)  ## try every fault many times (about two hours), record how often the right behaviour was seen
 	$(BIN)/python tests/faults/campaign.py
 	$(BIN)/python benchmarks/tables.py
 
 fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" tests
 
 test-accelerator: $(STAMP)  ## what must hold on an accelerator, against the CPU beside it
 	$(BIN)/pytest --noconftest tests/accelerator/checks.py

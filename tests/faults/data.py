@@ -136,7 +136,7 @@ FAULTS = [
         "/dev/shm full",
         "exit 5 within 30 s that names the file, the state saved; --resume with whole data ends with equal digests",
         attempt,
-        short=2,
+        short=1,
         long=45,
     ),
 ]
