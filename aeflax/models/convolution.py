@@ -94,25 +94,16 @@ def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transp
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     patches = functools.partial(_by_patches, stride=stride, pads=pads, transposed=transposed)
-    on_cpu = functools.partial(_filtered, pads=pads) if stride == 1 and _pays(x, kernel, pads) else patches
+    filters = stride == 1 and x.dtype == jnp.float32 and winograd.pays(x.shape[1:3], kernel.shape, pads)
+    on_cpu = functools.partial(_filtered, pads=pads) if filters else patches
     elsewhere = patches if _many.get() else native
     if on_cpu is elsewhere:
         return patches(x, kernel)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)  # type: ignore[no-any-return]
 
 
-def _pays(x: jax.Array, kernel: jax.Array, pads: Pads) -> bool:
-    """Whether minimal filtering multiplies less at stride 1: its transforms must be paid for by many channels."""
-    height, width, channels, features = kernel.shape
-    if height != width or height not in winograd.SIDES or x.dtype != jnp.float32:
-        return False
-    forms = winograd.forms(x.shape[1:3], height, pads)
-    return forms.multiplications(channels, features) < math.prod(forms.outputs) * kernel.size
-
-
 def _filtered(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array:
-    tiles = winograd.forms(x.shape[1:3], kernel.shape[0], pads).tiles
-    values = winograd.SIDE**2 * tiles * sum(kernel.shape[2:])
+    values = winograd.values(x.shape[1:3], kernel.shape[0], pads) * sum(kernel.shape[2:])
     return _in_parts(functools.partial(winograd.convolve, pads=pads), x, kernel, values)
 
 

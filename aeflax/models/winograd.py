@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -23,6 +24,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 SIDE = len(POINTS) + 1  # values of a tile along an axis
 SIDES = range(2, SIDE)  # of kernels: each leaves a tile two outputs or more
+LARGEST = 2**18  # numbers in a constant matrix, a MiB of every program and export: maps up to 16×16
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,39 @@ class Forms:
       analysis: maps of height and width to the values of their tiles, [SIDE² · tiles, H · W].
       kernel: kernels to their values, [SIDE², side²].
       synthesis: products to outputs, [h · w, SIDE² · tiles].
-      outputs: (h, w).
     """
 
     analysis: np.ndarray
     kernel: np.ndarray
     synthesis: np.ndarray
-    outputs: tuple[int, int]
 
-    @property
-    def tiles(self) -> int:
-        """Tiles of one image."""
-        return len(self.analysis) // SIDE**2
 
-    def multiplications(self, channels: int, features: int) -> int:
-        """Those of one image."""
-        products = SIDE**2 * self.tiles * channels * features
-        return products + self.analysis.size * channels + self.synthesis.size * features
+def outputs(size: tuple[int, ...], side: int, pads: Pads) -> tuple[int, ...]:
+    """(h, w)."""
+    return tuple(length + sum(pad) - side + 1 for length, pad in zip(size, pads, strict=True))
+
+
+def values(size: tuple[int, ...], side: int, pads: Pads) -> int:
+    """Values of one image's tiles, of each channel."""
+    return SIDE**2 * math.prod(-(-count // (SIDE - side + 1)) for count in outputs(size, side, pads))
+
+
+def pays(size: tuple[int, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
+    """Whether it multiplies less than the plain sum, its transforms included, and those are small enough to be kept.
+
+    Args:
+      size: (H, W) of the images.
+      kernel: (kh, kw, C, F).
+      pads: zeros before and after height and width.
+    """
+    side, width, channels, features = kernel
+    if side != width or side not in SIDES:
+        return False
+    taken, made = math.prod(size), math.prod(outputs(size, side, pads))
+    each = values(size, side, pads)
+    if each * max(taken, made) > LARGEST:
+        return False
+    return each * (channels * features + taken * channels + made * features) < made * math.prod(kernel)
 
 
 @functools.cache
@@ -64,7 +82,7 @@ def forms(size: tuple[int, int], side: int, pads: Pads) -> Forms:
         )
     )
     kernel = _matrices(side)[1]
-    return Forms(analysis, np.kron(kernel, kernel).astype(np.float32), synthesis, (len(down[1]), len(across[1])))
+    return Forms(analysis, np.kron(kernel, kernel).astype(np.float32), synthesis)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -74,56 +92,57 @@ def convolve(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 
 
 def _forward(images: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    (batch, height, width, channels), features = images.shape, kernel.shape[-1]
-    form = forms((height, width), kernel.shape[0], pads)
-    values = lax.dot(form.analysis, _spatial(images)).reshape(SIDE**2, form.tiles * batch, channels)
-    weights = lax.dot(form.kernel, kernel.reshape(-1, channels * features)).reshape(SIDE**2, channels, features)
-    products = lax.dot_general(values, weights, (((2,), (1,)), ((0,), (0,))))
-    out = lax.dot(form.synthesis, products.reshape(-1, batch * features))
-    return _batched(out, batch, *form.outputs), (values, weights, images, kernel)
+    (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
+    form = forms((height, width), side, pads)
+    tiles = jnp.tensordot(form.analysis, _spatial(images), 1).reshape(SIDE**2, -1, batch, channels)
+    weights = jnp.tensordot(form.kernel, kernel.reshape(-1, channels, features), 1)
+    products = lax.dot_general(tiles, weights, (((3,), (1,)), ((0,), (0,))))
+    made = jnp.tensordot(form.synthesis, products.reshape(-1, batch, features), 1)
+    return _batched(made, outputs((height, width), side, pads)), (tiles, weights, images, kernel)
 
 
 def _backward(pads: Pads, kept: tuple[jax.Array, ...], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The transposes of `_forward`'s products, each with its result as it is needed."""
-    values, weights, images, kernel = kept
-    (batch, height, width, channels), features = images.shape, kernel.shape[-1]
-    form = forms((height, width), kernel.shape[0], pads)
-    products = lax.dot(form.synthesis.T, _spatial(grad)).reshape(SIDE**2, form.tiles * batch, features)
-    to_weights = lax.dot_general(values, products, (((1,), (1,)), ((0,), (0,))))
-    to_values = lax.dot_general(products, weights, (((2,), (2,)), ((0,), (0,))))
-    to_kernel = lax.dot(form.kernel.T, to_weights.reshape(SIDE**2, channels * features))
-    to_images = lax.dot(form.analysis.T, to_values.reshape(-1, batch * channels))
-    return _batched(to_images, batch, height, width), to_kernel.reshape(kernel.shape)
+    tiles, weights, images, kernel = kept
+    (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
+    form = forms((height, width), side, pads)
+    products = jnp.tensordot(form.synthesis.T, _spatial(grad), 1).reshape(SIDE**2, -1, batch, features)
+    to_weights = lax.dot_general(tiles, products, (((1, 2), (1, 2)), ((0,), (0,))))
+    to_tiles = lax.dot_general(products, weights, (((3,), (2,)), ((0,), (0,))))
+    to_kernel = jnp.tensordot(form.kernel.T, to_weights, 1)
+    to_images = jnp.tensordot(form.analysis.T, to_tiles.reshape(-1, batch, channels), 1)
+    return _batched(to_images, (height, width)), to_kernel.reshape(kernel.shape)
 
 
 convolve.defvjp(_forward, _backward)
 
 
 def _spatial(maps: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [H · W, B · C]."""
+    """[B, H, W, C] -> [H · W, B, C]."""
     batch, height, width, channels = maps.shape
-    return maps.reshape(batch, height * width, channels).transpose(1, 0, 2).reshape(height * width, batch * channels)
+    return maps.reshape(batch, height * width, channels).swapaxes(0, 1)
 
 
-def _batched(maps: jax.Array, batch: int, height: int, width: int) -> jax.Array:
-    """[H · W, B · C] -> [B, H, W, C]."""
-    return maps.reshape(height * width, batch, -1).transpose(1, 0, 2).reshape(batch, height, width, -1)
+def _batched(maps: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """[H · W, B, C] -> [B, H, W, C]."""
+    _, batch, channels = maps.shape
+    return maps.swapaxes(0, 1).reshape(batch, *size, channels)
 
 
 def _axis(size: int, side: int, pad: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Along one axis: inputs to tiles' values [SIDE, T, size], and products to outputs [outputs, SIDE, T]."""
-    tile, _, outputs = _matrices(side)
-    step, count = len(outputs), size + sum(pad) - side + 1
-    tiles = math.ceil(count / step)
+    tile, _, made = _matrices(side)
+    step, count = len(made), size + sum(pad) - side + 1
+    tiles = -(-count // step)
     padded = np.zeros((SIDE, tiles, tiles * step + side - 1))
-    made = np.zeros((tiles * step, SIDE, tiles))
+    synthesis = np.zeros((tiles * step, SIDE, tiles))
     for t in range(tiles):
         padded[:, t, t * step : t * step + SIDE] = tile
-        made[t * step : (t + 1) * step, :, t] = outputs
+        synthesis[t * step : (t + 1) * step, :, t] = made
     analysis = np.zeros((SIDE, tiles, size))
     inner = padded[:, :, pad[0] : pad[0] + size]  # what tiles see of zeros is nothing; the last may reach beyond them
     analysis[:, :, : inner.shape[2]] = inner
-    return analysis, made[:count]
+    return analysis, synthesis[:count]
 
 
 @functools.cache
