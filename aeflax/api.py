@@ -77,11 +77,10 @@ def train(
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
     hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
+    if data is not None:
+        source = data if isinstance(data, str) else ARRAY
+        experiment = replace(experiment, data=replace(experiment.data, source=source))
     validate(experiment)
-    if isinstance(data, str):
-        experiment = validate(replace(experiment, data=replace(experiment.data, source=data)))
-    elif data is not None:
-        experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
     return train_on(
         experiment,

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def verify(path: str | Path) -> Audit:
     place = Path(path)
     if not (place / runs.MANIFEST).exists():
         runs.read_manifest(place)  # raises, and says where runs are
-    audit = Audit(holder=runs.holder(place))
+    before, audit = runs.holder(place), Audit()
     held = seal.folders(place / runs.CHECKPOINTS)
     audit.checkpoints.update({step: seal.faults(folder) for step, folder in held.items()})
     others = {entry.name for entry in (place / runs.CHECKPOINTS).glob("*")} - {folder.name for folder in held.values()}
@@ -80,7 +80,7 @@ def verify(path: str | Path) -> Audit:
     for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
         name = f"{runs.APPLICATIONS}/{path.name}"
         audit.files[name] = _faults(place, name) or _array_faults(path)
-    return audit
+    return replace(audit, holder=before or runs.holder(place))  # it may have begun, or ended, meanwhile
 
 
 def _faults(place: Path, name: str) -> list[str]:

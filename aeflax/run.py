@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,12 +55,17 @@ class RunDirectory:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW  # a link would lead out of the directory
         file = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            by = holder(self.path) or "another process"
-            raise RunInUseError(f"{self.path} is in use by {by}; wait for it or choose another --run-dir") from error
-        except OSError:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if by := holder(self.path):
+                        raise RunInUseError(
+                            f"{self.path} is in use by {by}; wait for it or choose another --run-dir"
+                        ) from error
+                    time.sleep(0.001)  # somebody asked at this moment who holds it
+        except (OSError, RunInUseError):
             file.close()
             raise
         self._lock = file

@@ -16,7 +16,8 @@ from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
-from aeflax.data.inputs import Inputs, names_of
+from aeflax.data.frames import as_array, chosen, names_of
+from aeflax.data.inputs import Inputs
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
@@ -288,15 +289,16 @@ class Run:
         if isinstance(examples, Inputs):
             return examples
         given = self._features(examples)
-        return Inputs("the array", as_examples(given, fill=self._domain.fill), columns=names_of(given))
+        columns = None if names_of(examples) is None else self.columns
+        return Inputs("the array", as_examples(given, fill=self._domain.fill), columns=columns)
 
-    def _features(self, values: Any) -> Any:
+    def _features(self, values: Any) -> np.ndarray:
         """Of a data frame the columns that the run was trained on, in their order; an array as it is."""
         names = names_of(values)
-        take = columns_to_take(self._manifest, names, "the data frame")
-        if names is None or take is None:
-            return values
-        return values[[values.columns[names.index(name)] for name in take]]
+        if names is None:
+            return as_array(values)
+        kept = tuple(name for name in names if name not in self.experiment.data.drop)
+        return as_array(chosen(values, columns_to_take(self._manifest, kept, "the data frame") or kept))
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""

@@ -138,7 +138,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.drop and not _is_table(data.source) and source_fault(str(data.source)) is None:
+    if data.drop and data.source != ARRAY and not _is_table(data.source) and source_fault(str(data.source)) is None:
         rules[f"data.drop is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"] = True
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]

@@ -1,10 +1,12 @@
 """The run directory: who may take it, what survives, and what a crash leaves."""
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -192,6 +194,14 @@ def test_a_checkpoint_of_a_run_in_progress_is_told_from_one_that_was_left(kept, 
     _, _, err = run("verify", kept, "--json")
     assert "not complete; the next --resume removes it" in err
     assert verify(kept).holder is None
+
+
+def test_whoever_asks_for_the_holder_is_none(kept):
+    with (kept / LOCK).open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.1, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        with claim(kept, resume=True, overwrite=False):
+            assert f"process {os.getpid()} " in (kept / LOCK).read_text()
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(kept):

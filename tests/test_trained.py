@@ -2,6 +2,7 @@
 
 import math
 import types
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from variants import experiment, images
 
 import aeflax
 from aeflax import presets
-from aeflax.config import Data, Train
-from aeflax.errors import AeflaxWarning, DataError, UnavailableError
+from aeflax.config import Data, GaussianLikelihood, Train
+from aeflax.errors import AeflaxWarning, ConfigError, DataError, UnavailableError
 from aeflax.report.sound import numbers as _numbers
 from aeflax.report.sound import sound as _sound
 from aeflax.trained import Run
@@ -51,6 +52,65 @@ def test_of_a_summary_a_report_takes_what_is_of_the_kind_that_training_writes():
         assert "seconds" not in found
         assert "best" not in found
         assert found["test"] == {"bce": 0.5}
+
+
+READINGS = {
+    "id": [f"no {i}" for i in range(40)],
+    "mass": np.random.RandomState(0).normal(size=40),
+    "count": np.arange(40)[::-1] % 7,
+    "wet": np.arange(40) % 3 == 0,
+    "height": [None if i % 9 == 0 else 0.5 * i for i in range(40)],
+    "turns": [None if i % 8 == 0 else i % 5 for i in range(40)],
+}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "nullable"])
+def test_a_data_frame_of_mixed_columns_is_numbers(kind, tmp_path):
+    frames = pytest.importorskip("polars" if kind == "polars" else "pandas")
+    frame = frames.DataFrame(READINGS)
+    if kind == "nullable":
+        frame = frame.astype({"turns": "Int64", "wet": "boolean", "height": "Float64"})
+    base = presets.vanilla(2)
+    data = Data(batch_size=16, drop=("id",), impute="median", scale="standard")
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    settings = replace(base, data=data, model=model, train=Train(steps=3))
+    run = aeflax.train(settings, frame, run_dir=tmp_path / "run", report=False)
+    assert run.columns == ("mass", "count", "wet", "height", "turns")
+    plain = np.array([[np.nan if v is None else float(v) for v in READINGS[name]] for name in run.columns]).T
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that what was dropped is left out is no news
+        np.testing.assert_array_equal(run.score(frame), run.score(plain))
+    assert aeflax.load(tmp_path / "run", frame).evaluate("test") == run.evaluate("test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {},
+            r"no numbers in the columns 'id', 'name'; convert them, or train with config.Data\(drop=\('id', 'name'\)\)",
+        ),
+        ({"drop": ("id",)}, r"no numbers in the column 'name'; convert it"),
+        ({"drop": ("ids",)}, r"the data frame has no column 'ids', which data.drop names; it has id, name, mass"),
+    ],
+)
+def test_columns_of_a_frame_that_are_no_features_are_named(change, message):
+    frame = pd.DataFrame({"id": ["x"] * 40, "name": ["y"] * 40, "mass": np.ones(40)})
+    with pytest.raises((DataError, ConfigError), match=message):
+        aeflax.train(replace(presets.vanilla(2), data=Data(**change)), frame)
+
+
+def test_an_array_has_no_columns_to_drop():
+    with pytest.raises(ConfigError, match=r"data.drop=\('id',\) names columns, and an array has none"):
+        aeflax.train(replace(presets.vanilla(2), data=Data(drop=("id",))), np.ones((40, 3)))
+
+
+def test_the_index_that_pandas_writes_has_the_name_that_its_file_has(tmp_path):
+    frame = pd.DataFrame(np.random.RandomState(0).rand(40, 3), columns=list("abc"))
+    frame.to_csv(tmp_path / "t.csv")
+    data = Data(source=f"csv:{tmp_path / 't.csv'}", drop=("",), batch_size=16)
+    run = aeflax.train(replace(presets.vanilla(2), data=data, train=Train(steps=3)))
+    np.testing.assert_allclose(run.score(pd.read_csv(tmp_path / "t.csv")), run.score(frame), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])

@@ -21,7 +21,6 @@ from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
 TRUTH = {"true": "1", "false": "0"}
-TRUE = re.compile("|".join(TRUTH), re.IGNORECASE)
 SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
@@ -57,7 +56,7 @@ def read(
     if take is not None:
         features = [header.index(name) for name in take]
     idle = {*range(len(header))} - {*features, labelled}
-    if missing or idle or mark != "," or any(TRUE.search(line) for _, line in body):
+    if missing or idle or mark != "," or any(_holds_truth(line) for _, line in body):
         body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
@@ -97,6 +96,11 @@ def _plain(cells: list[str]) -> np.ndarray:
     if all(len(cell) < 19 and WHOLE.fullmatch(cell) for cell in cells):
         return np.array(cells, np.int64)
     return np.array(cells)
+
+
+def _holds_truth(line: str) -> bool:
+    small = line.lower()
+    return any(word in small for word in TRUTH)
 
 
 def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
@@ -199,6 +203,6 @@ def _is_text(cell: str) -> bool:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(TRUTH.get(cell.lower(), cell))
+        return float(cell)
     except ValueError:
         return None

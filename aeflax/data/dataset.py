@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from aeflax import config
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
-from aeflax.data.inputs import columns_of, names_of
+from aeflax.data.frames import as_array, chosen, names_of
+from aeflax.data.inputs import columns_of
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
@@ -170,7 +171,9 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
             require_columns(path, settings.drop, "data.drop")
         raw = _resident(read(settings.source, settings), settings)
     else:
-        raw = Raw(Examples(np.asarray(array)))
+        if settings.drop:
+            array, columns = _without(array, settings.drop)
+        raw = Raw(Examples(as_array(array)))
     name = settings.source if array is None else "the array"
     for split, label in ((raw.train, name), (raw.test, f"{name} (test)")):
         if split is not None:
@@ -209,6 +212,19 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)
+
+
+def _without(array: Any, drop: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """A data frame without some of its columns, and the names of those that are left."""
+    names = names_of(array)
+    if names is None:
+        raise ConfigError(f"data.drop={tuple(drop)!r} names columns, and an array has none; leave it out")
+    if unknown := [name for name in drop if name not in names]:
+        raise ConfigError(
+            f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
+        )
+    kept = tuple(name for name in names if name not in drop)
+    return chosen(array, kept), kept
 
 
 def _resident(raw: Raw, settings: config.Data) -> Raw:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -121,12 +121,6 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     if LABEL in names:
         names.remove(LABEL)
     return tuple(names)
-
-
-def names_of(values: Any) -> tuple[str, ...] | None:
-    """Names of the columns of a data frame, of pandas or polars; None for an array."""
-    names = getattr(values, "columns", None)
-    return None if names is None else tuple(map(str, names))
 
 
 def carried(place: str, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -4,11 +4,13 @@ A result larger than memory is never held whole.
 """
 
 import contextlib
+import itertools
 import math
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,30 +44,48 @@ def write(path: Path, batches: Iterable[Arrays], features: Sequence[str] | None 
         it is as it was.
       batches: with the same names, types and shapes [B, ...] throughout, the first array being the main one. An
         exception that they raise passes through.
-      features: names of the first array's columns in .csv and .parquet, where it is [B, F], in place of those above.
+      features: names of the first array's columns in .csv and .parquet, in place of those above where it is [B, F] and
+        no other column has one of them.
 
     Raises:
-      ConfigError: where the path cannot be written or cannot hold such arrays, or a column's name is taken twice.
+      ConfigError: where the path cannot be written or cannot hold such arrays.
       ValueError: for batches that do not fit together, or none.
     """
     require_writable(path)
     raised: list[BaseException] = []
-    names = features if path.suffix.lower() in _TABLES else None
+    target = _Target(path, tuple(features or ()))
 
     def watched() -> Iterator[Arrays]:
         try:
-            yield from (_parted(batch, names) for batch in _fitting(batches))
+            yield from _fitting(batches)
         except BaseException as error:
             raised.append(error)
             raise
 
     try:
         with replacing(path, through_links=True) as file:
-            return _FORMATS[path.suffix.lower()](file, watched(), path)
+            return _FORMATS[path.suffix.lower()](file, watched(), target)
     except OSError as error:
         if any(error is other for other in raised):  # of whoever makes the batches
             raise
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a result goes, and what its features are called, if anything."""
+
+    path: Path
+    features: tuple[str, ...]
+
+    def headings(self, batch: Arrays) -> dict[str, list[str]]:
+        """The columns of a table that each array becomes, the label's last."""
+        main, *others = batch
+        found = {name: _numbered(name, batch[name]) for name in sorted(batch, key=lambda name: name == LABEL)}
+        taken = {heading for name in others for heading in found[name]}
+        if batch[main].shape[1:] == (len(self.features),) and taken.isdisjoint(self.features):
+            found[main] = list(self.features)
+        return found
 
 
 def _fitting(batches: Iterable[Arrays]) -> Iterator[Arrays]:
@@ -83,22 +103,11 @@ def _fitting(batches: Iterable[Arrays]) -> Iterator[Arrays]:
         raise ValueError("there are no batches to write")
 
 
-def _parted(batch: Arrays, names: Sequence[str] | None) -> Arrays:
-    """A batch whose main array [B, F] is one of [B] for each of its names."""
-    main = next(iter(batch))
-    if names is None or batch[main].shape[1:] != (len(names),):
-        return batch
-    others = {name: values for name, values in batch.items() if name != main}
-    if twice := [name for name in names if name in others]:
-        raise ConfigError(f"{twice[0]!r} would name two columns; leave it out of --carry, or write .npz")
-    return {**dict(zip(names, np.ascontiguousarray(batch[main].T), strict=True)), **others}
-
-
 def _main(batch: Arrays) -> np.ndarray:
     return next(iter(batch.values()))
 
 
-def _npy(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
+def _npy(file: BinaryIO, batches: Iterator[Arrays], _: _Target) -> int:
     rows = 0
     for batch in batches:
         values = _main(batch)
@@ -118,7 +127,7 @@ def _header(file: BinaryIO, like: np.ndarray, rows: int) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
-def _npz(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
+def _npz(file: BinaryIO, batches: Iterator[Arrays], to: _Target) -> int:
     """One nameless temporary file an array, copied into the archive when their length is known."""
     rows = 0
     with contextlib.ExitStack() as stack:
@@ -126,7 +135,7 @@ def _npz(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
         for batch in batches:
             for name, values in batch.items():
                 if name not in parts:
-                    parts[name] = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                    parts[name] = stack.enter_context(tempfile.TemporaryFile(dir=to.path.parent))
                     _header(parts[name], values, 0)
                 parts[name].write(values.data)
             rows += len(_main(batch))
@@ -139,21 +148,16 @@ def _npz(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
     return rows
 
 
-def _csv(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
+def _csv(file: BinaryIO, batches: Iterator[Arrays], to: _Target) -> int:
     rows = 0
     for batch in batches:
-        names = _ordered(batch)
+        headings = to.headings(batch)
         if not file.tell():
-            file.write(_line(_quoted(heading) for name in names for heading in _headings(name, batch[name])))
-        for cells in zip(*(_rows(batch[name]) for name in names), strict=True):
+            file.write(_line(map(_quoted, itertools.chain(*headings.values()))))
+        for cells in zip(*(_rows(batch[name]) for name in headings), strict=True):
             file.write(_line(cells))
         rows += len(_main(batch))
     return rows
-
-
-def _ordered(batch: Arrays) -> list[str]:
-    """The arrays' names, the label last."""
-    return sorted(batch, key=lambda name: name == LABEL)
 
 
 def _line(cells: Iterable[str]) -> bytes:
@@ -165,7 +169,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in '",\r\n') else text
 
 
-def _headings(name: str, values: np.ndarray) -> list[str]:
+def _numbered(name: str, values: np.ndarray) -> list[str]:
     return [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(_width(values))]
 
 
@@ -183,7 +187,7 @@ def _rows(values: np.ndarray) -> Iterator[str]:
     return (",".join(map(str, row)) for row in values.reshape(len(values), _width(values)))
 
 
-def _parquet(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
+def _parquet(file: BinaryIO, batches: Iterator[Arrays], to: _Target) -> int:
     import pyarrow
     from pyarrow import parquet
 
@@ -192,8 +196,8 @@ def _parquet(file: BinaryIO, batches: Iterator[Arrays], _: Path) -> int:
         for batch in batches:
             columns = {
                 heading: column
-                for name in _ordered(batch)
-                for heading, column in zip(_headings(name, batch[name]), _columns(batch[name]), strict=True)
+                for name, names in to.headings(batch).items()
+                for heading, column in zip(names, _columns(batch[name]), strict=True)
             }
             table = pyarrow.table(columns)
             if not rows:
@@ -208,14 +212,14 @@ def _columns(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.reshape(len(values), _width(values)).T)
 
 
-def _png(file: BinaryIO, batches: Iterator[Arrays], path: Path) -> int:
+def _png(file: BinaryIO, batches: Iterator[Arrays], to: _Target) -> int:
     from PIL import Image
 
     taken: list[np.ndarray] = []
     missing = MAX_IMAGES
     for batch in batches:
         values = _main(batch)
-        require_suited(path, values.shape[1:])
+        require_suited(to.path, values.shape[1:])
         if not taken:
             missing = max(1, min(MAX_IMAGES, MAX_PIXELS // math.prod(values.shape[1:3])))
         taken.append(to_bytes(values[:missing]))
@@ -242,8 +246,7 @@ def _grid(images: np.ndarray) -> np.ndarray:
     return whole[:-1, :-1]
 
 
-_TABLES = (".csv", ".parquet")
-_FORMATS: dict[str, Callable[[BinaryIO, Iterator[Arrays], Path], int]] = {
+_FORMATS: dict[str, Callable[[BinaryIO, Iterator[Arrays], _Target], int]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".csv": _csv,

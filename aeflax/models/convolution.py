@@ -94,7 +94,7 @@ def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transp
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     patches = functools.partial(_by_patches, stride=stride, pads=pads, transposed=transposed)
-    filters = stride == 1 and x.dtype == jnp.float32 and winograd.pays(x.shape[1:3], kernel.shape, pads)
+    filters = stride == 1 and x.dtype == jnp.float32 and winograd.pays(x.shape, kernel.shape, pads)
     on_cpu = functools.partial(_filtered, pads=pads) if filters else patches
     elsewhere = patches if _many.get() else native
     if on_cpu is elsewhere:
@@ -123,8 +123,12 @@ def _in_parts(form: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array, v
     if not isinstance(batch, int) or batch * an_image <= PATCH_BYTES:
         return form(x, kernel)
     # One part after the other, and again when differentiated: patches are neither all made nor kept.
-    each = jax.checkpoint(lambda image: form(image[None], kernel)[0])
-    return lax.map(each, x, batch_size=max(1, PATCH_BYTES // an_image))  # type: ignore[no-any-return]
+    part = jax.checkpoint(lambda images: form(images, kernel))
+    size = max(1, PATCH_BYTES // an_image)
+    whole = batch // size * size
+    made = lax.map(part, x[:whole].reshape(-1, size, *x.shape[1:]))
+    made = made.reshape(whole, *made.shape[2:])
+    return made if whole == batch else jnp.concatenate([made, part(x[whole:])])
 
 
 def _gathered(images: jax.Array, kernel: jax.Array, *, stride: int, pads: Pads) -> jax.Array:

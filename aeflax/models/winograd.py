@@ -12,6 +12,7 @@ processor multiplies matrices well is the point.
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 SIDE = len(POINTS) + 1  # values of a tile along an axis
 SIDES = range(2, SIDE)  # of kernels: each leaves a tile two outputs or more
-LARGEST = 2**18  # numbers in a constant matrix, a MiB of every program and export: maps up to 16×16
+LARGEST = 2**18  # numbers in a constant matrix, a MiB of every program: maps up to 17×17
+KERNEL = 4  # what a multiplication of the kernel's transform costs, which waits for memory, in others
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,15 @@ class Forms:
     kernel: np.ndarray
     synthesis: np.ndarray
 
+    @property
+    def tiles(self) -> int:
+        """Of one image."""
+        return len(self.analysis) // SIDE**2
+
 
 def outputs(size: tuple[int, ...], side: int, pads: Pads) -> tuple[int, ...]:
     """(h, w)."""
-    return tuple(length + sum(pad) - side + 1 for length, pad in zip(size, pads, strict=True))
+    return tuple(max(0, length + sum(pad) - side + 1) for length, pad in zip(size, pads, strict=True))
 
 
 def values(size: tuple[int, ...], side: int, pads: Pads) -> int:
@@ -52,22 +59,23 @@ def values(size: tuple[int, ...], side: int, pads: Pads) -> int:
     return SIDE**2 * math.prod(-(-count // (SIDE - side + 1)) for count in outputs(size, side, pads))
 
 
-def pays(size: tuple[int, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
+def pays(images: tuple[Any, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
     """Whether it multiplies less than the plain sum, its transforms included, and those are small enough to be kept.
 
     Args:
-      size: (H, W) of the images.
+      images: (B, H, W, C); of an export, whose batch is symbolic and may be one, it is not believed to pay.
       kernel: (kh, kw, C, F).
       pads: zeros before and after height and width.
     """
-    side, width, channels, features = kernel
-    if side != width or side not in SIDES:
+    (batch, *size, _), (side, width, channels, features) = images, kernel
+    if not isinstance(batch, int) or side != width or side not in SIDES:
         return False
-    taken, made = math.prod(size), math.prod(outputs(size, side, pads))
-    each = values(size, side, pads)
-    if each * max(taken, made) > LARGEST:
+    taken, made = math.prod(size), math.prod(outputs(tuple(size), side, pads))
+    each = values(tuple(size), side, pads)
+    if not made or each * max(taken, made) > LARGEST:
         return False
-    return each * (channels * features + taken * channels + made * features) < made * math.prod(kernel)
+    an_image = each * (channels * features + taken * channels + made * features)
+    return bool(batch * an_image + KERNEL * SIDE**2 * math.prod(kernel) < batch * made * math.prod(kernel))
 
 
 @functools.cache
@@ -94,10 +102,10 @@ def convolve(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 def _forward(images: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
     form = forms((height, width), side, pads)
-    tiles = jnp.tensordot(form.analysis, _spatial(images), 1).reshape(SIDE**2, -1, batch, channels)
+    tiles = jnp.tensordot(form.analysis, _spatial(images), 1).reshape(SIDE**2, form.tiles, batch, channels)
     weights = jnp.tensordot(form.kernel, kernel.reshape(-1, channels, features), 1)
     products = lax.dot_general(tiles, weights, (((3,), (1,)), ((0,), (0,))))
-    made = jnp.tensordot(form.synthesis, products.reshape(-1, batch, features), 1)
+    made = jnp.tensordot(form.synthesis, products.reshape(SIDE**2 * form.tiles, batch, features), 1)
     return _batched(made, outputs((height, width), side, pads)), (tiles, weights, images, kernel)
 
 
@@ -106,11 +114,11 @@ def _backward(pads: Pads, kept: tuple[jax.Array, ...], grad: jax.Array) -> tuple
     tiles, weights, images, kernel = kept
     (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
     form = forms((height, width), side, pads)
-    products = jnp.tensordot(form.synthesis.T, _spatial(grad), 1).reshape(SIDE**2, -1, batch, features)
+    products = jnp.tensordot(form.synthesis.T, _spatial(grad), 1).reshape(SIDE**2, form.tiles, batch, features)
     to_weights = lax.dot_general(tiles, products, (((1, 2), (1, 2)), ((0,), (0,))))
     to_tiles = lax.dot_general(products, weights, (((3,), (2,)), ((0,), (0,))))
     to_kernel = jnp.tensordot(form.kernel.T, to_weights, 1)
-    to_images = jnp.tensordot(form.analysis.T, to_tiles.reshape(-1, batch, channels), 1)
+    to_images = jnp.tensordot(form.analysis.T, to_tiles.reshape(SIDE**2 * form.tiles, batch, channels), 1)
     return _batched(to_images, (height, width)), to_kernel.reshape(kernel.shape)
 
 

@@ -160,11 +160,17 @@ def _in_turn(epoch: Epoch, mesh: Mesh) -> Epoch:
     def members(
         state: TrainState, sums: Sums, source: Source, order: Order, first: Any, count: Any, key: jax.Array, hyper: Any
     ) -> tuple[TrainState, Sums]:
-        def one(member: Any) -> tuple[TrainState, Sums]:
-            state, sums, example, key, hyper = member
-            return epoch(state, sums, source, Order(example, order.size), first, count, key, hyper)
+        def one(index: jax.Array, held: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+            mine, example, own_key, own_hyper = jax.tree.map(
+                lambda leaf: leaf[index], (held, order.example, key, hyper)
+            )
+            made = epoch(mine[0], mine[1], source, Order(example, order.size), first, count, own_key, own_hyper)
+            # In its place: no state is kept twice.
+            put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
+            replaced: tuple[TrainState, Sums] = jax.tree.map(put, held, made)
+            return replaced
 
-        return jax.lax.map(one, (state, sums, order.example, key, hyper))  # type: ignore[no-any-return]
+        return jax.lax.fori_loop(0, len(order.example), one, (state, sums))  # type: ignore[no-any-return]
 
     places = jax.tree.map(lambda axis: P() if axis is None else P(MEMBERS), AXES, is_leaf=lambda axis: axis is None)
     return jax.shard_map(members, mesh=mesh, in_specs=places, out_specs=P(MEMBERS), check_vma=False)

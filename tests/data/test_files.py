@@ -279,6 +279,12 @@ def test_csv_takes_truth_for_one_and_zero(store, missing):
     assert (values.tolist(), labels.tolist()) == ([[1, 1.5], [0, 2]], [1, 0])
 
 
+def test_csv_takes_names_that_say_true_for_names(store):
+    path = store("True,False\n0.9,0.1\n")
+    assert tables.columns(path) == ("True", "False")
+    assert tables.read(path)[0].tolist() == [[0.9, 0.1]]
+
+
 @pytest.mark.parametrize("header", [b"", b"{", b"\0", b"(" * 5000, b"-" * 9000 + b"1", b"[]", b"\xff"])
 def test_a_header_that_is_no_dictionary_is_damage(store, header):
     with pytest.raises(DataError, match="stored is damaged"):

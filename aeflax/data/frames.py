@@ -1,0 +1,66 @@
+"""Data frames of pandas and polars as arrays of numbers, without either: columns by name, each with `to_numpy`."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aeflax.errors import DataError
+
+UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas makes of a column without a name, which a file's index has
+
+
+def names_of(values: Any) -> tuple[str, ...] | None:
+    """Names of the columns of a data frame, as a CSV file would have them; None for an array."""
+    names = getattr(values, "columns", None)
+    return None if names is None else tuple("" if UNNAMED.fullmatch(str(name)) else str(name) for name in names)
+
+
+def chosen(values: Any, names: Sequence[str]) -> Any:
+    """Of a data frame the columns of these names, in that order."""
+    known = names_of(values) or ()
+    return values[[values.columns[known.index(name)] for name in names]]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array, or a data frame as one [N, F]: of one type where all columns have it, else float64, missing as NaN.
+
+    Truth values are 1 and 0.
+
+    Raises:
+      DataError: for columns that hold no numbers.
+    """
+    if isinstance(values, str | os.PathLike):
+        raise DataError(f"{values} names a file where an array or a data frame is needed; read it first")
+    names = names_of(values)
+    if names is None:
+        return np.asarray(values)
+    found = [np.asarray(values[name].to_numpy()) for name in values.columns]
+    kinds = {column.dtype for column in found}
+    if len(kinds) == 1 and found[0].dtype.kind in "uif":
+        return np.stack(found, axis=1)
+    made = [_floats(column) for column in found]
+    if words := [name for name, column in zip(names, made, strict=True) if column is None]:
+        hold, them = ("column", "it") if len(words) == 1 else ("columns", "them")
+        said = f"the data frame has no numbers in the {hold} {', '.join(map(repr, words))}"
+        raise DataError(f"{said}; convert {them}, or train with config.Data(drop={tuple(words)!r})")
+    return np.stack([column for column in made if column is not None], axis=1)
+
+
+def _floats(column: np.ndarray) -> np.ndarray | None:
+    """A column as float64; None for one that holds anything but numbers, truth values and missing ones."""
+    if column.dtype.kind in "uifb":
+        return column.astype(np.float64)
+    if column.dtype != object:
+        return None
+    made = np.empty(len(column))
+    for place, value in enumerate(column):
+        if value is None or type(value).__name__ == "NAType":
+            made[place] = np.nan
+        elif isinstance(value, (bool, int, float, np.bool_, np.number)):
+            made[place] = value
+        else:
+            return None
+    return made
