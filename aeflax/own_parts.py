@@ -21,8 +21,12 @@ def function(name: str, made: Any, *given: str) -> Any:
 
 
 def require_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
-    """Raises ConfigError where a part of a kind that a user may have added gives an array of another shape."""
+    """Raises ConfigError where a part of a kind that a user may have added gives no floats of a shape."""
+    if found is None:
+        raise ConfigError(f"{name} returns nothing where an array of the shape {shape} is needed; mend its factory")
     if jnp.shape(found) != shape:
         raise ConfigError(
             f"{name} gives an array of the shape {jnp.shape(found)} where {shape} is needed; mend its factory"
         )
+    if not jnp.issubdtype(kind := jnp.result_type(found), jnp.floating):
+        raise ConfigError(f"{name} gives {kind} where floats are needed, which have gradients; mend its factory")

@@ -78,6 +78,11 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
             r"own\.py:\d+ fails: TypeError: weight has no value .*read values\['weight'\]",
         ),
         (".reshape(images.shape)", "", r"model\.corruption speckle gives an array of the shape"),
+        (
+            ".reshape(images.shape)",
+            ".reshape(images.shape).astype(int)",
+            r"speckle gives int32 where floats are needed",
+        ),
     ],
 )
 def test_a_mistake_in_a_factory_is_the_users_and_leaves_no_run(right, wrong, said, aeflax, tmp_path):

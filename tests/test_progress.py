@@ -85,6 +85,15 @@ def test_lines_never_repeat_an_old_loss():
     ]
 
 
+def test_a_loss_of_another_step_says_so():
+    console = Console(file=io.StringIO(), width=100)
+    lines = Lines(console)
+    lines(Record("train", 100, 2000, 1.0, "train", {"loss": 412.34}, 123_456.7))
+    lines(Record("evaluation", 150, 2000, 1.5, "test", {"bce": 0.25}))
+    told = "step 150/2000  epoch 1.5  test bce 0.25  train loss 412.34 nats at step 100  123,457 images/s"
+    assert console.file.getvalue().splitlines() == [told]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_monitored_is_what_is_shown(terminal):
     assert "test mse 0.01" in shown(120, terminal=terminal, monitor="mse")[1]

@@ -190,6 +190,7 @@ def test_a_checkpoint_of_a_run_in_progress_is_told_from_one_that_was_left(kept, 
     with holder(kept) as process:
         _, _, err = run("verify", kept, "--json")
         assert f"being written: in use by process {process.pid} on" in err
+        assert f"In use by process {process.pid} on" in err
         assert f"process {process.pid} on" in str(verify(kept).holder)
     _, _, err = run("verify", kept, "--json")
     assert "not complete; the next --resume removes it" in err

@@ -96,7 +96,8 @@ class Lines:
 
     def _print(self, record: Record, score: str) -> None:
         train, self._train = self._train, None  # what was not printed since the last line, never an old value
-        news = () if train is None else (_loss(train), _speed(train))
+        before = "" if train is None or train.step == record.step else f" at step {train.step}"
+        news = () if train is None else (_loss(train) + before, _speed(train))
         head = f"step {record.step}/{record.steps}  epoch {record.epoch:.1f}"
         say(self._console, "  ".join(filter(None, (head, score, *news))))
         self._last = time.monotonic()

@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     incomplete = "not complete; the next --resume removes it"
     for name in found.unfinished:
         drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
+    if found.holder is not None:
+        drawn.caption = f"In use by {found.holder}: more may come."
     console(stderr=command.json).print(drawn, markup=False)
     if command.json:
         print(json.dumps(found.entry()))  # noqa: T201

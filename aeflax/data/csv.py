@@ -136,7 +136,8 @@ def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> st
             if not _present(cell):
                 return f"{place} is missing; {FILL}"
             if named and header[column] == LABEL:
-                return f"{place} is {cell[:40]!r}; labels are whole numbers: number them, or rename the column"
+                mend = f"number them, or leave them out, --data.drop {LABEL}"
+                return f"{place} is {cell[:40]!r}; labels are whole numbers: {mend}"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)

@@ -203,7 +203,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
             )
         train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
     if settings.impute != "none":
-        fill = fill_in(settings.impute, train.values, name)
+        fill = fill_in(settings.impute, train.values, name, columns)
         missing = told(train.values, columns)
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
@@ -255,6 +255,8 @@ def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Exam
 def _hold_out(examples: Examples, share: float, name: str) -> tuple[Examples, Examples]:
     """Every k-th example is test, k = round(1 / share)."""
     total, every = len(examples), max(2, round(1.0 / share))
+    if total < 2:
+        raise DataError(f"{name} has one example, which cannot both train and test; give more")
     if total < every:
         raise DataError(
             f"{name} has {total} examples, too few to hold out every {every}th for testing; raise data.holdout"

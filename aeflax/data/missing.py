@@ -1,5 +1,6 @@
 """What stands for missing values, learnt from the training split."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -11,7 +12,9 @@ from aeflax.errors import ConfigError, DataError
 SHOWN = 3  # features that miss the most
 
 
-def fill_in(kind: Literal["mean", "median"], values: Rows, name: str) -> np.ndarray:
+def fill_in(
+    kind: Literal["mean", "median"], values: Rows, name: str, columns: Sequence[str] | None = None
+) -> np.ndarray:
     """The mean or median of each feature of examples [N, ...] over the values that are not NaN, [F] float32.
 
     Raises:
@@ -28,9 +31,11 @@ def fill_in(kind: Literal["mean", "median"], values: Rows, name: str) -> np.ndar
     rows = values.reshape(len(values), -1)
     absent = _by_feature(rows, lambda part: np.isnan(part).all(axis=0))
     if absent.any():
-        first, count = int(np.flatnonzero(absent)[0]), np.count_nonzero(absent)
-        more = "" if count == 1 else f" ({count} features have none)"
-        raise DataError(f"{name}: feature {first} has no value in the training split{more}; drop it")
+        empty = [int(place) for place in np.flatnonzero(absent)]
+        first = f"the column {columns[empty[0]]!r}" if columns else f"feature {empty[0]}"
+        more = "" if len(empty) == 1 else f" ({len(empty)} features have none)"
+        mend = f"leave it out, --data.drop {shlex.join(columns[i] for i in empty)}" if columns else "drop it"
+        raise DataError(f"{name}: {first} has no value in the training split{more}; {mend}")
     middle: Callable[..., np.ndarray] = np.nanmean if kind == "mean" else np.nanmedian
     return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)
 

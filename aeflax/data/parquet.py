@@ -28,7 +28,7 @@ def read(
     labels = None
     if LABEL in table.column_names and LABEL not in drop:
         if not _is_numeric(table, LABEL):
-            raise DataError(f"{path}: labels are whole numbers: number them, or rename the column {LABEL!r}")
+            raise DataError(f"{path}: labels are whole numbers: number them, or leave them out, --data.drop {LABEL}")
         labels = _numbers(table, LABEL)
     values = np.stack([_numbers(table, name) for name in features], axis=1)
     absent = np.argwhere(np.isnan(values))

@@ -67,6 +67,8 @@ def axis(text: str, experiment: Experiment) -> Axis:
 def axes(grid: Mapping[str, Iterable[Any]] | Sequence[Axis], experiment: Experiment) -> tuple[Axis, ...]:
     """Axes from Python values, e.g. {"train.seed": range(8)}. Raises ConfigError for a field that cannot vary."""
     found = []
+    if isinstance(grid, str):
+        raise ConfigError(f"the grid is {grid!r}; name fields and their values, e.g. {{'train.seed': range(4)}}")
     for field, values in grid.items() if isinstance(grid, Mapping) else ((one.field, one.values) for one in grid):
         hint = _hint(field, experiment)
         if not isinstance(values, Iterable):
@@ -152,6 +154,8 @@ def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
         raise ConfigError(f"the grid names a value that {field} cannot have: {error}") from error
     if not wanted:
         raise ConfigError(f"the grid names no value of {field}")
+    if hint is str and (others := [value for value in wanted if not isinstance(value, str)]):
+        raise ConfigError(f"the grid's {field} takes names of kinds, as on the command line, not {others[0]!r}")
     if different < len(wanted):
         raise ConfigError(f"the grid names a value of {field} twice: {', '.join(map(_shown, wanted))}")
     return Axis(field, wanted)

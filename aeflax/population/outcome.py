@@ -1,5 +1,7 @@
 """A finished sweep: its members as runs, which is the best, its page."""
 
+import copy
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +61,7 @@ class Sweep:
         told = _told(self.path)  # all of it as JSON has it, so that values of the grid are found among the members'
         found = pages.Found(
             name=self.path.name,
-            experiment=told["experiment"],
+            experiment=_common(told["experiment"], told["grid"]),
             grid=told["grid"],
             data=told["data"],
             metric=self.metric,
@@ -72,6 +74,15 @@ class Sweep:
             histories={one["index"]: runs.read_metrics(self.path / one["run"]) for one in self.members},
         )
         return pages.write(found, self.path, lambda settings: grids.described(grids.short(settings)))
+
+
+def _common(experiment: dict[str, Any], grid: Iterable[str]) -> dict[str, Any]:
+    """What no axis of the grid varies, of an experiment as nested plain values."""
+    kept = copy.deepcopy(experiment)
+    for field in grid:
+        *outer, last = field.split(".")
+        functools.reduce(lambda section, name: section[name], outer, kept).pop(last, None)
+    return kept
 
 
 def load_sweep(path: str | Path) -> Sweep:

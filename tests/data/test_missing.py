@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import aeflax
@@ -150,6 +151,11 @@ def test_what_cannot_be_filled_is_refused_in_one_sentence(rows, tmp_path):
     rows[:, 2] = np.nan
     with pytest.raises(DataError, match="feature 2 has no value in the training split; drop it"):
         load(SETTINGS, rows)
+    named = pd.DataFrame(rows, columns=["a", "b", "the third", *map(str, range(3, rows.shape[1]))])
+    with pytest.raises(
+        DataError, match=r"column 'the third' has no value in the training split; .*--data.drop 'the third'"
+    ):
+        load(SETTINGS, named)
     np.save(tmp_path / "rows.npy", rows.astype(np.float32))
     lazy = replace(SETTINGS, source=f"npy:{tmp_path / 'rows.npy'}", resident=False)
     with pytest.raises(ConfigError, match="needs the examples in memory"):

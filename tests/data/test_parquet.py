@@ -72,7 +72,7 @@ def test_missing_values_are_nan_where_they_may_be(store):
     [
         (COLUMNS, (), "the column 'id' holds string, not numbers; .* or train with --data.drop id"),
         (COLUMNS | {"when": ["x", "y", "z"]}, (), r"the columns 'id', 'when' hold .* --data.drop id when"),
-        (COLUMNS | {"label": ["x", "y", "z"]}, ("id",), "labels are whole numbers: number them, or rename"),
+        (COLUMNS | {"label": ["x", "y", "z"]}, ("id",), "labels are whole numbers: number them, or leave them out"),
         ({"a": pyarrow.array([], pyarrow.float64())}, (), "holds no rows of numbers"),
         ({"a": [1.0]}, ("a",), "holds no rows of numbers"),
     ],

@@ -84,6 +84,21 @@ def test_values_that_do_not_fit_are_named_with_their_member():
         members(VAE, [axis("optimizer.learning_rate=fast", VAE)])
 
 
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ("train.seed", "the grid is 'train.seed'; name fields and their values"),
+        (
+            {"model.corruption": [config.Masking(rate=0.2)]},
+            "the grid's model.corruption takes names of kinds, .* not Masking",
+        ),
+    ],
+)
+def test_a_grid_from_python_is_checked_too(grid, said):
+    with pytest.raises(ConfigError, match=said):
+        axes(grid, presets.denoising())
+
+
 def test_an_axis_stands_once():
     twice = axis("train.seed=0,1", VAE)
     with pytest.raises(ConfigError, match=r"train.seed stands in the grid twice"):

@@ -37,6 +37,10 @@ def test_members_are_ranked_drawn_and_named(tmp_path):
     assert f"on the test split: {best}," in page
     assert page.index(f'<th scope="row">{best}') < page.index(f'<th scope="row">{other}')
     assert "optimizer.learning_rate" in page
+    common = page[page.index("What all models have in common") :]
+    assert "optimizer.b1" in common
+    assert "optimizer.learning_rate" not in common[: common.index("</table>")]
+    assert "train.seed" not in common[: common.index("</table>")]
     assert all(f'href="#{name}"' in page and f'id="{name}"' in page for name in ("leaderboard", "all", "made"))
     assert "<script" not in page
 
