@@ -89,15 +89,22 @@ def _digest(*texts: str) -> str:
 
 
 def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
-    """Warns where parts of a user's own are defined otherwise than when a run began, which its manifest says."""
-    _compare_parts(stored.get("parts"), own_files(experiment))
+    """Warns where parts of a user's own are defined otherwise than when a run was last trained, by its manifest."""
+    _compare_parts(_parts(stored)[-1], own_files(experiment))
 
 
-def _compare_parts(was: Any, found: Mapping[str, str]) -> None:
-    for name, now in found.items():
-        if isinstance(was, dict) and was.get(name, now) != now:
-            said = f"{name} has changed since the run began: its parts now are what it says today"
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+def _parts(stored: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Digests of what defined a run's own parts when it began, and after every later change of them."""
+    return [*_list([stored.get("parts", {})]), *_list(stored.get("resumed_with_parts"))] or [{}]
+
+
+def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether parts have changed, which is warned of."""
+    changed = [name for name, now in found.items() if was.get(name, now) != now]
+    for name in changed:
+        said = f"{name} has changed since the run was last trained: its parts now are what it says today"
+        warnings.warn(said, AeflaxWarning, stacklevel=2)
+    return bool(changed)
 
 
 def _versions() -> dict[str, str]:
@@ -112,9 +119,12 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
       manifest: of the run as it is resumed now.
 
     Returns:
-      `versions` as they were at the beginning; `resumed_with` lists, in order, those that went on from there.
+      `versions` as they were at the beginning; `resumed_with` lists, in order, those that went on from there, and
+      `resumed_with_parts` the digests of parts of a user's own that had changed.
     """
-    _compare_parts(stored.get("parts"), manifest.get("parts", {}))
+    parts, found = _parts(stored), manifest.get("parts", {})
+    if _compare_parts(parts[-1], found):
+        parts.append(found)
     now, before = manifest["versions"], [stored["versions"], *_list(stored.get("resumed_with"))]
     if changed := [name for name, was in before[-1].items() if now.get(name) != was]:
         was, this = (", ".join(f"{name} {found.get(name)}" for name in changed) for found in (before[-1], now))
@@ -122,6 +132,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         warnings.warn(said, AeflaxWarning, stacklevel=2)
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
+    later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
     kept = {name: stored[name] for name in ("created", "preset", "parts") if name in stored}
     return {**manifest, **kept, "versions": before[0], **later}
 

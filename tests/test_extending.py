@@ -311,5 +311,15 @@ def test_a_session_without_a_file_is_told_that_its_parts_have_changed(tmp_path):
     typed("<cell 2>", 'images * values["share"]')  # the same, typed again
     aeflax.load(tmp_path / "run")
     typed("<cell 3>", 'images * values["share"] ** 2')
-    with pytest.warns(AeflaxWarning, match="the session's own code has changed since the run began"):
+    with pytest.warns(AeflaxWarning, match="the session's own code has changed since the run was last trained"):
         aeflax.load(tmp_path / "run")
+
+
+def test_a_sweep_whose_programs_cannot_be_made_does_not_stand_in_the_way(tmp_path):
+    grid = {"train.seed": [0, 1]}
+    factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: images[:1])
+    with pytest.raises(ConfigError, match="gives an array of the shape"):
+        aeflax.sweep(settings(corruption=Dimmed()), grid, DATA, run_dir=tmp_path / "sweep", report=False)
+    factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: images * values["share"])
+    found = aeflax.sweep(settings(corruption=Dimmed()), grid, DATA, run_dir=tmp_path / "sweep", report=False)
+    assert [member["status"] for member in found.members] == ["done", "done"]

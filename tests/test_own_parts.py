@@ -1,5 +1,6 @@
 """Parts that a user's file defines, on the command line: their options, their mistakes, and their runs afterwards."""
 
+import json
 import os
 import re
 import subprocess
@@ -42,10 +43,15 @@ def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
 def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
     assert aeflax("train", "own.py", *SHORT)[0] == 0
     (tmp_path / "own.py").write_text(OWN.replace("outputs.latent.code**2", "outputs.latent.code**4"))
-    changed = "own.py has changed since the run began"
+    changed = "own.py has changed since the run was last trained"
     for words in (("evaluate", "run"), ("train", "--resume", *SHORT[2:], "--train.steps", "9")):
         code, said = aeflax(*words, "--define", "own.py")
         assert (code, changed in said) == (0, True), said
+    code, said = aeflax("evaluate", "run", "--define", "own.py")  # as it was trained last
+    assert (code, changed in said) == (0, False), said
+    told = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert [parts.keys() for parts in (told["parts"], *told["resumed_with_parts"])] == [{"own.py"}, {"own.py"}]
+    assert told["parts"] not in told["resumed_with_parts"]
 
 
 def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):

@@ -173,6 +173,9 @@ def _hint(field: str, experiment: Experiment) -> Any:
         if off:
             switch = off[0].replace("_", "-")
             raise ConfigError(f"the grid varies {field}, but {off[0]} is off; switch it on with --{switch} on")
+        if _chosen(part := field.rpartition(".")[0]):
+            kind = "a sweep varies a number of the kind that the experiment has; choose that first, a sweep for each"
+            raise ConfigError(f"the grid varies {field}, which this experiment's {part} does not have: {kind}")
         raise ConfigError(f"the grid varies {field}, which is no field of this experiment{nearest(field, known)}")
     if field in ALONE:
         raise ConfigError(f"the grid varies {field}, which is of a run alone; leave it out")

@@ -33,6 +33,10 @@ class Record:
         """What is known by a name, or something else where nothing is."""
         return self.told.get(name, otherwise)
 
+    def forget(self) -> None:
+        """Leaves nothing of a sweep that did not begin."""
+        self._path.unlink(missing_ok=True)
+
     def add(self, **more: Any) -> None:
         """Says more, on disk at once."""
         self.told |= _plain(more)

@@ -90,9 +90,15 @@ def sweep(
         "data": dataset.fingerprint(),
     }
     with ExitStack() as stack:
+        fresh = not resume
         record = claim(path, stack, asked, resume=resume, overwrite=overwrite)
         course = Course(path, record, callbacks, stop, preset)
-        groups = _cut(groups, course)
+        try:
+            groups = _cut(groups, course)
+        except Exception:  # no program could be made: the same command, mended, is to begin
+            if fresh:
+                record.forget()
+            raise
         plan(groups)
         decided: list[dict[str, Any]] = record.get("rungs", [])
         for rung in rungs[len(decided) :]:

@@ -123,9 +123,12 @@ class Trainer:
                 )
             try:
                 self._advance(pace)
-            except DataError:  # of all processes alike, before anything of this chunk was computed
+            except DataError as error:  # of all processes alike, before anything of this chunk was computed
                 self._save(durably=True)
-                raise
+                if checkpoints is None:
+                    raise
+                said = f"{error}; step {self._step} is saved, and --resume goes on from it once they are whole"
+                raise type(error)(said) from error
             if self._due(train.digest_every):
                 self._settle()
                 self._tell("digest", digests={"state": state_sha256(self._state)})

@@ -69,6 +69,10 @@ def test_all_combinations_the_last_axis_fastest():
         ("train.seed=0..100000", "names 100,001 values; at most 4,096"),
         ("model.likelihood=gaussian,gausian", "model.likelihood has no kind 'gausian'; choose"),
         ("model.penalties.l1=on,yes", "model.penalties.l1 takes on or none, not 'yes'"),
+        (
+            "model.likelihood.scale=1,2",
+            "model.likelihood.scale, which this experiment's model.likelihood does not have",
+        ),
         ("train=1,2", "which is no single value; vary a field of it, such as train.epochs"),
         ("train.seed=1,1", "names a value of train.seed twice: 1, 1"),
     ],
