@@ -104,10 +104,13 @@ def _holds_truth(line: str) -> bool:
 
 
 def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
-    """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name."""
+    """A line's cells with nothing in idle ones that could not be read; each keeps its place, for errors to name.
+
+    An empty one is quoted: a line of nothing else would be no line.
+    """
     for place, cell in enumerate(cells):
         figure = TRUTH.get(cell.lower(), cell)
-        yield "0" if place in idle else (_present(figure) or "nan") if missing else figure
+        yield "0" if place in idle else (_present(figure) or "nan") if missing else figure or '""'
 
 
 def columns(path: Path) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aeflax.data import files, tables
@@ -279,6 +279,11 @@ def test_csv_takes_truth_for_one_and_zero(store, missing):
     assert (values.tolist(), labels.tolist()) == ([[1, 1.5], [0, 2]], [1, 0])
 
 
+def test_csv_does_not_lose_a_line_of_one_empty_cell(store):
+    with pytest.raises(DataError, match=r"the value in line 3, column 1 .'true'. is missing"):
+        tables.read(store('true\n1\n""\ntrue\n'))
+
+
 def test_csv_takes_names_that_say_true_for_names(store):
     path = store("True,False\n0.9,0.1\n")
     assert tables.columns(path) == ("True", "False")
@@ -541,6 +546,7 @@ def test_csv_never_guesses_at_a_malformed_table(store, content):
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=48), st.text('0123456789.,-+e"\n\r\t #naifx\0\ufeff', max_size=48)))
+@example('a\t\r"')
 def test_csv_turns_any_bytes_into_a_table_or_a_data_error(scratch, content):
     found = array_or_data_error(tables.read, scratch, content.encode() if isinstance(content, str) else content)
     assert found is None or found[0].ndim == 2
