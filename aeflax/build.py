@@ -21,7 +21,7 @@ from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
 from aeflax.objective import objective, penalties, repairs
 from aeflax.outputs import BatchMean, Context, Outputs
-from aeflax.own_parts import function, require_shape
+from aeflax.own_parts import function, require_floats
 from aeflax.structure import ReadFromValues, structure, traced
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
@@ -85,8 +85,8 @@ def _build(
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         outputs, variables = module.init_with_output(key, jnp.zeros((1, *shape), jnp.float32), blank(model))
         code = 1, model.latent_dim or 0  # resolved
-        require_shape(f"model.bottleneck {model.bottleneck.kind}", outputs.latent.code, code)
-        require_shape(f"the decoder of model.backbone {model.backbone.kind}", outputs.logits, (1, *shape))
+        require_floats(f"model.bottleneck {model.bottleneck.kind}", outputs.latent.code, code)
+        require_floats(f"the decoder of model.backbone {model.backbone.kind}", outputs.logits, (1, *shape))
         params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
         params = shared(params) if tied else params
         if record is None:
@@ -228,7 +228,7 @@ def _corrupt(model: config.Model) -> Any:
 
     def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
         found: jax.Array = process(keys, images, hyper["model"]["corruption"])
-        require_shape(name, found, images.shape)
+        require_floats(name, found, images.shape)
         return found
 
     return corrupt

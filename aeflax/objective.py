@@ -9,7 +9,7 @@ from aeflax import config, factories, objectives
 from aeflax.engine.state import Hyper
 from aeflax.errors import ConfigError
 from aeflax.outputs import BatchMean, Outputs, Values
-from aeflax.own_parts import function, require_shape
+from aeflax.own_parts import function, require_floats
 
 KL = "kl"  # the penalty that a bound holds already
 
@@ -32,7 +32,7 @@ def objective(model: config.Model, like: objectives.Likelihood) -> Any:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         values = hyper["model"]
         loss = like.nats(outputs, targets, values["likelihood"])
-        require_shape(f"model.likelihood {model.likelihood.kind}", loss, targets.shape[:1])
+        require_floats(f"model.likelihood {model.likelihood.kind}", loss, targets.shape[:1])
         terms = {"reconstruction_nats": loss}
         bound = outputs.drawn is not None  # in which the KL is
         if bound:
@@ -45,7 +45,7 @@ def objective(model: config.Model, like: objectives.Likelihood) -> Any:
                     "reported value [B])"
                 )
             for part in pair:
-                require_shape(f"model.penalties.{name}", part, loss.shape)
+                require_floats(f"model.penalties.{name}", part, loss.shape)
             charged, terms[name] = pair
             loss = loss if bound and name == KL else loss + charged
         if outputs.repaired is not None:

@@ -20,7 +20,7 @@ def function(name: str, made: Any, *given: str) -> Any:
     return made
 
 
-def require_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
+def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
     """Raises ConfigError where a part of a kind that a user may have added gives no floats of a shape."""
     if found is None:
         raise ConfigError(f"{name} returns nothing where an array of the shape {shape} is needed; mend its factory")

@@ -55,16 +55,10 @@ class RunDirectory:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW  # a link would lead out of the directory
         file = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "a+")
         try:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if by := holder(self.path):
-                        raise RunInUseError(
-                            f"{self.path} is in use by {by}; wait for it or choose another --run-dir"
-                        ) from error
-                    time.sleep(0.001)  # somebody asked at this moment who holds it
+            while not _locked(file, fcntl.LOCK_EX):
+                if by := holder(self.path):
+                    raise RunInUseError(f"{self.path} is in use by {by}; wait for it or choose another --run-dir")
+                time.sleep(0.001)  # somebody asked at this moment who holds it
         except (OSError, RunInUseError):
             file.close()
             raise
@@ -97,11 +91,18 @@ class RunDirectory:
 def holder(path: Path) -> str | None:
     """Who holds the lock of a run directory; None where nobody does, or where that cannot be asked."""
     with suppress(OSError), (path / LOCK).open(encoding="utf-8", errors="replace") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # ends with the file
-        except BlockingIOError:
+        if not _locked(file, fcntl.LOCK_SH):
             return file.read().strip() or "another process"
     return None
+
+
+def _locked(file: TextIO, kind: int) -> bool:
+    """Takes a lock that lasts as long as the file is open; False where another one is in its way."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:

@@ -5,6 +5,12 @@ from collections.abc import Sequence
 
 LABEL = "label"  # the column of a table that holds labels
 FILL = "fill it in, drop the line, or train with --data.impute median"
+NUMBERED = f"labels are whole numbers: number them, or leave them out, --data.drop {LABEL}"
+
+
+def dropped(names: Sequence[str]) -> str:
+    """How columns that can be features, and had better not, are left out."""
+    return f"leave {'it' if len(names) == 1 else 'them'} out, --data.drop {shlex.join(names)}"
 
 
 def leave_out(names: Sequence[str], *, named: bool = True) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out
+from aeflax.data.columns import FILL, LABEL, NUMBERED, leave_out
 from aeflax.data.files import content, first_bytes
 from aeflax.errors import DataError
 
@@ -139,8 +139,7 @@ def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> st
             if not _present(cell):
                 return f"{place} is missing; {FILL}"
             if named and header[column] == LABEL:
-                mend = f"number them, or leave them out, --data.drop {LABEL}"
-                return f"{place} is {cell[:40]!r}; labels are whole numbers: {mend}"
+                return f"{place} is {cell[:40]!r}; {NUMBERED}"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)

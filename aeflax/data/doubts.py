@@ -1,10 +1,10 @@
 """What of a table is likely to be a mistake: columns that number its rows or never vary, wild values, too few rows."""
 
-import shlex
 from collections.abc import Sequence
 
 import numpy as np
 
+from aeflax.data.columns import dropped
 from aeflax.data.rows import Rows
 
 COUNTED = 20  # rows from which on it is no chance that whole numbers rise
@@ -31,15 +31,13 @@ def doubts(rows: Rows, columns: Sequence[str]) -> list[str]:
     named = dict(zip(columns, np.ascontiguousarray(rows.T), strict=True))
     said += [
         f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature; "
-        f"leave it out, --data.drop {shlex.quote(name)}"
+        f"{dropped([name])}"
         for name, values in named.items()
         if len(values) >= COUNTED and np.all(values[1:] > values[:-1]) and np.array_equal(values, np.rint(values))
     ]
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
-        one = len(same) == 1
-        are = f"the column {same[0]!r} holds" if one else f"{_listed(same)} hold"
-        mend = f"leave {'it' if one else 'them'} out, --data.drop {shlex.join(same)}"
-        said.append(f"{are} one value in every training row, so that any other will be odd; {mend}")
+        are = f"the column {same[0]!r} holds" if len(same) == 1 else f"{_listed(same)} hold"
+        said.append(f"{are} one value in every training row, so that any other will be odd; {dropped(same)}")
     return [*said, *filter(None, [_wild(named)])]
 
 

@@ -1,11 +1,11 @@
 """What stands for missing values, learnt from the training split."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
+from aeflax.data.columns import dropped
 from aeflax.data.rows import BLOCK_VALUES, Rows
 from aeflax.errors import ConfigError, DataError
 
@@ -34,7 +34,7 @@ def fill_in(
         empty = [int(place) for place in np.flatnonzero(absent)]
         first = f"the column {columns[empty[0]]!r}" if columns else f"feature {empty[0]}"
         more = "" if len(empty) == 1 else f" ({len(empty)} features have none)"
-        mend = f"leave it out, --data.drop {shlex.join(columns[i] for i in empty)}" if columns else "drop it"
+        mend = dropped([columns[place] for place in empty]) if columns else "drop it"
         raise DataError(f"{name}: {first} has no value in the training split{more}; {mend}")
     middle: Callable[..., np.ndarray] = np.nanmean if kind == "mean" else np.nanmedian
     return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out
+from aeflax.data.columns import FILL, LABEL, NUMBERED, leave_out
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
@@ -28,7 +28,7 @@ def read(
     labels = None
     if LABEL in table.column_names and LABEL not in drop:
         if not _is_numeric(table, LABEL):
-            raise DataError(f"{path}: labels are whole numbers: number them, or leave them out, --data.drop {LABEL}")
+            raise DataError(f"{path}: {NUMBERED}")
         labels = _numbers(table, LABEL)
     values = np.stack([_numbers(table, name) for name in features], axis=1)
     absent = np.argwhere(np.isnan(values))

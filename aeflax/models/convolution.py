@@ -22,8 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from aeflax.models import winograd
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
+from aeflax.models.winograd import Pads
 
 NARROW = 16  # channels below which patches are gathered in two passes, so that whole rows of them are copied
 _many = ContextVar("many kernels", default=False)

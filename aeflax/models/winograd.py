@@ -82,15 +82,10 @@ def pays(images: tuple[Any, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
 def forms(size: tuple[int, int], side: int, pads: Pads) -> Forms:
     """The maps for images of a height and width, square kernels of a side in SIDES, and zeros around the images."""
     down, across = (_axis(length, side, pad) for length, pad in zip(size, pads, strict=True))
-    analysis, synthesis = (
-        np.einsum(spec, *pair).reshape(rows, -1).astype(np.float32)
-        for spec, pair, rows in (
-            ("ktx,lsy->kltsxy", (down[0], across[0]), SIDE**2 * down[0].shape[1] * across[0].shape[1]),
-            ("okt,pls->opklts", (down[1], across[1]), len(down[1]) * len(across[1])),
-        )
-    )
-    kernel = _matrices(side)[1]
-    return Forms(analysis, np.kron(kernel, kernel).astype(np.float32), synthesis)
+    analysis = np.einsum("ktx,lsy->kltsxy", down[0], across[0]).reshape(-1, math.prod(size))
+    kernel = np.kron(_matrices(side)[1], _matrices(side)[1])
+    synthesis = np.einsum("okt,pls->opklts", down[1], across[1]).reshape(len(down[1]) * len(across[1]), -1)
+    return Forms(*(matrix.astype(np.float32) for matrix in (analysis, kernel, synthesis)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

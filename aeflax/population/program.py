@@ -161,10 +161,9 @@ def _in_turn(epoch: Epoch, mesh: Mesh) -> Epoch:
         state: TrainState, sums: Sums, source: Source, order: Order, first: Any, count: Any, key: jax.Array, hyper: Any
     ) -> tuple[TrainState, Sums]:
         def one(index: jax.Array, held: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
-            mine, example, own_key, own_hyper = jax.tree.map(
-                lambda leaf: leaf[index], (held, order.example, key, hyper)
-            )
-            made = epoch(mine[0], mine[1], source, Order(example, order.size), first, count, own_key, own_hyper)
+            every = (*held, order.example, key, hyper)
+            own, told, example, own_key, own_hyper = jax.tree.map(lambda leaf: leaf[index], every)
+            made = epoch(own, told, source, Order(example, order.size), first, count, own_key, own_hyper)
             # In its place: no state is kept twice.
             put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
             replaced: tuple[TrainState, Sums] = jax.tree.map(put, held, made)

@@ -90,13 +90,12 @@ def sweep(
         "data": dataset.fingerprint(),
     }
     with ExitStack() as stack:
-        fresh = not resume
         record = claim(path, stack, asked, resume=resume, overwrite=overwrite)
         course = Course(path, record, callbacks, stop, preset)
         try:
             groups = _cut(groups, course)
         except Exception:  # no program could be made: the same command, mended, is to begin
-            if fresh:
+            if not resume:
                 record.forget()
             raise
         plan(groups)
