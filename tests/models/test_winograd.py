@@ -1,5 +1,7 @@
 """Minimal filtering against JAX's own convolution, and where it is taken."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Of outputs that are sums of variance 1. Float32 errs some four times as much in the transforms' sums, which cancel, as
 # in the plain one: by 1.3e-5 at most in 2 · 10⁶ outputs at 64 to 256 channels.
 CLOSE = 2e-5
+PADS = ((1, 1), (1, 1))
 
 
 def _native(images, kernel, pads):
@@ -51,20 +54,32 @@ def test_it_equals_xlas_own_convolution(size, side, pads, channels, features):
 @pytest.mark.parametrize("side", winograd.SIDES)
 def test_in_exact_arithmetic_it_is_the_convolution(side):
     """Y = S (A x · G w) for every single input and weight, in float64."""
-    form = winograd.forms((7, 6), side, ((1, 0), (0, 2)))
-    pixels, weights = np.eye(42), np.eye(side**2)
-    values = (form.analysis.astype(np.float64) @ pixels).reshape(36, -1, 42)
-    products = np.einsum("ptx,pw->ptxw", values, form.kernel.astype(np.float64) @ weights)
-    made = form.synthesis.astype(np.float64) @ products.reshape(form.synthesis.shape[1], -1)
-    images = jnp.asarray(pixels.reshape(42, 7, 6, 1), jnp.float32)
-    kernels = jnp.asarray(weights.reshape(side, side, 1, side**2), jnp.float32)
-    expected = _native(images, kernels, ((1, 0), (0, 2)))  # [42, h, w, side²]
-    expected = expected.transpose(1, 2, 0, 3).reshape(made.shape)
-    np.testing.assert_allclose(made, expected, atol=2e-6)  # the matrices are rounded to float32
+    size, pads = (9, 10), ((1, 0), (0, 2))
+    images = jnp.eye(90).reshape(90, *size, 1)
+    kernels = jnp.eye(side**2).reshape(side, side, 1, side**2)
+    expected = _native(images, kernels, pads).transpose(1, 2, 0, 3)  # [h, w, 90, side²]
+    made = np.zeros((math.prod(expected.shape[:2]), 90 * side**2))
+    for form in winograd.forms(size, side, pads):
+        analysis, kernel, synthesis = (m.astype(np.float64) for m in (form.analysis, form.kernel, form.synthesis))
+        products = np.einsum("ktx,kw->ktxw", analysis.reshape(len(kernel), -1, 90), kernel)
+        made += synthesis @ products.reshape(len(analysis), -1)
+    np.testing.assert_allclose(made, expected.reshape(made.shape), atol=2e-6)  # the matrices are rounded to float32
 
 
-def test_it_takes_a_quarter_of_the_products_of_three_by_three():
-    assert winograd.values((8, 8), 3, ((1, 1), (1, 1))) * 4 == 64 * 9
+@pytest.mark.parametrize(
+    ("size", "forms"),
+    [
+        (4, [(36, 1)]),
+        (8, [(36, 4)]),  # a quarter of 64 · 9
+        (6, [(25, 4)]),  # two tiles of three
+        (7, [(25, 4), (21, 1)]),  # of four and three: 11² values of an image, where equal tiles have 12²
+        (10, [(25, 9), (31, 1)]),
+    ],
+)
+def test_tiles_along_an_axis_differ_by_one_output_at_most(size, forms):
+    made = winograd.forms((size, size), 3, PADS)
+    assert [(len(form.kernel), len(form.analysis) // len(form.kernel)) for form in made] == forms
+    assert winograd.values((size, size), 3, PADS) == sum(math.prod(form) for form in forms)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +100,7 @@ def test_it_is_taken_on_cpu_alone_where_it_pays(batch, size, channels, stride, d
     images = jax.ShapeDtypeStruct((batch, size, size, channels), dtype)
     kernel = jax.ShapeDtypeStruct((3, 3, channels, 128), dtype)
     traced = jax.jit(lambda x, w: convolution.convolve(x, w, stride)).trace(images, kernel)
-    values = f"tensor<36x4x{batch}x{channels}xf32>"  # points, tiles, images, channels
+    values = f"tensor<25x4x{batch}x{channels}xf32>"  # points, tiles, images, channels
     assert (values in traced.lower(lowering_platforms=("cpu",)).as_text()) is taken
     assert "dot_general" not in traced.lower(lowering_platforms=("cuda",)).as_text()
 
@@ -94,23 +109,23 @@ def test_mapped_over_kernels_it_is_taken_on_cpu_alone():
     images, kernels = jnp.ones((3, 32, 7, 7, 64)), jnp.ones((3, 3, 3, 64, 128))
     with convolution.many_kernels():
         traced = jax.jit(jax.vmap(lambda x, w: convolution.convolve(x, w, 1))).trace(images, kernels)
-    assert "36x4x32x64xf32" in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "25x4x32x64xf32" in traced.lower(lowering_platforms=("cpu",)).as_text()
     on_gpu = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert "36x4x32x64xf32" not in on_gpu
+    assert "25x4x32x64xf32" not in on_gpu
     assert "stablehlo.convolution" not in on_gpu
 
 
 def test_an_export_does_not_take_it():
     (batch,) = jax.export.symbolic_shape("b")
-    assert winograd.pays((32, 7, 7, 64), (3, 3, 64, 128), ((1, 1), (1, 1)))
-    assert not winograd.pays((batch, 7, 7, 64), (3, 3, 64, 128), ((1, 1), (1, 1)))  # which serves single images
+    assert winograd.pays((32, 7, 7, 64), (3, 3, 64, 128), PADS)
+    assert not winograd.pays((batch, 7, 7, 64), (3, 3, 64, 128), PADS)  # which serves single images
 
 
 def test_a_batch_that_is_spread_over_devices_stays_so():
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     images, kernel = _arrays(32, (8, 8), 3, 48, 96)
     images = jax.device_put(images, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
-    value = jax.grad(lambda x, w: jnp.sum(jnp.sin(winograd.convolve(x, w, ((1, 1), (1, 1))))), (0, 1))
+    value = jax.grad(lambda x, w: jnp.sum(jnp.sin(winograd.convolve(x, w, PADS))), (0, 1))
     text = jax.jit(value).lower(images, kernel).compile().as_text()
     assert "all-reduce" in text  # of the kernel's gradient
     assert "all-gather" not in text
