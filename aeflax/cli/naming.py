@@ -1,6 +1,7 @@
 """The experiment that a command names first: a preset or a Python file, with the kinds of its parts chosen."""
 
 import difflib
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -66,6 +67,13 @@ def named_experiment(command: str, arguments: list[str], resumed: Mapping[str, A
     prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
     description = describe_slots(model, DOES[command])
     return Named(name, replace(experiment, model=model), arguments, prog, description, faults)
+
+
+def resumed_path(arguments: list[str]) -> Path | None:
+    """The directory that the arguments go on with; None where they do not say so."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    named = (Path(after) for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir"))
+    return next(named, None) if "--resume" in arguments else None
 
 
 def _starting_point(name: str) -> Experiment:

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from aeflax import run as runs
-from aeflax.cli.naming import named_experiment
+from aeflax.cli.naming import named_experiment, resumed_path
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, DivergedError, StoppedError
-from aeflax.population.grid import Axis, Member, axis, members
+from aeflax.population.grid import Axis, Member, axes, axis, described, members, short
 from aeflax.population.halving import rungs
+from aeflax.population.record import SWEEP, read_sweep
 from aeflax.validation import validate
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class SweepCommand:
     run_dir: Path | None = None
     # after an eighth, a quarter and half of the steps, drop the worse half of the settings, on the validation split
     halving: bool = False
-    resume: bool = False  # go on with the sweep in --run-dir
+    # go on with the sweep in --run-dir, whose settings and grid need not be said again
+    resume: bool = False
     overwrite: bool = False  # replace the sweep in --run-dir
     no_report: bool = False  # draw no figures and no report.html
     json: bool = False  # print members and groups as one JSON object; the table goes to standard error
@@ -53,8 +55,9 @@ class SweepCommand:
 def main(arguments: list[str]) -> int:
     """Trains the grid, prints the leaderboard and returns the exit code."""
     stop = Stop()
-    named = named_experiment("sweep", arguments)
-    default = SweepCommand(experiment=named.experiment)
+    begun = _begun(arguments)
+    named = named_experiment("sweep", arguments, begun)
+    default = SweepCommand(experiment=named.experiment, halving=begun is not None and begun["halving"])
     command: SweepCommand = parse(
         SweepCommand, named.arguments, named.prog, named.description, default, faults=named.faults, require=_members
     )
@@ -72,30 +75,41 @@ def main(arguments: list[str]) -> int:
             raise StoppedError(f"{error}{place}") from error
 
 
+def _begun(arguments: list[str]) -> dict[str, Any] | None:
+    """What is known of the sweep that the arguments resume, as far as there is one."""
+    path = resumed_path(arguments)
+    with suppress(ConfigError):  # it is told of later
+        return None if path is None else read_sweep(path)
+    return None
+
+
 def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...]]:
     """What the grid makes. Raises ConfigError with what is wrong, before anything is imported."""
-    if not command.grid:
-        raise ConfigError(f"a sweep needs a grid, e.g. {EXAMPLE}")
     if command.resume and command.run_dir is None:
         raise ConfigError("--resume needs --run-dir, the sweep to go on with")
+    begun = read_sweep(command.run_dir) if command.resume and command.run_dir and not command.grid else None
+    if begun is None and not command.grid:
+        raise ConfigError(f"a sweep needs a grid, e.g. {EXAMPLE}")
     validate(command.experiment)
-    axes = tuple(axis(text, command.experiment) for text in command.grid)
-    found = members(command.experiment, axes)
+    if begun is None:
+        grid = tuple(axis(text, command.experiment) for text in command.grid)
+    else:
+        grid = axes(begun["grid"], command.experiment)
+    found = members(command.experiment, grid)
     if command.halving:
         rungs(found)
-    return axes, found
+    return grid, found
 
 
 def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bool]) -> int:
     from aeflax.cli.progress import reporter
-    from aeflax.population.record import SWEEP
     from aeflax.population.sweep import sweep
 
     progress = console(stderr=True)
-    axes, _ = _members(command)
+    grid, _ = _members(command)
     result = sweep(
         command.experiment,
-        axes,
+        grid,
         run_dir=path,
         halving=command.halving,
         report=not command.no_report,
@@ -123,16 +137,30 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
 def _plan(groups: "Sequence[Group]") -> str:
     """What is going to be trained, a line a program."""
     lines = []
-    for number, group in enumerate(groups, 1):
+    for number, (group, apart) in enumerate(zip(groups, _apart(groups), strict=True), 1):
         parts = len(group.waves.cut(len(group)))
         waves = "" if parts == 1 else f", in {parts} waves of at most {group.waves.size}"
         lines.append(
             f"  program {number}: {_count(len(group), 'model')} of {group.parameters:,} parameters, "
-            f"{group.waves.bytes / 2**20:,.0f} MiB of memory{waves}"
+            f"{group.waves.bytes / 2**20:,.0f} MiB of memory{waves}{apart and f', {apart}'}"
         )
     models = _count(sum(len(group) for group in groups), "model")
     compiled = sum(group.compilations for group in groups)
     return "\n".join([f"{models} as {_count(len(groups), 'program')}, {_count(compiled, 'compilation')}:", *lines])
+
+
+def _apart(groups: "Sequence[Group]") -> list[str]:
+    """Of each program the settings that all of its models share, and other programs do not."""
+    shared = [
+        {field: value for field, value in group.members[0].settings.items() if _all_have(group, field, value)}
+        for group in groups
+    ]
+    told = ({f: v for f, v in one.items() if not all(_all_have(group, f, v) for group in groups)} for one in shared)
+    return [described(short(one)) if one else "" for one in told]
+
+
+def _all_have(group: "Group", field: str, value: Any) -> bool:
+    return all(member.settings[field] == value for member in group.members)
 
 
 def _count(number: int, thing: str) -> str:
@@ -143,7 +171,6 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
     """The leaderboard: a row a setting, means over seeds with 95 % intervals; as many metrics as there is room."""
     from rich.table import Table
 
-    from aeflax.population.grid import described, short
     from aeflax.population.leaderboard import leaderboard, ranking_split
 
     rows, split = leaderboard(found, ranked), ranking_split(found)

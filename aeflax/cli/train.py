@@ -1,6 +1,5 @@
 """`aeflax train`: a preset or an experiment file, varied by options, to a kept run."""
 
-import itertools
 import json
 import os
 import shlex
@@ -14,7 +13,7 @@ import tyro
 
 from aeflax import run as runs
 from aeflax.cli.job import Job
-from aeflax.cli.naming import named_experiment
+from aeflax.cli.naming import named_experiment, resumed_path
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
@@ -73,18 +72,15 @@ def main(arguments: list[str]) -> int:
 
 def _resumed(arguments: list[str]) -> dict[str, Any] | None:
     """The manifest of the run that the arguments resume, as far as there is one."""
-    if "--resume" not in arguments:
-        return None
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    place = next((after for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir")), None)
+    path = resumed_path(arguments)
     with suppress(ConfigError):  # it is told of later
-        found = None if place is None else runs.read_manifest(Path(place))
-        return None if found is None else _without_other_budget(found, words)
+        return None if path is None else _without_other_budget(runs.read_manifest(path), arguments)
     return None
 
 
-def _without_other_budget(manifest: dict[str, Any], words: list[str]) -> dict[str, Any]:
+def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
     """The manifest without the run's epochs where steps are asked for, and the other way round."""
+    words = {argument.partition("=")[0] for argument in arguments}
     given = {name for name in ("epochs", "steps") if f"--train.{name}" in words}
     train = manifest["experiment"].get("train", {})
     changed = {name: None if len(given) == 1 and name not in given else train.get(name) for name in ("epochs", "steps")}

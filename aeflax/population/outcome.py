@@ -2,18 +2,17 @@
 
 import copy
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aeflax import api, config
 from aeflax import run as runs
-from aeflax.document import read_json
 from aeflax.errors import ConfigError
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores
-from aeflax.population.record import MEMBERS, SWEEP
+from aeflax.population.record import MEMBERS, read_sweep
 from aeflax.schema import from_dict
 from aeflax.trained import Run
 from aeflax.validation import metrics
@@ -58,7 +57,9 @@ class Sweep:
         """Draws `figures/*.png` and `report.html` in the sweep's directory, and returns the path of the page."""
         from aeflax.report import sweep as pages
 
-        told = _told(self.path)  # all of it as JSON has it, so that values of the grid are found among the members'
+        told = read_sweep(
+            self.path
+        )  # all of it as JSON has it, so that values of the grid are found among the members'
         found = pages.Found(
             name=self.path.name,
             experiment=_common(told["experiment"], told["grid"]),
@@ -92,7 +93,7 @@ def load_sweep(path: str | Path) -> Sweep:
       ConfigError: where there is none, or one that has not come to its end.
     """
     path = Path(path)
-    told = _told(path)
+    told = read_sweep(path)
     if "members" not in told:
         raise ConfigError(f"the sweep in {path} has not come to its end; go on with it first, by --resume")
     experiment = from_dict(config.Experiment, told["experiment"])
@@ -109,10 +110,3 @@ def ranking_metric(experiments: Iterable[config.Experiment]) -> str:
         return metric
     first, *others = (metrics(one.model) for one in experiments)
     return next(name for name in first if all(name in other for other in others))
-
-
-def _told(path: Path) -> Mapping[str, Any]:
-    told = read_json(path / SWEEP)
-    if told is None:
-        raise ConfigError(f"{path} holds no sweep ({SWEEP} is missing); check the path")
-    return told

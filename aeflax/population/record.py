@@ -1,8 +1,9 @@
 """sweep.json: what a sweep is, and what has been decided in it, so that it goes on alike after a stop or a kill.
 
-Written by an atomic replacement. Beside what the user asked for (`experiment`, `grid`, `halving`, `data`) it holds, as
-far as known: `waves`, the models that each group trains at once; `rungs` of halving; `diverged`, members whose weights
-are lost, by index, and why; `spent`, seconds of training and of compiling by group; in the end `members` and `groups`.
+Written by an atomic replacement. Beside what the user asked for (`preset`, `experiment`, `grid`, `halving`, `data`) it
+holds, as far as known: `waves`, the models that each group trains at once; `rungs` of halving; `diverged`, members
+whose weights are lost, by index, and why; `spent`, seconds of training and of compiling by group; in the end `members`
+and `groups`.
 """
 
 import json
@@ -41,6 +42,14 @@ class Record:
         """Says more, on disk at once."""
         self.told |= _plain(more)
         write_json(self._path, self.told)
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """What is said of the sweep in a directory. Raises ConfigError where it holds none."""
+    told = read_json(path / SWEEP)
+    if told is None:
+        raise ConfigError(f"{path} holds no sweep ({SWEEP} is missing); check the path")
+    return {"preset": "custom"} | told
 
 
 def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Record:

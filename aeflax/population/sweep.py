@@ -88,6 +88,7 @@ def sweep(
         "grid": {axis.field: axis.values for axis in axes},
         "halving": halving,
         "data": dataset.fingerprint(),
+        "preset": preset,
     }
     with ExitStack() as stack:
         record = claim(path, stack, asked, resume=resume, overwrite=overwrite)

@@ -234,8 +234,7 @@ def test_members_are_ordinary_runs(tmp_path, run):
     assert run("train", "vanilla", "--run-dir", member, "--resume", "--train.seed", 1, "--train.steps", 12)[0] == 0
     assert any(member.glob("events.out.tfevents.*"))
     assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"] == found["members"]
-    goes_on = ("--run-dir", tmp_path / "s", "--resume")
-    again = ("sweep", "vanilla", "--grid", "train.seed=0,1", "--train.steps", 9, *goes_on)
+    again = ("sweep", "--run-dir", tmp_path / "s", "--resume")
     assert run(*again)[0] == 0  # what the sweep found stands
     assert json.loads((tmp_path / "s" / SWEEP).read_text())["members"] == found["members"]
     (member / "summary.json").unlink()
@@ -264,6 +263,36 @@ def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
     assert code == 2
     assert said in errors
     assert errors.count("\n") == 1
+
+
+def test_a_sweep_goes_on_without_its_command(run, tmp_path):
+    """Preset, grid of kinds, halving and settings are taken from the sweep; what is said besides must be the same."""
+    path = tmp_path / "s"
+    grid = ("--grid", "model.corruption=none,masking", "--grid", "train.seed=0..1", "--train.steps", 8, "--halving")
+    words = ("sweep", "denoising", *grid, "--data.validation", 60, "--run-dir", path, "--no-report")
+    code, _, errors = run(*words)
+    assert code == 0, errors
+    assert "program 1: 2 models" in errors
+    assert [line.rpartition(", ")[2] for line in errors.splitlines() if line.startswith("  program")] == [
+        "corruption=none",
+        "corruption=masking",
+    ]
+    first = json.loads((path / SWEEP).read_text())
+    assert first["preset"] == "denoising"
+    shutil.rmtree(path / "members")
+    (path / SWEEP).write_text(
+        json.dumps({key: first[key] for key in ("experiment", "grid", "halving", "data", "preset")})
+    )
+    code, _, errors = run("sweep", "--resume", f"--run-dir={path}", "--no-report")
+    assert code == 0, errors
+    again = json.loads((path / SWEEP).read_text())
+    told = ("settings", "status", "step", "state_sha256")
+    assert [[m.get(k) for k in told] for m in again["members"]] == [[m.get(k) for k in told] for m in first["members"]]
+    assert json.loads((path / "members/0000/experiment.json").read_text())["preset"] == "denoising"
+    code, _, errors = run("sweep", "--resume", "--run-dir", path, "--train.steps", 9)
+    assert (code, "train.steps: 8 -> 9" in errors) == (2, True)
+    code, _, errors = run("sweep", "--resume", "--run-dir", tmp_path / "typo")
+    assert (code, errors.count("\n"), "typo holds no sweep (sweep.json is missing)" in errors) == (2, 1, True)
 
 
 def test_a_sweep_of_which_all_diverge_is_exit_3(run, tmp_path):
