@@ -15,6 +15,7 @@ from aeflax.applications import anomaly, oddities, trust
 from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
+from aeflax.data.columns import LABEL
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.frames import as_array, chosen, names_of
 from aeflax.data.inputs import Inputs
@@ -203,8 +204,9 @@ class Run:
         )
         dataset = None if threshold is not None else self._dataset()
         found = anomaly.detect(self.inference, dataset, inputs, labels, options)
-        self.judge.remember("anomaly", *oddities.findings(self.inference, dataset, inputs, found))
-        return found
+        told, arrays = oddities.findings(self.inference, dataset, inputs, found)
+        self.judge.remember("anomaly", told, arrays)
+        return replace(found, oddest=told.get("oddest", ()))
 
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
@@ -297,7 +299,8 @@ class Run:
         names = names_of(values)
         if names is None:
             return as_array(values)
-        kept = tuple(name for name in names if name not in self.experiment.data.drop)
+        idle = {*self.experiment.data.drop} | ({LABEL} - {*(self.columns or ())})
+        kept = tuple(name for name in names if name not in idle)
         return as_array(chosen(values, columns_to_take(self._manifest, kept, "the data frame") or kept))
 
     def _logged(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from variants import experiment, images
 import aeflax
 from aeflax import presets
 from aeflax.config import Data, GaussianLikelihood, Train
+from aeflax.data.dataset import load
 from aeflax.errors import AeflaxWarning, ConfigError, DataError, UnavailableError
 from aeflax.report.sound import numbers as _numbers
 from aeflax.report.sound import sound as _sound
@@ -100,6 +101,23 @@ def test_columns_of_a_frame_that_are_no_features_are_named(change, message):
         aeflax.train(replace(presets.vanilla(2), data=Data(**change)), frame)
 
 
+def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
+    frame = pd.DataFrame({"a": np.linspace(0, 1, 40), "label": [0, 1] * 20, "b": np.ones(40)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    settings = replace(presets.vanilla(2), data=Data(batch_size=16))
+    held, filed = load(settings.data, frame), load(Data(source=f"csv:{tmp_path / 't.csv'}"))
+    assert held.columns == filed.columns == ("a", "b")
+    np.testing.assert_array_equal(held.test.labels, filed.test.labels)
+    assert held.test.labels.dtype == np.int64
+    run = aeflax.train(settings, frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(run.score(frame), run.score(frame[["a", "b"]]))
+    with pytest.raises(DataError, match="no numbers in the column 'label'; convert it"):
+        load(settings.data, frame.assign(label="word"))
+    assert load(Data(drop=("label",)), frame.assign(label="word")).train.labels is None
+
+
 def test_an_array_has_no_columns_to_drop():
     with pytest.raises(ConfigError, match=r"data.drop=\('id',\) names columns, and an array has none"):
         aeflax.train(replace(presets.vanilla(2), data=Data(drop=("id",))), np.ones((40, 3)))
@@ -138,7 +156,12 @@ def test_a_frame_s_names_are_those_of_the_features_that_are_odd(tmp_path):
     frame = pd.DataFrame(np.random.RandomState(0).rand(40, 3), columns=["width", "height", "mass"])
     settings = replace(presets.vanilla(2), data=Data(batch_size=16), train=Train(steps=3))
     run = aeflax.train(settings, frame, run_dir=tmp_path / "run", report=False)
-    run.detect(frame, baselines=False)
+    found = run.detect(frame, baselines=False)
+    assert [one["row"] for one in found.oddest] == np.argsort(-found.scores)[:16].tolist()
+    odd = np.asarray(frame)[found.oddest[0]["row"]]
+    errors = (run.reconstruct(frame)[found.oddest[0]["row"]] - odd) ** 2
+    assert found.oddest[0]["features"][0]["name"] == frame.columns[errors.argmax()]
+    assert found.oddest[0]["features"][0]["value"] == pytest.approx(odd[errors.argmax()])
     told = (tmp_path / "run" / "applications" / "anomaly.json").read_text()
     assert all(f'"{name}"' in told for name in frame.columns)
 

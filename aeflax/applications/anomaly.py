@@ -10,9 +10,9 @@ The last two need a posterior. They draw samples of it that depend on the run's 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -84,6 +84,8 @@ class Detection:
       baselines: those of scikit-learn's detectors by name.
       fitted: training examples that they were fitted on.
       anomalous: which examples are known to be anomalous [N]; None where that is not known.
+      oddest: of vectors the oddest, the oddest first, each with the features that err most in it: `row` from 0,
+        `score`, and of each feature its `name`, `value` and what the model `expected`.
     """
 
     options: Options
@@ -91,6 +93,7 @@ class Detection:
     baselines: Mapping[str, Judged] = field(default_factory=dict)
     fitted: int = 0
     anomalous: np.ndarray | None = None
+    oddest: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
         found = f"{int(self.anomalies.sum()):,} anomalies in {len(self.scores):,} examples"

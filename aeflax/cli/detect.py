@@ -83,8 +83,7 @@ def main(arguments: list[str]) -> int:
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
     if vectors:
-        odd = oddities.oddest(run.inference, inputs, found)
-        values["oddest"] = oddities.reasons(run.inference, inputs, odd)
+        values["oddest"] = found.oddest
         told = oddest(values, SHOWN)
         screen.print(grid(told, told.caption))
     for sentence in sentences(values):

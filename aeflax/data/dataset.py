@@ -2,16 +2,16 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from aeflax import config
+from aeflax.data import frames
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
-from aeflax.data.frames import as_array, chosen, names_of
 from aeflax.data.inputs import columns_of
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
@@ -159,21 +159,21 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
 
     Args:
       settings: the section `data` of an experiment.
-      array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`; or a data frame.
+      array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`; or a data frame, whose
+        column `label`, where it has one, holds labels and is no feature.
 
     Raises:
       ConfigError: for settings that do not fit the data.
       DataError: for data that is unreadable or unfit.
     """
-    columns = columns_of(settings.source, settings.drop) if array is None else names_of(array)
     if array is None:
         if settings.drop and (path := source_file(settings.source)) is not None:
             require_columns(path, settings.drop, "data.drop")
+        columns = columns_of(settings.source, settings.drop)
         raw = _resident(read(settings.source, settings), settings)
     else:
-        if settings.drop:
-            array, columns = _without(array, settings.drop)
-        raw = Raw(Examples(as_array(array)))
+        values, labels, columns = frames.read(array, settings.drop)
+        raw = Raw(Examples(values, labels))
     name = settings.source if array is None else "the array"
     for split, label in ((raw.train, name), (raw.test, f"{name} (test)")):
         if split is not None:
@@ -212,19 +212,6 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)
-
-
-def _without(array: Any, drop: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """A data frame without some of its columns, and the names of those that are left."""
-    names = names_of(array)
-    if names is None:
-        raise ConfigError(f"data.drop={tuple(drop)!r} names columns, and an array has none; leave it out")
-    if unknown := [name for name in drop if name not in names]:
-        raise ConfigError(
-            f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
-        )
-    kept = tuple(name for name in names if name not in drop)
-    return chosen(array, kept), kept
 
 
 def _resident(raw: Raw, settings: config.Data) -> Raw:

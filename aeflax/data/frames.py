@@ -7,9 +7,41 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.errors import DataError
+from aeflax.data.columns import LABEL
+from aeflax.data.tables import as_labels
+from aeflax.errors import ConfigError, DataError
 
 UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas makes of a column without a name, which a file's index has
+
+
+def read(values: Any, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
+    """A data frame as a table in a file is read; an array as it is.
+
+    Args:
+      values: an array [N, ...], or a data frame.
+      drop: columns of a data frame that are left out, whatever they hold.
+
+    Returns:
+      The examples [N, ...], of a data frame [N, F]; its column `label` [N]; the names of its F features. The latter two
+      are None where there is none.
+
+    Raises:
+      ConfigError: for columns to drop that are not there.
+      DataError: for columns that hold no numbers.
+    """
+    names = names_of(values)
+    if names is None:
+        if drop:
+            raise ConfigError(f"data.drop={tuple(drop)!r} names columns, and an array has none; leave it out")
+        return as_array(values), None, None
+    if unknown := [name for name in drop if name not in names]:
+        raise ConfigError(
+            f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
+        )
+    kept = tuple(name for name in names if name not in (*drop, LABEL))
+    labelled = LABEL in names and LABEL not in drop
+    labels = as_labels(as_array(chosen(values, [LABEL]))[:, 0]) if labelled else None
+    return as_array(values if kept == names else chosen(values, kept)), labels, kept
 
 
 def names_of(values: Any) -> tuple[str, ...] | None:

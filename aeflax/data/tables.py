@@ -30,7 +30,7 @@ def read(
       DataError: for what is no table of numbers, with the line or row, the column and the mend.
     """
     values, labels = _format(path).read(path, missing=missing, drop=drop, take=take)
-    return values, None if labels is None else _labels(labels)
+    return values, None if labels is None else as_labels(labels)
 
 
 def columns(path: Path) -> tuple[str, ...] | None:
@@ -69,6 +69,7 @@ def _format(path: Path) -> ModuleType:
     return parquet if first_bytes(path, len(parquet.MAGIC)) == parquet.MAGIC else csv
 
 
-def _labels(column: np.ndarray) -> np.ndarray:
+def as_labels(column: np.ndarray) -> np.ndarray:
+    """Labels [N]: int64 where all of them are whole numbers, as classes are, else as they stand."""
     whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
     return column.astype(np.int64) if whole.all() else column
