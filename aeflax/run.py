@@ -198,6 +198,7 @@ def first_free(root: Path, preset: str, source: str) -> Iterator[Path]:
     kind, _, place = source.partition(":")
     stem = Path(place.partition("#")[0]).stem or place
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(filter(None, (kind, stem)))).strip("-")[:100] or "data"
+    new = not root.exists()
     for k in itertools.count(1):
         path = root / f"{preset}-{label}-{k}"
         try:
@@ -212,6 +213,8 @@ def first_free(root: Path, preset: str, source: str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it holds a run
             path.rmdir()
+            if new:
+                root.rmdir()
 
 
 def _probe(path: Path) -> None:

@@ -259,6 +259,8 @@ def source_fault(source: str) -> str | None:
         return f"data.source={source!r} is not complete; it has the form {kind}:{PLACED[kind]}"
     if meant := as_source(source):
         return f"data.source={source!r} names no kind of source; did you mean {meant}?"
+    if source.lower().endswith((".xlsx", ".xls", ".ods")):
+        return f"data.source={source!r} is a workbook; save its sheet as CSV: csv:{source.rpartition('.')[0]}.csv"
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
 

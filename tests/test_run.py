@@ -284,6 +284,10 @@ def test_a_named_directory_stays_only_with_something_in_it(tmp_path):
     with pytest.raises(ValueError, match="mine"), first_free(tmp_path, "vae", "digits") as path:
         raise ValueError("mine")
     assert not path.exists()
+    assert tmp_path.exists()  # which was there before
+    with first_free(tmp_path / "runs", "vae", "digits"):
+        pass
+    assert not (tmp_path / "runs").exists()
     with first_free(tmp_path, "vae", "digits") as again:
         claim(again, resume=False, overwrite=False).__exit__()
     assert again == path

@@ -102,7 +102,7 @@ def test_columns_of_a_frame_that_are_no_features_are_named(change, message):
 
 
 def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
-    frame = pd.DataFrame({"a": np.linspace(0, 1, 40), "label": [0, 1] * 20, "b": np.ones(40)})
+    frame = pd.DataFrame({"a": np.linspace(0, 1, 40), "label": [0, 1] * 20, "b": [0.2, 0.8] * 20})
     frame.to_csv(tmp_path / "t.csv", index=False)
     settings = replace(presets.vanilla(2), data=Data(batch_size=16))
     held, filed = load(settings.data, frame), load(Data(source=f"csv:{tmp_path / 't.csv'}"))

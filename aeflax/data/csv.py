@@ -21,6 +21,7 @@ from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
 TRUTH = {"true": "1", "false": "0"}
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx, .ods and any other zip begin; and .xls
 SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
@@ -87,6 +88,9 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if first_bytes(path, len(WORKBOOKS[0])) in WORKBOOKS:
+            mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it to aeflax.train"
+            raise DataError(f"{path} is a workbook or an archive, not a table of text; {mend}") from error
         raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
 

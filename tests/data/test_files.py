@@ -533,6 +533,12 @@ def test_csv_reports_a_file_that_is_not_utf_8(store, content):
         tables.read(store(content))
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x14\x00\x8e\x00xl/workbook.xml", b"\xd0\xcf\x11\xe0\xa1\xb1"])
+def test_csv_tells_a_workbook(store, content):
+    with pytest.raises(DataError, match=r"is a workbook or an archive, .*; save its sheet as CSV, or pass"):
+        tables.read(store(content))
+
+
 def test_csv_passes_nan_and_numbers_beyond_float32_on_for_the_check_that_names_them(store):
     values, _ = tables.read(store("1,nan\n1e300,inf\n"))
     np.testing.assert_array_equal(values, [[1, np.nan], [1e300, np.inf]])
