@@ -70,11 +70,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """What a library's exception says, cut to one line that fits in a sentence; its kind where it says nothing.
 
-    Of a long line that tells of files, what the system said comes first.
+    Of a long line that tells of files, what the system said.
     """
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    fault = _fault_of_files(error)
-    return line if len(line) <= CUT else f"{fault}: {line[: CUT // 2]}..." if fault else line[:CUT]
+    return line if len(line) <= CUT else _fault_of_files(error) or line[:CUT]
 
 
 def _fault_of_files(error: BaseException) -> str | None:

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from aeflax import api, config
 from aeflax import run as runs
-from aeflax.errors import ConfigError
+from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores
 from aeflax.population.record import MEMBERS, read_sweep
@@ -50,16 +51,17 @@ class Sweep:
         return next(iter(scores(self.members, self.metric)), None)
 
     def load(self, index: int) -> Run:
-        """One member as a run."""
+        """One member as a run; with a warning where it diverged, and its weights are of before."""
+        if (member := self.members[index])["status"] == "diverged":
+            told = f"member {index} diverged: {member['reason']}; what is loaded is what was saved of it"
+            warnings.warn(told, AeflaxWarning, stacklevel=2)
         return api.load(self.path / MEMBERS / f"{index:04d}")
 
     def report(self) -> Path:
         """Draws `figures/*.png` and `report.html` in the sweep's directory, and returns the path of the page."""
         from aeflax.report import sweep as pages
 
-        told = read_sweep(
-            self.path
-        )  # all of it as JSON has it, so that values of the grid are found among the members'
+        told = read_sweep(self.path)  # as JSON has it, so that values of the grid are found among the members'
         found = pages.Found(
             name=self.path.name,
             experiment=_common(told["experiment"], told["grid"]),

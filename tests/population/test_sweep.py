@@ -19,7 +19,7 @@ import aeflax
 from aeflax import config
 from aeflax.checkpoint import Checkpoints
 from aeflax.document import read_json
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import AeflaxWarning, ConfigError, StoppedError
 from aeflax.population import program
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
@@ -130,6 +130,8 @@ def test_a_member_that_diverges_touches_no_other(tmp_path):
     other = sweep(settings, tame, DATA, run_dir=tmp_path / "tame")
     assert [member["status"] for member in found.members] == ["done", "diverged", "done"]
     assert "training diverged" in found.members[1]["reason"]
+    with pytest.warns(AeflaxWarning, match="member 1 diverged: training diverged"):
+        found.load(1)
     for index in (0, 2):
         assert found.members[index]["state_sha256"] == other.members[index]["state_sha256"]
 
