@@ -30,7 +30,7 @@ def warn_of_misfit(program: Program, dataset: Dataset) -> None:
     _warn_of_collapse(program, dataset)
     if len(dataset.shape) == 1:
         _warn_of_scales(program, dataset)
-        _warn_of_doubts(dataset)
+        _warn_of_doubts(program, dataset)
 
 
 def _warn_of_scales(program: Program, dataset: Dataset) -> None:
@@ -48,10 +48,11 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
         warnings.warn(f"{said}: {mend}", AeflaxWarning, stacklevel=2)
 
 
-def _warn_of_doubts(dataset: Dataset) -> None:
+def _warn_of_doubts(program: Program, dataset: Dataset) -> None:
     """Warns of what is likely to be a mistake in a table."""
     if "doubts" not in dataset.computed:
-        dataset.computed["doubts"] = doubts(dataset.train.values, dataset.columns or ())
+        drop = program.experiment.data.drop
+        dataset.computed["doubts"] = doubts(dataset.train.values, dataset.columns or (), drop)
     for said in dataset.computed["doubts"]:
         warnings.warn(said, AeflaxWarning, stacklevel=2)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, NUMBERED, leave_out
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered
 from aeflax.data.files import content, first_bytes
 from aeflax.errors import DataError
 
@@ -62,7 +62,7 @@ def read(
     try:
         values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
     except ValueError as error:
-        raise DataError(f"{path}: {_fault(body, header, named=has_header) or error}") from error
+        raise DataError(f"{path}: {_fault(body, header, drop, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
     absent = np.argwhere(np.isnan(values) & (np.array(header) != LABEL))
@@ -130,7 +130,7 @@ def _named(column: int, header: list[str]) -> str:
     return f"{column + 1} ({header[column][:40]!r})"
 
 
-def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> str | None:
+def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], *, named: bool) -> str | None:
     width = len(header)
     rows = [(row, _cells(line)) for row, line in body]
     for row, cells in rows:
@@ -143,14 +143,14 @@ def _fault(body: list[tuple[int, str]], header: list[str], *, named: bool) -> st
             if not _present(cell):
                 return f"{place} is missing; {FILL}"
             if named and header[column] == LABEL:
-                return f"{place} is {cell[:40]!r}; {NUMBERED}"
+                return f"{place} is {cell[:40]!r}; {numbered(drop)}"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
-                mend = leave_out([header[place] for place in wordy], named=named)
+                mend = leave_out([header[place] for place in wordy], drop, named=named)
                 return f"the columns {names} hold text, not numbers; {mend}"
             if column in wordy:
-                mend = f"{leave_out([header[column]], named=named)}, or write numbers"
+                mend = f"{leave_out([header[column]], drop, named=named)}, or write numbers"
             else:
                 mend = "drop the line or write a number"
             return f"{place} is {cell[:40]!r}, not a number; {mend}"

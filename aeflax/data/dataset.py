@@ -203,7 +203,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
             )
         train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
     if settings.impute != "none":
-        fill = fill_in(settings.impute, train.values, name, columns)
+        fill = fill_in(settings.impute, train.values, name, columns, settings.drop)
         missing = told(train.values, columns)
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)

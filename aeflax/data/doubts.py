@@ -13,12 +13,13 @@ WILD = 300  # of a value's distance from the median, in that of a column's hundr
 NAMED = 5  # columns in a sentence
 
 
-def doubts(rows: Rows, columns: Sequence[str]) -> list[str]:
+def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list[str]:
     """What to warn of, a sentence with its mend each.
 
     Args:
       rows: the training examples [N, F]; of data that are not in memory nothing is said.
       columns: the names of their features.
+      drop: columns that are left out already.
     """
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or len(columns) != rows.shape[1] or not len(rows):
         return []
@@ -29,16 +30,22 @@ def doubts(rows: Rows, columns: Sequence[str]) -> list[str]:
     if rows.shape[1] == 1:
         said.append("a single feature leaves nothing to compress: whatever it holds is reproduced, and nothing is odd")
     named = dict(zip(columns, np.ascontiguousarray(rows.T), strict=True))
-    said += [
-        f"the column {name!r} rises from row to row, as an id or a time does, and is learned as a feature; "
-        f"{dropped([name])}"
-        for name, values in named.items()
-        if len(values) >= COUNTED and np.all(values[1:] > values[:-1]) and np.array_equal(values, np.rint(values))
-    ]
+    idle = []
+    if rising := [name for name, values in named.items() if _counts(values)]:
+        each = "rises" if len(rising) == 1 else "rise"
+        idle.append(f"{_listed(rising)} {each} from row to row, as an id or a time does, and would be learned")
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
-        are = f"the column {same[0]!r} holds" if len(same) == 1 else f"{_listed(same)} hold"
-        said.append(f"{are} one value in every training row, so that any other will be odd; {dropped(same)}")
+        each = "holds" if len(same) == 1 else "hold"
+        idle.append(f"{_listed(same)} {each} one value in every training row, so that any other will be odd")
+    if idle:
+        said.append(f"{'; '.join(idle)}; {dropped([*rising, *same], drop)}")
     return [*said, *filter(None, [_wild(named)])]
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether whole numbers rise from row to row."""
+    rises = len(values) >= COUNTED and np.all(values[1:] > values[:-1])
+    return bool(rises and np.array_equal(values, np.rint(values)))
 
 
 def _wild(named: dict[str, np.ndarray]) -> str | None:
@@ -59,5 +66,7 @@ def _wild(named: dict[str, np.ndarray]) -> str | None:
 
 def _listed(names: list[str]) -> str:
     """The columns of these names, the first of many."""
+    if len(names) == 1:
+        return f"the column {names[0]!r}"
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"the columns {', '.join(map(repr, names[:NAMED]))}{more}"

@@ -40,8 +40,8 @@ def read(values: Any, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray 
         )
     kept = tuple(name for name in names if name not in (*drop, LABEL))
     labelled = LABEL in names and LABEL not in drop
-    labels = as_labels(as_array(chosen(values, [LABEL]))[:, 0]) if labelled else None
-    return as_array(values if kept == names else chosen(values, kept)), labels, kept
+    labels = as_labels(as_array(chosen(values, [LABEL]), drop)[:, 0]) if labelled else None
+    return as_array(values if kept == names else chosen(values, kept), drop), labels, kept
 
 
 def names_of(values: Any) -> tuple[str, ...] | None:
@@ -56,10 +56,10 @@ def chosen(values: Any, names: Sequence[str]) -> Any:
     return values[[values.columns[known.index(name)] for name in names]]
 
 
-def as_array(values: Any) -> np.ndarray:
+def as_array(values: Any, drop: Sequence[str] = ()) -> np.ndarray:
     """An array, or a data frame as one [N, F]: of one type where all columns have it, else float64, missing as NaN.
 
-    Truth values are 1 and 0.
+    Truth values are 1 and 0. What is left out already, `drop`, is for the message alone.
 
     Raises:
       DataError: for columns that hold no numbers.
@@ -77,7 +77,7 @@ def as_array(values: Any) -> np.ndarray:
     if words := [name for name, column in zip(names, made, strict=True) if column is None]:
         hold, them = ("column", "it") if len(words) == 1 else ("columns", "them")
         said = f"the data frame has no numbers in the {hold} {', '.join(map(repr, words))}"
-        raise DataError(f"{said}; convert {them}, or train with config.Data(drop={tuple(words)!r})")
+        raise DataError(f"{said}; convert {them}, or train with config.Data(drop={(*drop, *words)!r})")
     return np.stack([column for column in made if column is not None], axis=1)
 
 

@@ -13,9 +13,20 @@ SHOWN = 3  # features that miss the most
 
 
 def fill_in(
-    kind: Literal["mean", "median"], values: Rows, name: str, columns: Sequence[str] | None = None
+    kind: Literal["mean", "median"],
+    values: Rows,
+    name: str,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
 ) -> np.ndarray:
     """The mean or median of each feature of examples [N, ...] over the values that are not NaN, [F] float32.
+
+    Args:
+      kind: which of them.
+      values: the examples.
+      name: of the data, for messages.
+      columns: names of a table's features.
+      drop: its columns that are left out already.
 
     Raises:
       ConfigError: for bytes, of which none can be missing, and for examples that are not in memory.
@@ -34,7 +45,7 @@ def fill_in(
         empty = [int(place) for place in np.flatnonzero(absent)]
         first = f"the column {columns[empty[0]]!r}" if columns else f"feature {empty[0]}"
         more = "" if len(empty) == 1 else f" ({len(empty)} features have none)"
-        mend = dropped([columns[place] for place in empty]) if columns else "drop it"
+        mend = dropped([columns[place] for place in empty], drop) if columns else "drop it"
         raise DataError(f"{name}: {first} has no value in the training split{more}; {mend}")
     middle: Callable[..., np.ndarray] = np.nanmean if kind == "mean" else np.nanmedian
     return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, NUMBERED, leave_out
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
@@ -24,11 +24,11 @@ def read(
         them = (
             f"the column {words[0]!r} holds" if len(words) == 1 else f"the columns {', '.join(map(repr, words))} hold"
         )
-        raise DataError(f"{path}: {them} {table.column(words[0]).type}, not numbers; {leave_out(words)}")
+        raise DataError(f"{path}: {them} {table.column(words[0]).type}, not numbers; {leave_out(words, drop)}")
     labels = None
     if LABEL in table.column_names and LABEL not in drop:
         if not _is_numeric(table, LABEL):
-            raise DataError(f"{path}: {NUMBERED}")
+            raise DataError(f"{path}: {numbered(drop)}")
         labels = _numbers(table, LABEL)
     values = np.stack([_numbers(table, name) for name in features], axis=1)
     absent = np.argwhere(np.isnan(values))

@@ -37,7 +37,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Autoencoder):  # type: ignore[mis
         self,
         variant: str = "vanilla",
         *,
-        contamination: float = 0.1,
+        contamination: float = 0.05,  # as `aeflax detect` has it
         latent_dim: int | None = None,
         widths: tuple[int, ...] | None = None,
         activation: str = "relu",

@@ -73,3 +73,12 @@ def test_nothing_is_said_of_a_sound_table(rows):
 
 def test_nothing_is_said_of_columns_without_names():
     assert doubts(with_column(2, 7.5), ()) == []
+
+
+def test_one_mend_leaves_out_all_columns_beside_those_that_are_out_already():
+    rows = with_column(1, np.arange(60))
+    rows[:, 2] = 3
+    (found,) = doubts(rows, NAMES, ("code", "unit name"))
+    assert found.startswith("the column 'the id' rises from row to row, ")
+    assert "; the column 'mass' holds one value" in found
+    assert found.endswith("leave them out, --data.drop code 'unit name' 'the id' mass")

@@ -539,6 +539,16 @@ def test_csv_tells_a_workbook(store, content):
         tables.read(store(content))
 
 
+def test_a_mend_names_the_columns_that_are_left_out_already(store):
+    words = store("a,b,c,d,label\n1,x,y,z,w\n2,x,y,z,w\n")
+    with pytest.raises(
+        DataError, match=r"the columns 3 \('c'\), 4 \('d'\), 5 \('label'\) hold.*--data.drop b c d label$"
+    ):
+        tables.read(words, drop=("b",))
+    with pytest.raises(DataError, match=r"number them, or leave them out, --data.drop b c d label$"):
+        tables.read(words, drop=("b", "c", "d"))
+
+
 def test_csv_passes_nan_and_numbers_beyond_float32_on_for_the_check_that_names_them(store):
     values, _ = tables.read(store("1,nan\n1e300,inf\n"))
     np.testing.assert_array_equal(values, [[1, np.nan], [1e300, np.inf]])
