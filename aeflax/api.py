@@ -24,7 +24,6 @@ from aeflax.engine.state import PyTree, TrainState, mismatches
 from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError, UnavailableError
 from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program, prepare
-from aeflax.schema import from_dict
 from aeflax.suited import require_range, warn_of_misfit
 from aeflax.trained import Run
 from aeflax.training import divergence, memory
@@ -239,7 +238,7 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     """
     place = Path(path)
     described = runs.read_manifest(place)
-    resolved = from_dict(config.Experiment, described["resolved"])
+    resolved = manifest.resolved(described, place)
     shape, domain = manifest.inputs(described, resolved)
     if not (place / runs.CHECKPOINTS).is_dir():
         raise ConfigError(f"{place} holds no checkpoint yet; train the run first")

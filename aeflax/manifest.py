@@ -197,6 +197,14 @@ def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         )
 
 
+def resolved(manifest: Mapping[str, Any], path: Path) -> Experiment:
+    """The experiment of a run's manifest. Raises ConfigError where the parts that are registered now do not fit it."""
+    try:
+        return from_dict(Experiment, manifest["resolved"])
+    except ConfigError as error:
+        raise ConfigError(f"the run in {path} was trained with other parts than there are now: {error}") from error
+
+
 def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> tuple[str, ...] | None:
     """The columns of a table that a run takes, by the names of those that it was trained on; None: all as they stand.
 

@@ -30,7 +30,7 @@ def aeflax(tmp_path):
     return call
 
 
-def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
+def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax, tmp_path):
     assert aeflax("train", "own.py", "--model.penalties.energy.weight", "0.5", *SHORT)[0] == 0
     code, said = aeflax("evaluate", "run")
     assert code == 2
@@ -38,6 +38,12 @@ def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax):
     code, said = aeflax("evaluate", "run", "--define", "own.py")
     assert (code, "has changed" in said) == (0, False)
     assert aeflax("evaluate", "run", "--define=nowhere.py") == (2, "aeflax: nowhere.py is no file; check the path\n")
+    (tmp_path / "own.py").write_text(OWN.replace("weight", "strength"))
+    code, said = aeflax("evaluate", "run", "--define", "own.py")
+    renamed = (
+        "the run in run was trained with other parts than there are now: unknown field model.penalties.energy.weight"
+    )
+    assert (code, renamed in said) == (2, True), said
 
 
 def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
