@@ -102,7 +102,7 @@ def _lowered(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads, *, transp
 
 
 def _filtered(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array:
-    values = winograd.values(x.shape[1:3], kernel.shape[0], pads) * sum(kernel.shape[2:])
+    values = math.prod(winograd.values(x.shape[1:3], kernel.shape[0], pads)) * sum(kernel.shape[2:])
     return _in_parts(functools.partial(winograd.convolve, pads=pads), x, kernel, values)
 
 

@@ -4,16 +4,16 @@ An axis is cut into tiles of m outputs. A tile and a kernel of side r are polyno
 values at m + r - 1 points: the tile becomes as many values, so does the kernel, and their products take the place of
 m · r. Over both axes 36 products give the 4×4 outputs that a 3×3 kernel otherwise takes 144 for.
 
-With V = A x, U = G w and P the products of equal points, summed over channels, the outputs are S P. A and S hold all
-tiles and the zeros around the maps: for maps of the sizes inside an autoencoder they are small matrices, and that a
-processor multiplies matrices well is the point.
+With V = A x, U = G w and P the products of equal points, summed over channels, the outputs are S P. A, G and S are a
+small matrix for each axis, in which its tiles and the zeros around the maps are contained: a processor multiplies
+matrices well, where the sums that they stand for are many passes over memory.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,31 +26,41 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 MOST = len(POINTS) + 1  # values of a tile along an axis
 SIDES = range(2, MOST)  # of kernels: each leaves a tile two outputs or more
-LARGEST = 2**18  # numbers in a constant matrix, a MiB of every program: maps up to 17×17
-KERNEL = 4  # what a multiplication of the kernel's transform costs, which waits for memory, in others
+SMALL = 16  # pixels of a map whose two axes are transformed by one product
+CACHE = 2**24  # bytes: a processor's, for the many that have another one
+# What it takes to bring a number to where it is multiplied, in multiplications (docs/adr/0011): a value of an image,
+# one of the kernel, and one of a patch, as long as patches fit the cache.
+VALUE, WEIGHT, PATCH = 24, 40, 12
 
 
-@dataclass(frozen=True)
-class Form:
-    """Three linear maps: some of the kernel's values, each with the values of as many tiles.
+@dataclass(frozen=True, eq=False)
+class Along:
+    """A linear map of the two leading axes of an array: `down` [p, H] of the first, `across` [q, W] of the second."""
+
+    down: np.ndarray
+    across: np.ndarray
+
+    @functools.cached_property
+    def transposed(self) -> "Along":
+        """The map back, [p, q] -> [H, W]."""
+        return Along(np.ascontiguousarray(self.down.T), np.ascontiguousarray(self.across.T))
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Outputs of a row of tiles: the maps from the pixels that they see, from the kernel, and to them.
 
     Attributes:
-      analysis: maps of height and width to the values of their tiles, [K · tiles, H · W].
-      kernel: kernels to their values, [K, side²].
-      synthesis: products to what they add to the outputs, [h · w, K · tiles].
+      rows: of the images, that it sees.
+      analysis: pixels to values, [rows, W] -> [v, V].
+      kernel: taps to values, [side, side] -> [v, L], each of which V / L of a row's values meet.
+      synthesis: products to outputs, [v, V] -> [outputs, w].
     """
 
-    analysis: np.ndarray
-    kernel: np.ndarray
-    synthesis: np.ndarray
-
-    def by_point(self, values: jax.Array) -> jax.Array:
-        """[K · tiles, ...] -> [K, tiles, ...]."""
-        return values.reshape(len(self.kernel), -1, *values.shape[1:])
-
-    def by_tile(self, values: jax.Array) -> jax.Array:
-        """[K, tiles, ...] -> [K · tiles, ...]."""
-        return values.reshape(-1, *values.shape[2:])
+    rows: slice
+    analysis: Along
+    kernel: Along
+    synthesis: Along
 
 
 def outputs(size: tuple[int, ...], side: int, pads: Pads) -> tuple[int, ...]:
@@ -58,135 +68,141 @@ def outputs(size: tuple[int, ...], side: int, pads: Pads) -> tuple[int, ...]:
     return tuple(max(0, length + sum(pad) - side + 1) for length, pad in zip(size, pads, strict=True))
 
 
-def values(size: tuple[int, ...], side: int, pads: Pads) -> int:
-    """Values of one image's tiles, of each channel."""
-    return math.prod(count + (side - 1) * _tiles(count, side) for count in outputs(size, side, pads))
+def values(size: tuple[int, ...], side: int, pads: Pads) -> tuple[int, ...]:
+    """Values of one image's tiles along each axis, of each channel."""
+    return tuple(count + (side - 1) * _tiles(count, side) for count in outputs(size, side, pads))
 
 
 def pays(images: tuple[Any, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
-    """Whether it multiplies less than the plain sum, its transforms included, and those are small enough to be kept.
+    """Whether it costs less than a product with patches: multiplications, and what waits for memory in as many of them.
 
     Args:
       images: (B, H, W, C); of an export, whose batch is symbolic and may be one, it is not believed to pay.
       kernel: (kh, kw, C, F).
       pads: zeros before and after height and width.
     """
-    (batch, *size, _), (side, width, channels, features) = images, kernel
-    if not isinstance(batch, int) or side != width or side not in SIDES:
+    (batch, height, width, _), (side, other, channels, features) = images, kernel
+    if not isinstance(batch, int) or side != other or side not in SIDES:
         return False
-    taken, made = math.prod(size), math.prod(outputs(tuple(size), side, pads))
-    each = values(tuple(size), side, pads)
-    if not made or each * max(taken, made) > LARGEST:
+    made = math.prod(outputs((height, width), side, pads))
+    if not batch * made:
         return False
-    of_kernel = sum(len(form.kernel) for form in forms(tuple(size), side, pads))
-    an_image = each * (channels * features + taken * channels + made * features)
-    return bool(batch * an_image + KERNEL * of_kernel * math.prod(kernel) < batch * made * math.prod(kernel))
+    down, across = values((height, width), side, pads)
+    of_image = down * across
+    filtered = of_image * (channels * features + (MOST + width + VALUE) * (channels + features))
+    patches = made * side**2 * min(channels, features)
+    gathered = patches * (max(channels, features) + (PATCH if 4 * batch * patches <= CACHE else 3 * PATCH))
+    saved = batch * (gathered - filtered)
+    # Matrices are made to be counted only where they are small.
+    return bool(saved > 0 and saved > WEIGHT * _of_kernel((height, width), side, pads) * channels * features)
+
+
+def _of_kernel(size: tuple[int, int], side: int, pads: Pads) -> int:
+    """Values of the kernel, of each pair of channels."""
+    found = {len(strip.kernel.down): strip.kernel for strip in strips(size, side, pads)}
+    return sum(len(along.down) * len(along.across) for along in found.values())
 
 
 @functools.cache
-def forms(size: tuple[int, ...], side: int, pads: Pads) -> tuple[Form, ...]:
+def strips(size: tuple[int, int], side: int, pads: Pads) -> tuple[Strip, ...]:
     """The maps for images of a height and width, square kernels of a side in SIDES, and zeros around the images.
 
-    The outputs are the sum of what the forms make. The first has the pairs of points that all tiles have; where tiles
-    differ, a second has the values that are left, each with one of the kernel's that it shares with no other.
+    Each row of tiles is a strip, so that strips share values of the kernel; so do equal tiles of a row.
     """
     down, across = (_axis(length, side, pad) for length, pad in zip(size, pads, strict=True))
-    analysis, kernel, synthesis = (
-        np.kron(getattr(down, name), getattr(across, name)).astype(np.float32)
-        for name in ("analysis", "kernel", "synthesis")
-    )
-    index = np.arange(len(kernel)).reshape(len(down.kernel), len(across.kernel))
-    shared = index[: down.points * down.tiles, : across.points * across.tiles]
-    shared = shared.reshape(down.points, down.tiles, across.points, across.tiles).swapaxes(1, 2).ravel()
-    left = np.setdiff1d(index, shared)
-    parts = [(shared, down.tiles * across.tiles), (left, 1)]
-    return tuple(Form(analysis[i], kernel[i[::tiles]], synthesis[:, i]) for i, tiles in parts if len(i))
+    analysis, taps, synthesis = _joined(across)
+    if len({len(tile.kernel) for tile in across}) == 1:  # their values meet the same ones of the kernel
+        taps = across[0].kernel
+        order = np.arange(len(analysis)).reshape(len(across), -1).T.ravel()  # a point's values side by side
+        analysis, synthesis = analysis[order], synthesis[:, order]
+    found = []
+    for tile in down:
+        seen = np.flatnonzero(tile.analysis.any(axis=0))
+        rows = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0)
+        pairs = (tile.analysis[:, rows], analysis), (tile.kernel, taps), (tile.synthesis, synthesis)
+        found.append(Strip(rows, *(Along(*(matrix.astype(np.float32) for matrix in pair)) for pair in pairs)))
+    return tuple(found)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """Convolution at stride 1: [B, H, W, C], [side, side, C, F] -> [B, h, w, F]; side in SIDES."""
-    return _forward(images, kernel, pads)[0]
+    (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
+    maps, weights, made = images.transpose(1, 2, 0, 3), {}, []
+    for strip in strips((height, width), side, pads):
+        points = len(strip.kernel.down)
+        if points not in weights:
+            weights[points] = _mapped(strip.kernel, kernel).reshape(-1, channels, features)
+        found = _mapped(strip.analysis, maps[strip.rows])
+        products = _products(found.reshape(len(weights[points]), -1, batch, channels), weights[points])
+        made.append(_mapped(strip.synthesis, products.reshape(*found.shape[:3], features)))
+    return jnp.concatenate(made).transpose(2, 0, 1, 3)
 
 
-def _forward(images: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, tuple[Any, ...]]:
-    size, side = images.shape[1:3], kernel.shape[0]
-    pixels, taps = _spatial(images), kernel.reshape(side**2, *kernel.shape[2:])
-    made, kept = [], []
-    for form in forms(size, side, pads):
-        tiles = form.by_point(jnp.tensordot(form.analysis, pixels, 1))
-        weights = jnp.tensordot(form.kernel, taps, 1)
-        products = lax.dot_general(tiles, weights, (((3,), (1,)), ((0,), (0,))))
-        made.append(jnp.tensordot(form.synthesis, form.by_tile(products), 1))
-        kept.append((tiles, weights))
-    return _batched(reduce(jnp.add, made), outputs(size, side, pads)), (kept, images, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _mapped(along: Along, maps: jax.Array) -> jax.Array:
+    """[H, W, ...] -> [p, q, ...], whose gradient is made as it is needed: JAX's own is transposed afterwards."""
+    (height, width, *others), (down, across) = maps.shape, (along.down, along.across)
+    if height * width <= SMALL:
+        both = jnp.tensordot(np.kron(down, across), maps.reshape(height * width, *others), 1)
+        return both.reshape(len(down), len(across), *others)
+    each = jnp.broadcast_to(across, (height, *across.shape))
+    return jnp.tensordot(down, lax.dot_general(each, maps, (((2,), (1,)), ((0,), (0,)))), 1)
 
 
-def _backward(pads: Pads, residuals: tuple[Any, ...], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The transposes of `_forward`'s products, each with its result as it is needed."""
-    kept, images, kernel = residuals
-    size, side = images.shape[1:3], kernel.shape[0]
-    pixels, to_images, to_kernel = _spatial(grad), [], []
-    for form, (tiles, weights) in zip(forms(size, side, pads), kept, strict=True):
-        products = form.by_point(jnp.tensordot(form.synthesis.T, pixels, 1))
-        to_weights = lax.dot_general(tiles, products, (((1, 2), (1, 2)), ((0,), (0,))))
-        to_tiles = lax.dot_general(products, weights, (((3,), (2,)), ((0,), (0,))))
-        to_kernel.append(jnp.tensordot(form.kernel.T, to_weights, 1))
-        to_images.append(jnp.tensordot(form.analysis.T, form.by_tile(to_tiles), 1))
-    return _batched(reduce(jnp.add, to_images), size), reduce(jnp.add, to_kernel).reshape(kernel.shape)
+_mapped.defvjp(
+    lambda along, maps: (_mapped(along, maps), None),
+    lambda along, _, grad: (_mapped(along.transposed, grad),),
+)
 
 
-convolve.defvjp(_forward, _backward)
+@jax.custom_vjp
+def _products(of_images: jax.Array, of_kernel: jax.Array) -> jax.Array:
+    """[K, T, B, C], [K, C, F] -> [K, T, B, F], each gradient as it is needed.
 
-
-def _spatial(maps: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [H · W, B, C]."""
-    batch, height, width, channels = maps.shape
-    return maps.reshape(batch, height * width, channels).swapaxes(0, 1)
-
-
-def _batched(maps: jax.Array, size: tuple[int, ...]) -> jax.Array:
-    """[H · W, B, C] -> [B, H, W, C]."""
-    _, batch, channels = maps.shape
-    return maps.swapaxes(0, 1).reshape(batch, *size, channels)
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """The maps of one axis and its V values: those of points that all tiles have, [points, tiles], then the others.
-
-    Attributes:
-      analysis: of inputs, [V, size].
-      kernel: of its taps, [V, side]: the same rows for all tiles.
-      synthesis: to outputs, [outputs, V].
-      points: that all tiles have.
-      tiles: their number.
+    Tiles and images stay axes of their own, so that a batch that is spread over devices stays so.
     """
+    return lax.dot_general(of_images, of_kernel, (((3,), (1,)), ((0,), (0,))))
+
+
+def _products_backward(kept: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    of_images, of_kernel = kept
+    to_images = lax.dot_general(grad, of_kernel, (((3,), (2,)), ((0,), (0,))))
+    return to_images, lax.dot_general(of_images, grad, (((1, 2), (1, 2)), ((0,), (0,))))
+
+
+_products.defvjp(
+    lambda of_images, of_kernel: (_products(of_images, of_kernel), (of_images, of_kernel)), _products_backward
+)
+
+
+class _Tile(NamedTuple):
+    """The maps of some outputs along an axis: of inputs [n, size], of taps [n, side], of products to outputs [m, n]."""
 
     analysis: np.ndarray
     kernel: np.ndarray
     synthesis: np.ndarray
-    points: int
-    tiles: int
 
 
-def _axis(size: int, side: int, pad: tuple[int, int]) -> _Axis:
-    """As few tiles as can be, that differ by one output at most: the larger ones have a point more, and come first."""
+def _axis(size: int, side: int, pad: tuple[int, int]) -> list[_Tile]:
+    """As few tiles as can be, that differ by one output at most."""
     count = size + sum(pad) - side + 1
-    tiles = _tiles(count, side)
-    least, larger = divmod(count, tiles)
-    common, most = least + side - 1, count + (side - 1) * tiles
-    analysis, kernel, synthesis = (np.zeros(shape) for shape in ((most, sum(pad) + size), (most, side), (count, most)))
-    start = 0
-    for t in range(tiles):
-        made = least + (t < larger)
-        points = _points(made + side - 1)
-        rows = [t + tiles * k for k in range(common)] + [common * tiles + t] * (t < larger)
-        analysis[rows, start : start + len(points)] = np.linalg.inv(_powers(points, len(points))).T
-        kernel[rows] = _powers(points, side)
-        synthesis[start : start + made, rows] = _powers(points, made).T
-        start += made
-    return _Axis(analysis[:, pad[0] : pad[0] + size], kernel, synthesis, common, tiles)  # zeros have no part in it
+    found = []
+    for made in np.array_split(np.arange(count), _tiles(count, side)):
+        points = len(made) + side - 1
+        analysis = np.zeros((points, sum(pad) + size))
+        analysis[:, made[0] : made[0] + points] = np.linalg.inv(_powers(points, points)).T
+        seen = analysis[:, pad[0] : pad[0] + size]  # the zeros around have no part in it
+        found.append(_Tile(seen, _powers(points, side), _powers(points, len(made)).T))
+    return found
+
+
+def _joined(tiles: Sequence[_Tile]) -> _Tile:
+    """Tiles side by side as one."""
+    made, values = (np.cumsum([0, *(tile.synthesis.shape[axis] for tile in tiles)]) for axis in (0, 1))
+    synthesis = np.zeros((made[-1], values[-1]))
+    for place, tile in enumerate(tiles):
+        synthesis[made[place] : made[place + 1], values[place] : values[place + 1]] = tile.synthesis
+    return _Tile(np.vstack([tile.analysis for tile in tiles]), np.vstack([tile.kernel for tile in tiles]), synthesis)
 
 
 def _tiles(count: int, side: int) -> int:
@@ -194,12 +210,6 @@ def _tiles(count: int, side: int) -> int:
     return -(-count // (MOST - side + 1))
 
 
-def _points(length: int) -> tuple[float, ...]:
-    """Infinity, then as many finite points: what a tile of fewer values has, one of more has too, in the same order."""
-    return (np.inf, *POINTS[: length - 1])
-
-
-def _powers(points: tuple[float, ...], length: int) -> np.ndarray:
-    """1, p, p², ... of each point, [P, length]; at infinity the highest alone."""
-    highest = np.eye(length)[-1]
-    return np.array([highest if np.isinf(p) else p ** np.arange(length) for p in points])
+def _powers(points: int, length: int) -> np.ndarray:
+    """1, p, p², ... of the first finite points, [P, length]; last, at infinity, the highest alone."""
+    return np.vstack([np.vander(POINTS[: points - 1], length, increasing=True), np.eye(length)[-1]])
