@@ -22,7 +22,7 @@ from aeflax.applications.spaces import NAMES, Spaces, fitting, inputs, spaces, t
 from aeflax.data.dataset import Dataset
 from aeflax.data.sources import Examples
 from aeflax.errors import DataError
-from aeflax.evaluation.baseline import components
+from aeflax.evaluation.components import components
 
 MAX_COMPARED = 2000  # examples whose distances are compared, each with each
 

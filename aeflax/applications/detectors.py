@@ -7,14 +7,13 @@
 | `local_outlier_factor` | how much sparser an example lies than its 20 nearest (Breunig et al. 2000) |
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aeflax.applications.inference import Inference
-from aeflax.evaluation.baseline import components, linear_error
+from aeflax.evaluation.components import components
 
 MAX_ROWS = 10_000  # training examples that detectors are fitted on; more are thinned to every n-th
 MAX_VALUES = 2**25  # of their matrix, 128 MiB in float32
@@ -59,7 +58,7 @@ def _bounded(score: Scorer) -> Scorer:
 
 def _pca(inference: Inference, rows: np.ndarray) -> Detector:
     model = components(rows, inference.program.built.model.latent_dim)
-    return Detector("pca", linear_error(model, rows), functools.partial(linear_error, model))
+    return Detector("pca", model.error(rows), model.error)
 
 
 def _forest(rows: np.ndarray) -> Detector:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from aeflax.applications.inference import Inference
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.sources import Examples
 from aeflax.evaluation.baseline import MAX_VALUES
+from aeflax.evaluation.components import Components
 
 NAMES = ("codes", "pca", "inputs")
 
@@ -42,7 +42,7 @@ def inputs(inference: Inference, examples: Examples) -> np.ndarray:
     return np.concatenate([batch.reshape(len(batch), -1) for batch in rows])
 
 
-def spaces(inference: Inference, examples: Examples, rows: np.ndarray, pca: Any) -> Spaces:
+def spaces(inference: Inference, examples: Examples, rows: np.ndarray, pca: Components) -> Spaces:
     """Examples, whose inputs [N, F] are `rows`, in every space; of a posterior the mean."""
     codes = np.concatenate(list(inference.encode(values(inference, examples))))
     return {"codes": codes, "pca": pca.transform(rows).astype(np.float32), "inputs": rows}

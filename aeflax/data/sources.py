@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,16 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
 
 
 def _digits() -> Raw:
-    from sklearn.datasets import load_digits
+    """scikit-learn's, from its file: to import the package takes as long as a small model trains."""
+    path = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
+    if path.is_file():
+        table = np.loadtxt(path, np.uint8, delimiter=",")
+    else:  # a version that keeps it elsewhere
+        from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    return Raw(Examples(digits.images.astype(np.uint8), digits.target), divisor=16.0)
+        digits = load_digits()
+        table = np.column_stack([digits.data, digits.target]).astype(np.uint8)
+    return Raw(Examples(table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)), divisor=16.0)
 
 
 def _mnist_like(name: str) -> Raw:

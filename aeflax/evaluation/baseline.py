@@ -1,4 +1,4 @@
-"""The linear baseline: principal component analysis at the model's own code size, by scikit-learn."""
+"""The linear baseline: principal component analysis at the model's own code size, fitted to the same data."""
 
 import math
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import numpy as np
 
 from aeflax.data.dataset import Dataset
 from aeflax.evaluation.batches import targets
+from aeflax.evaluation.components import components
 from aeflax.evaluation.scores import PSNR_FLOOR
 from aeflax.program import Program
 
@@ -34,35 +35,16 @@ def _pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     features = math.prod(program.built.shape)
     every = -(-len(dataset.train) * features // MAX_VALUES)
     model = components(np.concatenate(list(_rows(program, dataset, "train", every))), program.built.model.latent_dim)
-    dim = int(model.n_components_)
+    dim = len(model.axes)
     squared = decibels = 0.0
     for rows in _rows(program, dataset, "test"):
-        each = linear_error(model, rows)
+        each = model.error(rows)
         squared += float(each.sum())
         decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
     metrics = {"mse": squared / len(dataset.test)}
     if dataset.unit_range:
         metrics["psnr"] = decibels / len(dataset.test)
     return {"dim": dim, "compresses": dim < features, "test": metrics}
-
-
-def components(rows: np.ndarray, code_size: int | None) -> Any:
-    """Principal components of rows [N, F]: as many as the code has, or all that there are."""
-    from sklearn.decomposition import PCA
-
-    # Beside a mean far from 0, scikit-learn's covariance would lose the spread in float32.
-    middle = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
-    with np.errstate(invalid="ignore"):  # rows that are all alike have no variance to explain a share of
-        model = PCA(min(code_size or rows.shape[1], *rows.shape), random_state=0).fit(rows - middle)
-    model.mean_ += middle
-    return model
-
-
-def linear_error(model: Any, rows: np.ndarray) -> np.ndarray:
-    """Squared error per feature [N] of rows [N, F] that are reconstructed from their principal components."""
-    centred = rows - model.mean_
-    found: np.ndarray = np.mean((centred @ model.components_.T @ model.components_ - centred) ** 2, axis=1, dtype=float)
-    return found
 
 
 def _rows(program: Program, dataset: Dataset, split: str, every: int = 1) -> Iterator[np.ndarray]:

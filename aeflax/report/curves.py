@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from aeflax.evaluation.components import components
 from aeflax.report.canvas import BLUE, COLOURS, INK, ORANGE, PINK, POINTS, SEQUENTIAL, blank, drawing
 from aeflax.report.cells import few
 from aeflax.report.material import Material
@@ -193,14 +194,11 @@ def _active(code: np.ndarray) -> np.ndarray:
 
 def _principal(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two principal components [N, 2] and the shares of the variance that they explain [2]."""
-    from sklearn.decomposition import PCA
-
     projected, shares = np.zeros((len(code), 2)), np.zeros(2)
     if np.ptp(code, axis=0).any():
-        model = PCA(min(2, len(code)), random_state=0).fit(code)
-        found = model.transform(code)
+        found = components(code, 2).transform(code)
         projected[:, : found.shape[1]] = found
-        shares[: found.shape[1]] = model.explained_variance_ratio_
+        shares[: found.shape[1]] = found.var(axis=0) / code.var(axis=0).sum()
     return projected, shares
 
 

@@ -4,9 +4,13 @@ import gzip
 import hashlib
 import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from aeflax.data.sources import read
 from aeflax.errors import ConfigError, DataError
@@ -50,7 +54,10 @@ def test_an_unknown_source_is_a_configuration_error_that_lists_the_known_ones(so
 # --- embedded and generated ---
 
 
-def test_digits_are_scikit_learns_with_divisor_sixteen():
+@pytest.mark.parametrize("where", ["file", "package"])
+def test_digits_are_scikit_learns_with_divisor_sixteen(where, monkeypatch):
+    if where == "package":
+        monkeypatch.setattr(Path, "is_file", lambda path: False)
     raw = read("digits")
     assert raw.train.values.shape == (1797, 8, 8)  # scikit-learn's user guide, "Optical recognition of digits"
     assert raw.train.values.dtype == np.uint8
@@ -60,6 +67,17 @@ def test_digits_are_scikit_learns_with_divisor_sixteen():
     # The first digit is a zero; its top row as scikit-learn's documentation prints it.
     assert raw.train.labels[0] == 0
     assert raw.train.values[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    theirs = load_digits()
+    np.testing.assert_array_equal(raw.train.values, theirs.images)
+    np.testing.assert_array_equal(raw.train.labels, theirs.target)
+
+
+def test_training_on_digits_imports_no_scikit_learn():
+    """Which alone takes longer than so small a model trains."""
+    experiment = "replace(aeflax.presets.vanilla(2), train=aeflax.config.Train(steps=2))"
+    code = f"import sys, aeflax; from dataclasses import replace; aeflax.train({experiment}); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_synthetic_images_have_the_size_and_number_asked_for():

@@ -9,7 +9,7 @@ from variants import experiment, images
 import aeflax
 from aeflax.data.rows import Lazy
 from aeflax.data.sources import Examples
-from aeflax.evaluation import baseline
+from aeflax.evaluation import baseline, components
 from aeflax.evaluation.batches import targets
 
 
@@ -38,8 +38,24 @@ def test_no_more_is_read_than_the_fit_takes(monkeypatch):
 
 
 def test_rows_that_are_all_alike_have_components_and_nothing_is_warned_of():
-    found = baseline.components(np.ones((20, 5), np.float32), 2)
+    found = components.components(np.ones((20, 5), np.float32), 2)
     assert np.array_equal(found.inverse_transform(found.transform(np.ones((3, 5)))), np.ones((3, 5)))
+
+
+@pytest.mark.parametrize("few", [0, 1024], ids=["scikit-learn", "covariance"])
+@pytest.mark.parametrize("shape", [(500, 30), (10, 30)], ids=["many", "fewer-than-features"])
+def test_components_are_those_of_an_exact_decomposition(shape, few, monkeypatch):
+    monkeypatch.setattr(components, "FEW", few)
+    monkeypatch.setattr(components, "BLOCK", 64)
+    rows = (np.random.RandomState(0).normal(size=shape) * np.arange(1, 31)).astype(np.float32)
+    found = components.components(rows, 4)
+    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    expected = np.linalg.svd(centred, full_matrices=False)[2][:4]
+    np.testing.assert_allclose(found.axes.T @ found.axes, expected.T @ expected, atol=2e-5)  # of float32's 1e-7, summed
+    np.testing.assert_allclose(found.transform(rows) @ found.axes, centred @ expected.T @ expected, atol=1e-3)
+    np.testing.assert_allclose(
+        found.inverse_transform(found.transform(rows)) - rows, found.transform(rows) @ found.axes - centred, atol=1e-3
+    )
 
 
 def test_errors_are_averaged_over_examples():
@@ -61,7 +77,7 @@ def test_a_mean_far_from_zero_costs_the_components_nothing(offset):
     random = np.random.RandomState(0)
     spread = random.normal(size=(2000, 3)) @ random.normal(size=(3, 8)) + 0.1 * random.normal(size=(2000, 8))
     rows = (spread + offset).astype(np.float32)
-    found = baseline.linear_error(baseline.components(rows, 3), rows).mean()
+    found = components.components(rows, 3).error(rows).mean()
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     least = np.sum(np.linalg.svd(centred, compute_uv=False)[3:] ** 2) / rows.size  # what three directions leave
     assert found == pytest.approx(least, rel=1e-3)

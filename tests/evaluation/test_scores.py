@@ -15,8 +15,8 @@ from aeflax.config import GaussianLikelihood, Train
 from aeflax.defaults import resolve
 from aeflax.engine.placement import choose
 from aeflax.engine.state import Source
-from aeflax.evaluation import baseline
 from aeflax.evaluation import scores as scores_module
+from aeflax.evaluation.components import Components
 from aeflax.evaluation.scores import evaluate
 from aeflax.outputs import Context
 from aeflax.program import prepare
@@ -175,8 +175,8 @@ def test_the_baseline_is_scored_batch_by_batch(monkeypatch):
     run, taken = trained("vanilla"), []
     whole = run.pca()
     run._dataset().computed.clear()  # a data set's components are fitted once
-    error = baseline.linear_error
-    monkeypatch.setattr(baseline, "linear_error", lambda model, rows: taken.append(len(rows)) or error(model, rows))
+    error = Components.error
+    monkeypatch.setattr(Components, "error", lambda model, rows: taken.append(len(rows)) or error(model, rows))
     monkeypatch.setattr(BATCHES, "BATCH_VALUES", 1)
     data = replace(run.experiment.data, batch_size=5)
     run._program = replace(run._program, experiment=replace(run.experiment, data=data))
