@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 DOCS := .venv-docs
 STAMP := $(VENV)/.installed-$(VERSION)
-WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? 3 : n > 4 ? 4 : n)))
 
 .PHONY: help demo test test-faults test-accelerator lint check fast install format lock bench results results-long tables docs clean
 

@@ -74,8 +74,8 @@ def test_digits_are_scikit_learns_with_divisor_sixteen(where, monkeypatch):
 
 def test_training_on_digits_imports_no_scikit_learn():
     """Which alone takes longer than so small a model trains."""
-    experiment = "replace(aeflax.presets.vanilla(2), train=aeflax.config.Train(steps=2))"
-    code = f"import sys, aeflax; from dataclasses import replace; aeflax.train({experiment}); print('sklearn' in sys.modules)"
+    trained = "aeflax.train(replace(aeflax.presets.vanilla(2), train=aeflax.config.Train(steps=2)))"
+    code = f"import sys, aeflax; from dataclasses import replace; {trained}; print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
 
