@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEW = 1024  # features whose covariance is decomposed in a fraction of a second
-BLOCK = 4096  # rows that are added to it at once, in float64
+BLOCK = 4096  # rows whose products are added to it in float64
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def components(rows: np.ndarray, code_size: int | None) -> Components:
         with np.errstate(invalid="ignore"):  # rows that are all alike have no variance to explain a share of
             model = PCA(count, random_state=0).fit(rows - mean)
         return Components(mean + model.mean_, model.components_)
-    covariance = np.zeros((rows.shape[1],) * 2)
+    covariance, scale = np.zeros((rows.shape[1],) * 2), rows.std(dtype=np.float64) or 1.0
     for start in range(0, len(rows), BLOCK):
-        part = (rows[start : start + BLOCK] - mean).astype(np.float64)
+        part = (rows[start : start + BLOCK] - mean) / rows.dtype.type(scale)  # so that no square overflows
         covariance += part.T @ part
     axes = np.linalg.eigh(covariance)[1][:, ::-1].T[:count]
     return Components(mean, axes.astype(rows.dtype))

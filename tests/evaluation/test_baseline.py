@@ -58,6 +58,12 @@ def test_components_are_those_of_an_exact_decomposition(shape, few, monkeypatch)
     )
 
 
+def test_values_whose_squares_are_beyond_float32_have_components():
+    rows = (1e30 * np.random.RandomState(0).normal(size=(50, 4))).astype(np.float32)
+    axes = components.components(rows, 2).axes
+    np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-6)
+
+
 def test_errors_are_averaged_over_examples():
     run = aeflax.train(experiment("vanilla", steps=2), images(60))
     from sklearn.decomposition import PCA
