@@ -7,7 +7,8 @@ GPU and TPU get the native operation. On CPU, where XLA's own takes many times l
 - scattered output: patchesᵀ(x · W), for a transposed convolution.
 
 At stride 1 both are the same map, and the side with fewer channels is taken. The gradient of either form is the
-other. Where neither side is narrow, stride 1 has a third form, with as little as a quarter of the products (`winograd`).
+other. Where neither side is narrow, stride 1 has a third form, with as little as a quarter of the products:
+`winograd`.
 """
 
 import contextlib
