@@ -260,7 +260,9 @@ def source_fault(source: str) -> str | None:
     if meant := as_source(source):
         return f"data.source={source!r} names no kind of source; did you mean {meant}?"
     if source.lower().endswith((".xlsx", ".xls", ".ods")):
-        return f"data.source={source!r} is a workbook; save its sheet as CSV: csv:{source.rpartition('.')[0]}.csv"
+        return (
+            f"data.source={source!r} is a workbook; save its sheet as CSV: csv:{(place or kind).rpartition('.')[0]}.csv"
+        )
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
 

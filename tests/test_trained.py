@@ -116,6 +116,10 @@ def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
     with pytest.raises(DataError, match="no numbers in the column 'label'; convert it"):
         load(settings.data, frame.assign(label="word"))
     assert load(Data(drop=("label",)), frame.assign(label="word")).train.labels is None
+    with pytest.raises(DataError, match="the data frame has several columns 'a'; give each a name of its own"):
+        load(settings.data, frame.set_axis(["a", "label", "a"], axis=1))
+    with pytest.raises(DataError, match="the data frame has no column that is a feature"):
+        load(settings.data, frame[["label"]])
 
 
 def test_an_array_has_no_columns_to_drop():

@@ -73,7 +73,7 @@ def resumed_path(arguments: list[str]) -> Path | None:
     """The directory that the arguments go on with; None where they do not say so."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     named = (Path(after) for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir"))
-    return next(named, None) if "--resume" in arguments else None
+    return next(iter(reversed([*named])), None) if "--resume" in arguments else None
 
 
 def _starting_point(name: str) -> Experiment:

@@ -38,7 +38,11 @@ def read(values: Any, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray 
         raise ConfigError(
             f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
         )
+    if twice := [name for place, name in enumerate(names) if name in names[:place] and name not in drop]:
+        raise DataError(f"the data frame has several columns {twice[0]!r}; give each a name of its own")
     kept = tuple(name for name in names if name not in (*drop, LABEL))
+    if not kept:
+        raise DataError("the data frame has no column that is a feature; leave fewer out")
     labelled = LABEL in names and LABEL not in drop
     labels = as_labels(as_array(chosen(values, [LABEL]), drop)[:, 0]) if labelled else None
     return as_array(values if kept == names else chosen(values, kept), drop), labels, kept

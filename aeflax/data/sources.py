@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,8 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
 
 def _digits() -> Raw:
     """scikit-learn's, from its file: to import the package takes as long as a small model trains."""
-    path = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
+    found = find_spec("sklearn")
+    path = Path((found and found.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
     if path.is_file():
         table = np.loadtxt(path, np.uint8, delimiter=",")
     else:  # a version that keeps it elsewhere

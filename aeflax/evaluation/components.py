@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEW = 1024  # features whose covariance is decomposed in a fraction of a second
-BLOCK = 4096  # rows whose products are added to it in float64
+BLOCK = 4096  # rows that are added to it at once
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def components(rows: np.ndarray, code_size: int | None) -> Components:
     Where features are few they are eigenvectors of the covariance, since to import scikit-learn alone takes longer
     than small models train.
     """
-    # Beside a mean far from 0, a covariance would lose the spread in float32.
+    # Beside a mean far from 0, a covariance would lose the spread in float32; so would the small spreads beside large.
     mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     count = min(code_size or rows.shape[1], *rows.shape)
     if rows.shape[1] > FEW:
@@ -47,9 +47,10 @@ def components(rows: np.ndarray, code_size: int | None) -> Components:
         with np.errstate(invalid="ignore"):  # rows that are all alike have no variance to explain a share of
             model = PCA(count, random_state=0).fit(rows - mean)
         return Components(mean + model.mean_, model.components_)
-    covariance, scale = np.zeros((rows.shape[1],) * 2), rows.std(dtype=np.float64) or 1.0
+    covariance = np.zeros((rows.shape[1],) * 2)
     for start in range(0, len(rows), BLOCK):
-        part = (rows[start : start + BLOCK] - mean) / rows.dtype.type(scale)  # so that no square overflows
+        part = (rows[start : start + BLOCK] - mean).astype(np.float64)
         covariance += part.T @ part
     axes = np.linalg.eigh(covariance)[1][:, ::-1].T[:count]
-    return Components(mean, axes.astype(rows.dtype))
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
+    return Components(mean, (axes * np.sign(largest)).astype(rows.dtype))

@@ -26,6 +26,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 MOST = len(POINTS) + 1  # values of a tile along an axis
 SIDES = range(2, MOST)  # of kernels: each leaves a tile two outputs or more
+STRIPS = 16  # rows of tiles, each of which is written out: more take long to compile
 SMALL = 16  # pixels of a map whose two axes are transformed by one product
 CACHE = 2**24  # bytes: a processor's, for the many that have another one
 # What it takes to bring a number to where it is multiplied, in multiplications (docs/adr/0011): a value of an image,
@@ -47,17 +48,15 @@ class Along:
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
-    """Outputs of a row of tiles: the maps from the pixels that they see, from the kernel, and to them.
+class Form:
+    """The three maps of a row of tiles.
 
     Attributes:
-      rows: of the images, that it sees.
-      analysis: pixels to values, [rows, W] -> [v, V].
+      analysis: pixels of the rows that it sees to values, [rows, W] -> [v, V].
       kernel: taps to values, [side, side] -> [v, L], each of which V / L of a row's values meet.
       synthesis: products to outputs, [v, V] -> [outputs, w].
     """
 
-    rows: slice
     analysis: Along
     kernel: Along
     synthesis: Along
@@ -84,30 +83,34 @@ def pays(images: tuple[Any, ...], kernel: tuple[int, ...], pads: Pads) -> bool:
     (batch, height, width, _), (side, other, channels, features) = images, kernel
     if not isinstance(batch, int) or side != other or side not in SIDES:
         return False
-    made = math.prod(outputs((height, width), side, pads))
-    if not batch * made:
+    made = outputs((height, width), side, pads)
+    if not batch * math.prod(made) or _tiles(made[0], side) > STRIPS:
         return False
     down, across = values((height, width), side, pads)
     of_image = down * across
     filtered = of_image * (channels * features + (MOST + width + VALUE) * (channels + features))
-    patches = made * side**2 * min(channels, features)
+    patches = math.prod(made) * side**2 * min(channels, features)
     gathered = patches * (max(channels, features) + (PATCH if 4 * batch * patches <= CACHE else 3 * PATCH))
-    saved = batch * (gathered - filtered)
-    # Matrices are made to be counted only where they are small.
-    return bool(saved > 0 and saved > WEIGHT * _of_kernel((height, width), side, pads) * channels * features)
+    kept = WEIGHT * _of_kernel((height, width), side, pads) * channels * features
+    return bool(batch * filtered + kept < batch * gathered)
 
 
 def _of_kernel(size: tuple[int, int], side: int, pads: Pads) -> int:
     """Values of the kernel, of each pair of channels."""
-    found = {len(strip.kernel.down): strip.kernel for strip in strips(size, side, pads)}
+    found = {len(form.kernel.down): form.kernel for _, form in strips(size, side, pads)}
     return sum(len(along.down) * len(along.across) for along in found.values())
 
 
 @functools.cache
-def strips(size: tuple[int, int], side: int, pads: Pads) -> tuple[Strip, ...]:
-    """The maps for images of a height and width, square kernels of a side in SIDES, and zeros around the images.
+def strips(size: tuple[int, int], side: int, pads: Pads) -> tuple[tuple[slice, Form], ...]:
+    """The rows that each row of tiles sees, and its maps, which alike ones share.
 
-    Each row of tiles is a strip, so that strips share values of the kernel; so do equal tiles of a row.
+    Strips share values of the kernel; so do equal tiles of a row.
+
+    Args:
+      size: height and width of the images.
+      side: of the square kernels, in SIDES.
+      pads: zeros before and after height and width.
     """
     down, across = (_axis(length, side, pad) for length, pad in zip(size, pads, strict=True))
     analysis, taps, synthesis = _joined(across)
@@ -115,12 +118,15 @@ def strips(size: tuple[int, int], side: int, pads: Pads) -> tuple[Strip, ...]:
         taps = across[0].kernel
         order = np.arange(len(analysis)).reshape(len(across), -1).T.ravel()  # a point's values side by side
         analysis, synthesis = analysis[order], synthesis[:, order]
-    found = []
+    found, forms = [], {}
     for tile in down:
         seen = np.flatnonzero(tile.analysis.any(axis=0))
-        rows = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0)
-        pairs = (tile.analysis[:, rows], analysis), (tile.kernel, taps), (tile.synthesis, synthesis)
-        found.append(Strip(rows, *(Along(*(matrix.astype(np.float32) for matrix in pair)) for pair in pairs)))
+        rows = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0)
+        of_rows = tile.analysis[:, rows]
+        if (alike := (of_rows.shape, of_rows.tobytes())) not in forms:
+            pairs = (of_rows, analysis), (tile.kernel, taps), (tile.synthesis, synthesis)
+            forms[alike] = Form(*(Along(*(matrix.astype(np.float32) for matrix in pair)) for pair in pairs))
+        found.append((rows, forms[alike]))
     return tuple(found)
 
 
@@ -128,13 +134,13 @@ def convolve(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """Convolution at stride 1: [B, H, W, C], [side, side, C, F] -> [B, h, w, F]; side in SIDES."""
     (batch, height, width, channels), (side, _, _, features) = images.shape, kernel.shape
     maps, weights, made = images.transpose(1, 2, 0, 3), {}, []
-    for strip in strips((height, width), side, pads):
-        points = len(strip.kernel.down)
+    for rows, form in strips((height, width), side, pads):
+        points = len(form.kernel.down)
         if points not in weights:
-            weights[points] = _mapped(strip.kernel, kernel).reshape(-1, channels, features)
-        found = _mapped(strip.analysis, maps[strip.rows])
+            weights[points] = _mapped(form.kernel, kernel).reshape(-1, channels, features)
+        found = _mapped(form.analysis, maps[rows])
         products = _products(found.reshape(len(weights[points]), -1, batch, channels), weights[points])
-        made.append(_mapped(strip.synthesis, products.reshape(*found.shape[:3], features)))
+        made.append(_mapped(form.synthesis, products.reshape(*found.shape[:3], features)))
     return jnp.concatenate(made).transpose(2, 0, 1, 3)
 
 

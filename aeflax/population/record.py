@@ -49,7 +49,11 @@ def read_sweep(path: Path) -> dict[str, Any]:
     told = read_json(path / SWEEP)
     if told is None:
         raise ConfigError(f"{path} holds no sweep ({SWEEP} is missing); check the path")
-    return {"preset": "custom"} | told
+    told = {"preset": "custom"} | told
+    kinds = {"preset": str, "experiment": dict, "grid": dict, "halving": bool, "data": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(told.get(name), kind)]:
+        raise ConfigError(f"{path / SWEEP} has no sound {', '.join(wrong)}; the sweep is damaged")
+    return told
 
 
 def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Record:

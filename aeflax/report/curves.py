@@ -198,7 +198,7 @@ def _principal(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if np.ptp(code, axis=0).any():
         found = components(code, 2).transform(code)
         projected[:, : found.shape[1]] = found
-        shares[: found.shape[1]] = found.var(axis=0) / code.var(axis=0).sum()
+        shares[: found.shape[1]] = found.var(axis=0, dtype=float) / code.var(axis=0, dtype=float).sum()
     return projected, shares
 
 

@@ -80,6 +80,12 @@ def test_training_on_digits_imports_no_scikit_learn():
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.parametrize("source", ["book.xlsx", "xls:book.xls", "a.b.ods"])
+def test_a_workbook_is_to_be_saved_as_csv(source):
+    stem = source.rpartition(":")[2].rpartition(".")[0]
+    assert source_fault(source).endswith(f"is a workbook; save its sheet as CSV: csv:{stem}.csv")
+
+
 def test_synthetic_images_have_the_size_and_number_asked_for():
     raw = read("synthetic:5x7x3:11")
     assert raw.train.values.shape == (11, 5, 7, 3)

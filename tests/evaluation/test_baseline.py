@@ -58,6 +58,21 @@ def test_components_are_those_of_an_exact_decomposition(shape, few, monkeypatch)
     )
 
 
+def test_small_spreads_beside_a_large_one_are_found():
+    random = np.random.RandomState(0)
+    turn = np.linalg.qr(random.normal(size=(20, 20)))[0]
+    rows = (random.normal(size=(60, 20)) * [1e4, 3, 3, 3, *[0.1] * 16] @ turn).astype(np.float32)
+    left = np.linalg.svd(rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64), compute_uv=False)[4:]
+    # What is reconstructed is rounded to float32 at 10⁴.
+    assert components.components(rows, 4).error(rows).mean() == pytest.approx(np.sum(left**2) / rows.size, rel=0.2)
+
+
+def test_components_point_the_same_way_whatever_the_rounding():
+    rows = np.random.RandomState(0).normal(size=(200, 16)).astype(np.float32)
+    axes = components.components(rows, 3).axes
+    assert (axes[np.arange(3), np.abs(axes).argmax(axis=1)] > 0).all()
+
+
 def test_values_whose_squares_are_beyond_float32_have_components():
     rows = (1e30 * np.random.RandomState(0).normal(size=(50, 4))).astype(np.float32)
     axes = components.components(rows, 2).axes

@@ -295,6 +295,9 @@ def test_a_sweep_goes_on_without_its_command(run, tmp_path):
     assert (code, "train.steps: 8 -> 9" in errors) == (2, True)
     code, _, errors = run("sweep", "--resume", "--run-dir", tmp_path / "typo")
     assert (code, errors.count("\n"), "typo holds no sweep (sweep.json is missing)" in errors) == (2, 1, True)
+    (path / SWEEP).write_text(json.dumps(first | {"halving": "yes", "grid": None}))
+    code, _, errors = run("sweep", "--resume", "--run-dir", path)
+    assert (code, "sweep.json has no sound grid, halving; the sweep is damaged" in errors) == (2, True), errors
 
 
 def test_a_sweep_of_which_all_diverge_is_exit_3(run, tmp_path):
