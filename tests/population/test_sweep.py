@@ -18,7 +18,7 @@ from variants import BY_VARIANT, EXAMPLES, experiment, images
 import aeflax
 from aeflax import config
 from aeflax.checkpoint import Checkpoints
-from aeflax.document import read_json
+from aeflax.document import read_json, write_json
 from aeflax.errors import AeflaxWarning, ConfigError, StoppedError
 from aeflax.population import program
 from aeflax.population.grid import axes, members
@@ -295,7 +295,7 @@ def test_a_sweep_goes_on_without_its_command(run, tmp_path):
     assert (code, "train.steps: 8 -> 9" in errors) == (2, True)
     code, _, errors = run("sweep", "--resume", "--run-dir", tmp_path / "typo")
     assert (code, errors.count("\n"), "typo holds no sweep (sweep.json is missing)" in errors) == (2, 1, True)
-    (path / SWEEP).write_text(json.dumps(first | {"halving": "yes", "grid": None}))
+    write_json(path / SWEEP, {name: first[name] for name in ("experiment", "data")} | {"halving": "yes", "grid": None})
     code, _, errors = run("sweep", "--resume", "--run-dir", path)
     assert (code, "sweep.json has no sound grid, halving; the sweep is damaged" in errors) == (2, True), errors
 
