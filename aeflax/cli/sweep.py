@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,10 +57,11 @@ def main(arguments: list[str]) -> int:
     stop = Stop()
     begun = _begun(arguments)
     named = named_experiment("sweep", arguments, begun)
-    default = SweepCommand(experiment=named.experiment, halving=begun is not None and begun["halving"])
+    default = SweepCommand(experiment=named.experiment)
     command: SweepCommand = parse(
         SweepCommand, named.arguments, named.prog, named.description, default, faults=named.faults, require=_members
     )
+    command = replace(command, halving=command.halving or (begun is not None and begun["halving"]))
     stem = Path(named.name).stem
     with (
         runs.first_free(Path("runs"), f"sweep-{stem}", command.experiment.data.source)

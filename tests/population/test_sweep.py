@@ -291,6 +291,7 @@ def test_a_sweep_goes_on_without_its_command(run, tmp_path):
     told = ("settings", "status", "step", "state_sha256")
     assert [[m.get(k) for k in told] for m in again["members"]] == [[m.get(k) for k in told] for m in first["members"]]
     assert json.loads((path / "members/0000/experiment.json").read_text())["preset"] == "denoising"
+    assert run(*words, "--resume")[0] == 0  # the whole command may be said again
     code, _, errors = run("sweep", "--resume", "--run-dir", path, "--train.steps", 9)
     assert (code, "train.steps: 8 -> 9" in errors) == (2, True)
     code, _, errors = run("sweep", "--resume", "--run-dir", tmp_path / "typo")
