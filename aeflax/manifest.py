@@ -17,6 +17,7 @@ import numpy as np
 
 from aeflax import factories
 from aeflax.config import Experiment
+from aeflax.data.columns import require_distinct
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
@@ -218,8 +219,7 @@ def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, 
     if not isinstance(known, list) or columns is None or known == list(columns):
         return None
     less, more = [one for one in known if one not in columns], [one for one in columns if one not in known]
-    if twice := [one for one in known if columns.count(one) > 1]:
-        raise DataError(f"{name} has several columns {twice[0]!r}; give each a name of its own")
+    require_distinct([one for one in columns if one in known], name)
     if not less:
         if more:
             them = "it" if len(more) == 1 else "them"

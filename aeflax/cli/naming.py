@@ -3,7 +3,8 @@
 import difflib
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -69,11 +70,13 @@ def named_experiment(command: str, arguments: list[str], resumed: Mapping[str, A
     return Named(name, replace(experiment, model=model), arguments, prog, description, faults)
 
 
-def resumed_path(arguments: list[str]) -> Path | None:
-    """The directory that the arguments go on with; None where they do not say so."""
+def resumed(arguments: list[str], read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `read` knows of the directory that the arguments go on with; None where they do not, or it holds nothing."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
-    named = (Path(after) for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir"))
-    return next(iter(reversed([*named])), None) if "--resume" in arguments else None
+    places = [after for word, after in itertools.pairwise(words) if word in ("--run-dir", "--run_dir")]
+    with suppress(ConfigError):  # it is told of later
+        return read(Path(places[-1])) if places and "--resume" in arguments else None
+    return None
 
 
 def _starting_point(name: str) -> Experiment:

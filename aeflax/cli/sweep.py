@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from aeflax import run as runs
-from aeflax.cli.naming import named_experiment, resumed_path
+from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
@@ -55,7 +55,7 @@ class SweepCommand:
 def main(arguments: list[str]) -> int:
     """Trains the grid, prints the leaderboard and returns the exit code."""
     stop = Stop()
-    begun = _begun(arguments)
+    begun = resumed(arguments, read_sweep)
     named = named_experiment("sweep", arguments, begun)
     default = SweepCommand(experiment=named.experiment)
     command: SweepCommand = parse(
@@ -76,26 +76,17 @@ def main(arguments: list[str]) -> int:
             raise StoppedError(f"{error}{place}") from error
 
 
-def _begun(arguments: list[str]) -> dict[str, Any] | None:
-    """What is known of the sweep that the arguments resume, as far as there is one."""
-    path = resumed_path(arguments)
-    with suppress(ConfigError):  # it is told of later
-        return None if path is None else read_sweep(path)
-    return None
-
-
 def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...]]:
     """What the grid makes. Raises ConfigError with what is wrong, before anything is imported."""
     if command.resume and command.run_dir is None:
         raise ConfigError("--resume needs --run-dir, the sweep to go on with")
-    begun = read_sweep(command.run_dir) if command.resume and command.run_dir and not command.grid else None
-    if begun is None and not command.grid:
+    if not (command.grid or command.resume):
         raise ConfigError(f"a sweep needs a grid, e.g. {EXAMPLE}")
     validate(command.experiment)
-    if begun is None:
+    if command.grid or command.run_dir is None:
         grid = tuple(axis(text, command.experiment) for text in command.grid)
     else:
-        grid = axes(begun["grid"], command.experiment)
+        grid = axes(read_sweep(command.run_dir)["grid"], command.experiment)
     found = members(command.experiment, grid)
     if command.halving:
         rungs(found)
@@ -152,16 +143,13 @@ def _plan(groups: "Sequence[Group]") -> str:
 
 def _apart(groups: "Sequence[Group]") -> list[str]:
     """Of each program the settings that all of its models share, and other programs do not."""
-    shared = [
-        {field: value for field, value in group.members[0].settings.items() if _all_have(group, field, value)}
+    taken = [
+        {field: {member.settings[field] for member in group.members} for field in group.members[0].settings}
         for group in groups
     ]
-    told = ({f: v for f, v in one.items() if not all(_all_have(group, f, v) for group in groups)} for one in shared)
+    apart = [field for field in taken[0] if len(set().union(*(one[field] for one in taken))) > 1]
+    told = ({field: next(iter(one[field])) for field in apart if len(one[field]) == 1} for one in taken)
     return [described(short(one)) if one else "" for one in told]
-
-
-def _all_have(group: "Group", field: str, value: Any) -> bool:
-    return all(member.settings[field] == value for member in group.members)
 
 
 def _count(number: int, thing: str) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ import tyro
 
 from aeflax import run as runs
 from aeflax.cli.job import Job
-from aeflax.cli.naming import named_experiment, resumed_path
+from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
@@ -47,7 +47,8 @@ class TrainCommand:
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
     stop = Stop()
-    named = named_experiment("train", arguments, _resumed(arguments))
+    begun = resumed(arguments, lambda path: _without_other_budget(runs.read_manifest(path), arguments))
+    named = named_experiment("train", arguments, begun)
     default = TrainCommand(experiment=named.experiment)
     said = (named.prog, named.description)
     command: TrainCommand = parse(
@@ -68,14 +69,6 @@ def main(arguments: list[str]) -> int:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])
             raise StoppedError(f"{error} ({' and '.join(more)})" if more else str(error)) from error
-
-
-def _resumed(arguments: list[str]) -> dict[str, Any] | None:
-    """The manifest of the run that the arguments resume, as far as there is one."""
-    path = resumed_path(arguments)
-    with suppress(ConfigError):  # it is told of later
-        return None if path is None else _without_other_budget(runs.read_manifest(path), arguments)
-    return None
 
 
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:

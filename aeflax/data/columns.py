@@ -3,8 +3,16 @@
 import shlex
 from collections.abc import Sequence
 
+from aeflax.errors import DataError
+
 LABEL = "label"  # the column of a table that holds labels
 FILL = "fill it in, drop the line, or train with --data.impute median"
+
+
+def require_distinct(names: Sequence[str], where: str) -> None:
+    """Raises DataError for a name that several columns have; `where` says of what they are."""
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise DataError(f"{where} has several columns {twice[0]!r}; give each a name of its own")
 
 
 def numbered(drop: Sequence[str]) -> str:

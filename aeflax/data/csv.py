@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
 from aeflax.data.files import content, first_bytes
 from aeflax.errors import DataError
 
@@ -47,9 +47,8 @@ def read(
     body = lines[1:] if has_header else lines
     if not body:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
-    named = [name for name in header if name not in drop] if has_header else []
-    if twice := [name for place, name in enumerate(named) if name in named[:place]]:
-        raise DataError(f"{path} has several columns {twice[0]!r}; give each a name of its own")
+    if has_header:
+        require_distinct([name for name in header if name not in drop], str(path))
     features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
     labelled = header.index(LABEL) if has_header and LABEL in header and LABEL not in drop else None
     if labelled is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import LABEL
+from aeflax.data.columns import LABEL, require_distinct
 from aeflax.data.tables import as_labels
 from aeflax.errors import ConfigError, DataError
 
@@ -38,8 +38,7 @@ def read(values: Any, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray 
         raise ConfigError(
             f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
         )
-    if twice := [name for place, name in enumerate(names) if name in names[:place] and name not in drop]:
-        raise DataError(f"the data frame has several columns {twice[0]!r}; give each a name of its own")
+    require_distinct([name for name in names if name not in drop], "the data frame")
     kept = tuple(name for name in names if name not in (*drop, LABEL))
     if not kept:
         raise DataError("the data frame has no column that is a feature; leave fewer out")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
@@ -61,9 +61,7 @@ def _open(path: Path) -> Any:
         found = parquet.ParquetFile(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path} is no sound Parquet file ({error}); fetch or write it again") from error
-    names = found.schema_arrow.names
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise DataError(f"{path} has several columns {twice[0]!r}; give each a name of its own")
+    require_distinct(found.schema_arrow.names, str(path))
     return found
 
 
