@@ -97,6 +97,32 @@ def test_a_run_is_used_on_the_cpu(variant, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), here, rtol=1e-4, atol=1e-4)
 
 
+# What reads an export: JAX alone.
+FOREIGN = """
+import sys, numpy as np
+from jax import export
+call = export.deserialize(bytearray(open(sys.argv[1], "rb").read())).call
+np.save(sys.argv[3], np.asarray(call(np.load(sys.argv[2]))))
+"""
+
+
+@pytest.mark.parametrize("form", ["stablehlo", "onnx"])
+@pytest.mark.parametrize("variant", ["vanilla", "vae", "conv"])
+def test_what_is_exported_here_computes_the_same_everywhere(variant, form, tmp_path):
+    # As a user exports it: products as the platform has them by default.
+    run = aeflax.train(settings(variant), images(EXAMPLES, SHAPE), report=False)
+    folder = run.export(form, tmp_path / "out")
+    assert json.loads((folder / "manifest.json").read_text())["checked"]["largest_difference"] <= 1e-5
+    if form == "onnx":
+        return
+    np.save(tmp_path / "in.npy", images(8, SHAPE, seed=5).astype(np.float32))
+    for name in ("here", "cpu"):
+        variables = {"JAX_PLATFORMS": "cpu"} if name == "cpu" else {}
+        process("-c", FOREIGN, folder / "autoencoder.stablehlo", tmp_path / "in.npy", tmp_path / name, **variables)
+    here, cpu = (np.load(tmp_path / f"{name}.npy") for name in ("here", "cpu"))
+    np.testing.assert_allclose(here, cpu, rtol=0, atol=1e-5 * np.abs(cpu).max())
+
+
 @pytest.mark.parametrize("placement", ["pmap", "mesh"])
 def test_placements_agree(placement):
     alone, shared = (metrics(trained("conv", placement=name)) for name in ("jit", placement))
