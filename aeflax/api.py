@@ -2,8 +2,7 @@
 
 import contextlib
 import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,14 @@ from aeflax.data.kept import Kept
 from aeflax.data.places import KEPT, sought_in_vain
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
-from aeflax.engine.state import PyTree, TrainState, mismatches
-from aeflax.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError, UnavailableError
-from aeflax.evaluation.floor import with_floor
+from aeflax.engine.state import PyTree, mismatches
+from aeflax.errors import ConfigError, DataError, UnavailableError
 from aeflax.program import Program, prepare
 from aeflax.suited import require_range, warn_of_misfit
+from aeflax.task import Task
 from aeflax.trained import Run
-from aeflax.training import divergence, memory
-from aeflax.training.records import Callback, digests, events, history, metrics
-from aeflax.training.trainer import Trainer
-from aeflax.validation import ARRAY, validate
+from aeflax.training.records import Callback
+from aeflax.validation import ARRAY, require_experiment, validate
 
 
 def never() -> bool:
@@ -76,10 +73,7 @@ def train(
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
     hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
-    if data is not None:
-        source = data if isinstance(data, str) else ARRAY
-        experiment = replace(experiment, data=replace(experiment.data, source=source))
-    validate(experiment)
+    experiment = validate(on(experiment, data))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
     return train_on(
         experiment,
@@ -94,6 +88,14 @@ def train(
         stop=stop,
         preset=preset,
     )
+
+
+def on(experiment: config.Experiment, data: str | np.ndarray | None) -> config.Experiment:
+    """The experiment on other data: a source, an array or a data frame; on its own where they are None."""
+    require_experiment(experiment)
+    if data is None:
+        return experiment
+    return replace(experiment, data=replace(experiment.data, source=data if isinstance(data, str) else ARRAY))
 
 
 def train_on(
@@ -132,96 +134,8 @@ def train_on(
     if profile is not None:
         profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
         hosts.by_all(functools.partial(runs.create_folder, profile, "the profile"))
-    described |= {"init_from": origin}
-
-    def run_of(state: TrainState, records: list[dict[str, Any]], summary: dict[str, Any] | None) -> Run:
-        several = hosts.count() > 1  # then each process has the whole state for itself, and uses one device of its own
-        return Run(
-            program.on(one_device()) if several else program,
-            jax.tree.map(hosts.fetch, state) if several else state,
-            dataset.domain,
-            manifest=described,
-            records=records,
-            summary=summary,
-            path=path,
-            dataset=lambda: dataset,
-            kept=lambda: Kept.of(dataset),
-        )
-
-    if path is None:
-        records: list[dict[str, Any]] = []
-        trainer = Trainer(
-            program, dataset, callbacks=(history(records), *callbacks), stop=stop, weights=weights, profile=profile
-        )
-        with contextlib.closing(trainer), memory.named(resolved):
-            run = run_of(trainer.fit(), records, None)
-            run.summary = _summary(run, trainer, stop)
-        return run
-
-    with contextlib.ExitStack() as stack:
-
-        def take() -> runs.RunDirectory:
-            directory = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite))
-            if (path / runs.MANIFEST).exists():
-                manifest.require_same(stored := runs.read_manifest(path), described)
-                if runs.holds_checkpoint(path):
-                    described.update(manifest.continued(stored, described))
-            directory.write(runs.MANIFEST, described)
-            return directory
-
-        fresh = not (path / runs.MANIFEST).exists() or overwrite
-        directory = hosts.by_one(take)  # None where another process holds it
-        with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
-            summary = hosts.from_first(runs.read_summary(path) if directory else None)
-            state = None
-            if summary is not None and checkpoints.latest() is None:
-                raise CheckpointError(
-                    f"{path} was trained to step {summary.get('step')}, but its checkpoints are gone; put them back, "
-                    "or train anew with --overwrite"
-                )
-            if summary is not None and _finished(summary, resolved):
-                state, _ = checkpoints.restore(program.template())
-            if summary is not None and state is not None and int(state.step) == summary["step"]:
-                run = run_of(state, runs.read_metrics(path), summary)
-                report = report and not hosts.from_first((path / runs.REPORT).exists())
-            else:
-                told: list[Callback] = [*callbacks]
-                if directory is not None:
-                    directory.remove(runs.SUMMARY)
-                    logs = [metrics, events] if resolved.train.digest_every is None else [metrics, digests, events]
-                    told = [*(log(path) for log in logs), *told]
-                trainer = Trainer(program, dataset, callbacks=told, stop=stop, weights=weights, profile=profile)
-                with _begun_or_gone(directory, fresh), contextlib.closing(trainer), memory.named(resolved):
-                    state = trainer.fit(checkpoints)
-                    hosts.by_one(lambda: Kept.of(dataset).save(path / KEPT))
-                    run = run_of(state, runs.read_metrics(path), None)
-                    run.summary = found = _summary(run, trainer, stop)
-
-                def conclude() -> None:
-                    assert directory is not None  # of the process that does this
-                    directory.write(runs.SUMMARY, found)
-                    if not report:  # it would tell of an earlier step
-                        directory.remove(runs.REPORT)
-
-                hosts.by_one(conclude)
-        if report:
-            hosts.by_one(run.report)
-        return run
-
-
-@contextlib.contextmanager
-def _begun_or_gone(directory: runs.RunDirectory | None, fresh: bool) -> Iterator[None]:
-    """Where a fresh run fails before it has learned anything, and not of itself, nothing of it stays in the way."""
-    try:
-        yield
-    except (StoppedError, DivergedError, CheckpointError):
-        raise
-    except Exception:
-        if fresh and directory is not None:
-            path = directory.path
-            if not (runs.holds_checkpoint(path) or runs.read_metrics(path)):
-                directory.clear()
-        raise
+    task = Task(program, dataset, described | {"init_from": origin}, callbacks, stop, weights, profile)
+    return task.unkept() if path is None else task.kept(path, resume=resume, overwrite=overwrite, report=report)
 
 
 def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which = "latest") -> Run:
@@ -276,50 +190,12 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
     )
 
 
-def _summary(run: Run, trainer: Trainer, stop: Callable[[], bool]) -> dict[str, Any]:
-    """Evaluates a trained run on every split."""
-    found: dict[str, Any] = {}
-    for name in trainer.dataset.splits:
-        if hosts.agree(stop()).any():
-            raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
-        found[name] = with_floor(trainer.program, trainer.dataset, name, trainer.evaluate(name))
-        if broken := [metric for metric, value in found[name].items() if not math.isfinite(value)]:
-            raise divergence.unusable(run.experiment, run.step, f"the {name} split's {', '.join(broken)}")
-    examples = len(trainer.dataset.train.values)
-    epoch = run.step / trainer.steps_per_epoch
-    monitor = trainer.monitor
-    best = {} if monitor is None else {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}
-    summary = {
-        "status": "done",
-        "step": run.step,
-        "epoch": epoch,
-        "seconds": trainer.seconds,
-        "images_per_second": epoch * examples / max(trainer.seconds, 1e-9),
-        "compile_seconds": trainer.compile_seconds,
-        "devices": str(trainer.program.placement),
-        "parameters": run.parameters,
-        "skipped_updates": int(run.state.skipped),
-        "stopped_early": trainer.stopped_early,
-        **best,
-        "state_sha256": state_sha256(run.state),
-        **found,
-        "pca": hosts.by_one(run.pca),
-    }
-    return hosts.from_first(summary)  # one clock's
-
-
 def _to_use(resolved: config.Experiment, shape: tuple[int, ...]) -> Program:
     """The program of a run that is there, on this process's devices: on how many it was trained does not matter."""
     several = hosts.count() > 1
     train = replace(resolved.train, fsdp=None, sharding=(), placement="pmap" if several else resolved.train.placement)
     program = replace(prepare(replace(resolved, train=train), shape), experiment=resolved)
     return program.on(one_device()) if several else program
-
-
-def _finished(summary: dict[str, Any], resolved: config.Experiment) -> bool:
-    """Whether a summary tells of a run that has nothing left to train."""
-    ended = summary.get("step") == resolved.train.steps or summary.get("stopped_early") is True
-    return ended and isinstance(summary.get("step"), int)
 
 
 def _first_weights(program: Program, path: Path) -> tuple[PyTree, dict[str, Any]]:

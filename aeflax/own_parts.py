@@ -1,11 +1,16 @@
 """What parts of a user's own make, once it is what it must be; else a sentence that names the part."""
 
 import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aeflax.errors import ConfigError
+
+DRAWS = ("random_bits", "threefry2x32")
 
 
 def function(name: str, made: Any, *given: str) -> Any:
@@ -30,3 +35,39 @@ def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
         )
     if not jnp.issubdtype(kind := jnp.result_type(found), jnp.floating):
         raise ConfigError(f"{name} gives {kind} where floats are needed, which have gradients; mend its factory")
+
+
+def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
+    """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
+
+    Args:
+      name: of the process.
+      process: what takes the keys [B] and the others.
+      keys: what it should draw from.
+      others: what it takes beside them.
+    """
+    # A function of its own each time: what has been traced is not traced again.
+    one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
+    parts, again = list(_parts(one)), list(_parts(two))
+    mend = "draw from `keys`, by aeflax.noise or under jax.vmap"
+    if len(parts) != len(again) or not all(map(_alike, parts, again)):
+        raise ConfigError(f"{name} draws from NumPy or Python, once when it is compiled and never again; {mend}")
+    unused = all(one.jaxpr.invars[0] not in equation.invars for equation in one.eqns)
+    if unused and any(part in DRAWS for part in parts if isinstance(part, str)):
+        raise ConfigError(f"{name} draws without `keys`, the same for every example at every step; {mend}")
+
+
+def _parts(closed: Any) -> Iterator[Any]:
+    """What a program is made of, in order: its constants, and the names of its operations."""
+    consts = getattr(closed, "consts", ())
+    yield from (jax.random.key_data(one) if jnp.issubdtype(one.dtype, jax.dtypes.prng_key) else one for one in consts)
+    for equation in closed.eqns:
+        yield equation.primitive.name
+        yield from (atom.val for atom in equation.invars if hasattr(atom, "val"))
+        for value in equation.params.values():
+            inner = value if isinstance(value, tuple | list) else (value,)
+            yield from (part for one in inner if hasattr(one, "eqns") for part in _parts(one))
+
+
+def _alike(one: Any, two: Any) -> bool:
+    return np.array_equal(np.asarray(one), np.asarray(two), equal_nan=not isinstance(one, str))

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from aeflax.build import Built, build, hyper
+from aeflax.build import Built, blank, build, hyper
 from aeflax.config import Experiment
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Chunk
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.sharding import override, require_matches
-from aeflax.engine.state import Hyper, PyTree, TrainState, init_state, leaf_name
+from aeflax.engine.state import Hyper, PyTree, TrainState, create, init_state, leaf_name
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import Division
 from aeflax.errors import ConfigError
+from aeflax.models.bottlenecks import STATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +55,7 @@ class Program:
           weights: (params, model state) to begin with; None draws them.
         """
         where = self.placement.shardings(self._shapes)
-        create = jax.jit(init_state, static_argnums=0, out_shardings=where)
-        state: TrainState = create(self.built.parts, self.key, self.hyper, weights)
-        return state
+        return create(self.built.parts, self.key, self.hyper, weights, where=where)
 
     def template(self) -> TrainState:
         """Shapes, dtypes and places of the state."""
@@ -77,6 +77,19 @@ class Program:
             named = jax.tree_util.tree_leaves_with_path(self._shapes.params)
             paths = [leaf_name(path) for path, _ in named]
             require_matches(self.placement.overrides, paths)
+
+    @functools.cached_property
+    def widest(self) -> int:
+        """Values of the largest array that a layer makes of one example, or of the example itself."""
+        module, built = self.built.module, self.built
+
+        def made(params: PyTree, state: PyTree) -> PyTree:
+            variables = {"params": built.complete(params), STATE: state}
+            example, context = jnp.zeros((1, *built.shape), jnp.float32), blank(built.model)
+            return module.apply(variables, example, context, capture_intermediates=True, mutable="intermediates")[1]
+
+        arrays = jax.tree.leaves(jax.eval_shape(made, self._shapes.params, self._shapes.model))
+        return max(math.prod(built.shape), *(int(array.size) for array in arrays))
 
     def on(self, placement: Placement) -> "Program":
         """The same program on other devices."""

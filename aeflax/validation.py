@@ -50,10 +50,15 @@ TABULAR = ("csv", "parquet")  # kinds of PLACED whose files have columns
 SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
 
 
-def validate(experiment: Experiment) -> Experiment:
-    """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
+def require_experiment(experiment: object) -> None:
+    """Raises ConfigError for anything else, such as a preset's name."""
     if not isinstance(experiment, Experiment):
         raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets, such as presets.vae()")
+
+
+def validate(experiment: Experiment) -> Experiment:
+    """Returns the experiment unchanged, or raises ConfigError listing every problem at once."""
+    require_experiment(experiment)
     found = problems(experiment)
     with suppress(*UNFIT if found else ()):  # a value of a wrong type or size, which is reported
         found += _contradictions(experiment)

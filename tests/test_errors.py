@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from aeflax import cli
 from aeflax.errors import ConfigError, is_out_of_memory, reason
 
 DISK = (
@@ -30,3 +31,18 @@ def test_a_message_is_one_line_that_fits_a_sentence():
     assert reason(ValueError("first\nsecond")) == "first"
     assert reason(KeyError()) == "KeyError"
     assert reason(ValueError("x" * 1000)) == "x" * 200
+
+
+def test_a_package_that_is_missing_is_named(run, monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "doctor", "a_package_that_is_missing:main")
+    code, _, said = run("doctor")
+    mend = "install it, or aeflax anew with all that it needs (aeflax doctor)"
+    assert (code, said) == (2, f"aeflax: the package a_package_that_is_missing is missing; {mend}\n")
+
+
+def test_places_in_memory_are_no_part_of_a_message(run, monkeypatch):
+    def fail(words):
+        raise ConfigError(f"{fail!r} is no number")
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    assert run()[2] == "aeflax: <function test_places_in_memory_are_no_part_of_a_message.<locals>.fail> is no number\n"

@@ -47,7 +47,10 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert begun[0].step > 0
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_command_line_reads_every_experiment_file_wherever_it_is_called(path, tmp_path):
-    code = f"from aeflax.cli.naming import named_experiment; named_experiment('train', [{str(path)!r}])"
-    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
+def test_the_command_line_reads_every_experiment_file_wherever_it_is_called(tmp_path):
+    code = "import sys; from aeflax.cli.naming import named_experiment\n"
+    code += "for path in sys.argv[1:]: print(path); named_experiment('train', [path])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *map(str, FILES)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, [*map(str, FILES)]), done.stderr

@@ -26,17 +26,19 @@ from aeflax.config import Experiment
 from aeflax.errors import StoppedError
 from aeflax.schema import from_dict
 
-found, last = [], int(sys.argv[1])
-def see(record):
-    if record.kind in ("train", "evaluation"):
-        found.append({"step": record.step, "split": record.split, **record.metrics})
-def done():
-    return bool(found) and found[-1]["step"] >= last
-try:
-    aeflax.train(from_dict(Experiment, json.load(sys.stdin)), callbacks=[see], stop=done)
-except StoppedError:
-    pass
-print(json.dumps(found))
+def trained(settings, last):
+    found = []
+    def see(record):
+        if record.kind in ("train", "evaluation"):
+            found.append({"step": record.step, "split": record.split, **record.metrics})
+    def done():
+        return bool(found) and found[-1]["step"] >= last
+    try:
+        aeflax.train(from_dict(Experiment, settings), callbacks=[see], stop=done)
+    except StoppedError:
+        pass
+    return found
+print(json.dumps([trained(settings, int(sys.argv[1])) for settings in json.load(sys.stdin)]))
 """
 pytestmark = [
     pytest.mark.slow,
@@ -44,10 +46,10 @@ pytestmark = [
 ]
 
 
-def trained(settings, last):
-    """Records of an experiment up to a step at which it is evaluated."""
+def trained(*experiments, last):
+    """Records of each experiment up to a step at which it is evaluated."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    given = json.dumps(to_dict(settings))
+    given = json.dumps([to_dict(settings) for settings in experiments])
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(last)], input=given, env=environment, capture_output=True, text=True
     )
@@ -91,31 +93,30 @@ def test_the_classic_example_is_on_its_way():
         data=config.Data(source="mnist", batch_size=256),
         train=config.Train(epochs=3, eval_every=705),
     )
-    found = trained(settings, 705)[-1]
+    found = trained(settings, last=705)[0][-1]
     assert 0.098 < found["bce"] < 0.105
 
 
 def test_the_variational_autoencoder_of_flax_is_on_its_way():
     """P3 after its first epoch, in the band of the sixteen seeds of the long run."""
-    found = trained(
-        replace(binary_vae.CONFIG, train=config.Train(epochs=2, eval_every=binary_vae.EPOCH)), binary_vae.EPOCH
-    )
+    settings = replace(binary_vae.CONFIG, train=config.Train(epochs=2, eval_every=binary_vae.EPOCH))
+    (found,) = trained(settings, last=binary_vae.EPOCH)
     assert within(-found[-1]["elbo"], recorded("binary_vae", "after epoch 1,"))
 
 
 def test_the_convolutional_autoencoder_of_keras_is_on_its_way():
-    """P7 after its first epoch, in the band of the seeds of the long run."""
-    found = trained(conv_autoencoder.CONFIG, conv_autoencoder.EPOCH)
-    assert within(found[-1]["bce"], recorded("conv_autoencoder", "after epoch 1,"))
+    """P7 after half an epoch: test bce .0808 to .0818 over seeds 0 to 2 when recorded; .0732 after the whole."""
+    half = conv_autoencoder.EPOCH // 2 + 1
+    settings = replace(conv_autoencoder.CONFIG, train=replace(conv_autoencoder.CONFIG.train, eval_every=half))
+    found = trained(settings, last=half)[0][-1]
+    assert 0.079 < found["bce"] < 0.084
 
 
-@pytest.mark.parametrize("preset", [name for name in presets.PRESETS if name != "conv"])
-def test_every_preset_of_dense_layers_learns_mnist(preset):
-    settings = replace(
-        presets.PRESETS[preset](),
-        data=config.Data(source="mnist", limit=6000),
-        train=config.Train(steps=150, log_every=30),
-    )
-    losses = [record["loss"] for record in trained(settings, 150) if record["split"] == "train"]
-    # Means over steps 1-30 and 121-150; the ratios were .46 to .54 when recorded.
-    assert losses[-1] < 0.6 * losses[0]
+def test_every_preset_of_dense_layers_learns_mnist():
+    names = [name for name in presets.PRESETS if name != "conv"]
+    data, train = config.Data(source="mnist", limit=6000), config.Train(steps=150, log_every=30)
+    logs = trained(*(replace(presets.PRESETS[name](), data=data, train=train) for name in names), last=150)
+    for name, log in zip(names, logs, strict=True):
+        losses = [record["loss"] for record in log if record["split"] == "train"]
+        # Means over steps 1-30 and 121-150; the ratios were .46 to .54 when recorded.
+        assert losses[-1] < 0.6 * losses[0], name

@@ -95,6 +95,16 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
             ".reshape(images.shape).astype(int)",
             r"speckle gives int32 where floats are needed",
         ),
+        (
+            "noise.normal(keys, rows.shape[1])",
+            '__import__("numpy").random.normal(size=rows.shape)',
+            r"speckle draws from NumPy or Python, once",
+        ),
+        (
+            "noise.normal(keys, rows.shape[1])",
+            '__import__("jax").random.normal(__import__("jax").random.key(0), rows.shape)',
+            r"speckle draws without `keys`, the same for every example",
+        ),
     ],
 )
 def test_a_mistake_in_a_factory_is_the_users_and_leaves_no_run(right, wrong, said, aeflax, tmp_path):

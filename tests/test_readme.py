@@ -16,7 +16,7 @@ COMMANDS = [
     line.split("  #")[0].strip()
     for language, block in BLOCKS
     if language == "bash"
-    for line in block.splitlines()
+    for line in block.replace("\\\n", " ").splitlines()
     if line.startswith("aeflax ")
 ]
 EXAMPLES = [block for language, block in BLOCKS if language == "python"]

@@ -21,7 +21,7 @@ from aeflax.data.order import permutation
 from aeflax.engine.feed import Feed
 from aeflax.engine.keys import Keys
 from aeflax.engine.placement import one_device
-from aeflax.engine.state import Hyper, Parts, PyTree, Source, init_state
+from aeflax.engine.state import Hyper, Parts, PyTree, Source, create
 from aeflax.engine.step import zero_sums
 from aeflax.errors import DivergedError
 from aeflax.models.bottlenecks import STATE
@@ -160,7 +160,7 @@ def train(
     key = placement.key(seed)
     numbers = traced(Optimizer(learning_rate=budget.learning_rate, b1=0.9, b2=0.999, eps=1e-8))
     hyper = placement.replicate(jax.tree.map(np.float32, numbers | {"bottleneck": values or {}}))
-    state = jax.jit(init_state, static_argnums=0, out_shardings=placement.sharding())(parts, key, hyper)
+    state = create(parts, key, hyper, where=placement.sharding())
     if weights is not None:
         below, model = placement.replicate(weights)
         state = state.replace(params={**state.params, "encoder": below}, model=model)

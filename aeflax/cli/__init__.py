@@ -7,6 +7,7 @@ import faulthandler
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -121,7 +122,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     try:
         return _dispatch(arguments), True
     except AeflaxError as error:
-        print(f"aeflax: {error}", file=sys.stderr)  # noqa: T201
+        print(f"aeflax: {_readable(error)}", file=sys.stderr)  # noqa: T201
         return error.exit_code, True
     except SystemExit as error:  # from the parser, which has printed why
         return (error.code if isinstance(error.code, int) else 2), True
@@ -130,7 +131,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     except Exception as error:
         if job.peer_is_lost(error):
             mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
-            faulthandler.dump_traceback()
+            faulthandler.dump_traceback()  # what this one was waiting for
             print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
             return StoppedError.exit_code, False
         mistakes = sys.modules.get("aeflax.cli.mistakes")
@@ -141,6 +142,10 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
             return 2, job.met_by_all(error)
+        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("aeflax"):
+            mend = "install it, or aeflax anew with all that it needs"
+            print(f"aeflax: the package {error.name} is missing; {mend} (aeflax doctor)", file=sys.stderr)  # noqa: T201
+            return ConfigError.exit_code, job.met_by_all(error)
         traceback.print_exc()
         print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
         return 1, job.met_by_all(error)
@@ -193,12 +198,17 @@ def _speak_of_warnings() -> None:
 
     def show(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
         if issubclass(category, AeflaxWarning):
-            print(f"aeflax: {message}", file=sys.stderr)  # noqa: T201
+            print(f"aeflax: {_readable(message)}", file=sys.stderr)  # noqa: T201
         else:
             shown(message, category, *details, **more)
 
     warnings.showwarning = show
     warnings.simplefilter("always", AeflaxWarning)
+
+
+def _readable(said: object) -> str:
+    """A message without the places in memory that Python writes into the names of objects."""
+    return re.sub(r" at 0x[0-9a-f]+(?=>)", "", str(said))
 
 
 def _leave_out_what_errors_say() -> None:

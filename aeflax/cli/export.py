@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from aeflax import run as runs
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError
 
@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
     from aeflax.export.write import MANIFEST
 
     run = api.load(command.run, step=command.step)
+    if command.format != "safetensors":
+        say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:
         run.export(command.format, place)
     except OSError as error:

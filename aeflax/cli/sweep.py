@@ -191,6 +191,6 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
 def _cell(found: Any) -> str:
     if found is None:
         return "–"
-    if found["low"] is None:
+    if found["low"] in (None, found["mean"]):  # one value, or the same with every seed
         return f"{found['mean']:.4g}"
     return f"{found['mean']:.4g} ± {found['mean'] - found['low']:.2g}"

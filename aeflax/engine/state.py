@@ -1,5 +1,6 @@
 """What the engine computes on: the training state, the source of a batch, and the pure parts of a model."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -125,7 +126,7 @@ class Parts(NamedTuple):
 
 
 def init_state(parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTree, PyTree] | None = None) -> TrainState:
-    """The state before the first step; pure, to be jitted by the caller.
+    """The state before the first step; pure: `create` makes a program of it.
 
     Args:
       parts: the model and its optimizer.
@@ -146,7 +147,31 @@ def init_state(parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTre
     )
 
 
-@jax.jit
+def create(
+    parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTree, PyTree] | None = None, *, where: Any
+) -> TrainState:
+    """`init_state` as one program, whose result lies `where` shardings say."""
+    program = jax.jit(init_state, static_argnums=0, out_shardings=where, compiler_options=once())
+    state: TrainState = program(parts, root, hyper, weights)
+    return state
+
+
 def all_finite(tree: PyTree) -> jax.Array:
     """Whether every entry of every leaf is finite: one program and one answer, however many leaves there are."""
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+    return _all_finite()(tree)
+
+
+@functools.cache
+def _all_finite() -> Callable[[PyTree], jax.Array]:
+    def found(tree: PyTree) -> jax.Array:
+        return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+
+    return jax.jit(found, compiler_options=once())
+
+
+def once() -> dict[str, int] | None:
+    """Options of the compiler for what runs once: on CPU less optimised, which takes a fifth as long to compile.
+
+    The bits are the same: what is left out would make it quicker, not another sum.
+    """
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None

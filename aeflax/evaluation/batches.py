@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 from collections.abc import Iterator
 
 import jax
@@ -16,12 +15,12 @@ from aeflax.engine.state import Source
 from aeflax.program import Program
 
 MAX_BATCH = 1024
-BATCH_VALUES = 2**20  # features of a batch of small examples, 4 MiB in float32
+BATCH_VALUES = 2**20  # of the largest array that a layer makes of a batch, 4 MiB in float32: a cache holds a few
 
 
 def batch_examples(program: Program) -> int:
     """Examples in a batch: what a training step is known to hold, and more of small ones; shared by the devices."""
-    fitting = min(MAX_BATCH, BATCH_VALUES // math.prod(program.built.shape))
+    fitting = min(MAX_BATCH, BATCH_VALUES // program.widest)
     size = max(program.experiment.data.batch_size, fitting)
     return size + -size % program.placement.shards
 

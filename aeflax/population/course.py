@@ -172,7 +172,7 @@ class Course:
             self._remember({member.index: str(error)})
             return self.told(member) | {"status": "diverged", "reason": str(error)}
         assert run.summary is not None
-        shown = ("step", "seconds", "state_sha256", *group.dataset.splits)
+        shown = ("step", "seconds", "state_sha256", "pca", *group.dataset.splits)
         return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
 
     def _told_before(self, member: Member) -> dict[str, Any] | None:

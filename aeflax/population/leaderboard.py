@@ -1,17 +1,23 @@
 """What a sweep found: settings ranked by the means of a metric over their seeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import isfinite
 from statistics import stdev
 from typing import Any
 
-from aeflax.config import cost
+from aeflax.config import Penalties, cost
 from aeflax.evaluation.intervals import Interval, interval
 from aeflax.population.grid import identity, seedless
+from aeflax.validation import RECORDED
+
+PCA = "pca_mse"
 
 
 class Row(dict[str, Any]):
     """Members that differ in their seed alone: `settings`, `members`, and their test `metrics`, an Interval each.
+
+    Among them is `pca_mse`, the squared error of principal components at the same code size, where that compresses.
 
     `score` is the metric that ranks, on the split that ranks; `deviations` over the seeds, where there are two and
     more; how many of them `diverged`, and the step at which halving `dropped` them, None where it did not.
@@ -47,7 +53,7 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
         row["members"].append(member["index"])
         if member["status"] == "done":
             values.setdefault(key, []).append(member[split][metric])
-            for name, value in member["test"].items():
+            for name, value in _judged(member).items():
                 row["metrics"].setdefault(name, []).append(value)
         elif member["status"] == "dropped":
             row["dropped"] = member["step"]
@@ -64,3 +70,15 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
         return float("inf") if known is None else cost(metric, known["mean"]), -(row["dropped"] or 0)
 
     return sorted(found.values(), key=place)
+
+
+def _judged(member: Mapping[str, Any]) -> dict[str, float]:
+    """A member's test metrics in the order of a reader's interest: the model's own parts' first, PCA beside `mse`."""
+    pca = member.get("pca") or {}
+    beside = {PCA: pca["test"]["mse"]} if pca.get("compresses") else {}
+    known = RECORDED | {field.name for field in fields(Penalties)}
+    own = {name: value for name, value in member["test"].items() if name not in known}
+    found: dict[str, float] = {}
+    for name, value in (own | member["test"]).items():
+        found |= {name: value} | (beside if name == "mse" else {})
+    return found

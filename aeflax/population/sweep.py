@@ -20,7 +20,7 @@ from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
 from aeflax.schema import to_dict
 from aeflax.training.records import Callback
-from aeflax.validation import ARRAY, validate
+from aeflax.validation import validate
 
 
 def sweep(
@@ -69,14 +69,8 @@ def sweep(
     path = Path(run_dir)
     if hosts.count() > 1:
         raise ConfigError("a sweep runs in one process, on all of its devices; start it without --distributed")
-    if isinstance(data, str):
-        experiment = replace(experiment, data=replace(experiment.data, source=data))
-    elif data is not None:
-        experiment = replace(experiment, data=replace(experiment.data, source=ARRAY))
-    experiment = _for_members(experiment)
+    experiment = _for_members(validate(api.on(experiment, data)))
     axes = grids.axes(grid, experiment)
-    if not isinstance(data, np.ndarray):
-        validate(experiment)
     members = grids.members(experiment, axes)
     rungs = halvings.rungs(members) if halving else ()
     metric = ranking_metric(member.experiment for member in members)

@@ -10,6 +10,7 @@ UNITS = {
     "bce": "nats/feature",
     "bce_floor": "nats/feature",
     "mse": "per feature",
+    "pca_mse": "per feature",
     "psnr": "dB",
     "restored_bce": "nats/feature",
     "restored_mse": "per feature",

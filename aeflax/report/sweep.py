@@ -218,12 +218,12 @@ def _halving(found: Found) -> Section | None:
 
 def _spread(row: Mapping[str, Any], name: str) -> str:
     deviation = row["deviations"].get(name)
-    return _cell(row["metrics"].get(name)) + ("" if deviation is None else f" (σ {deviation:.2g})")
+    return _cell(row["metrics"].get(name)) + (f" (σ {deviation:.2g})" if deviation else "")
 
 
 def _cell(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "–"
-    if value["low"] is None:
+    if value["low"] in (None, value["mean"]):  # one value, or the same with every seed
         return words.number(value["mean"])
     return f"{words.number(value['mean'])} ± {value['mean'] - value['low']:.2g}"

@@ -160,6 +160,12 @@ def test_large_examples_are_scored_in_batches_that_training_is_known_to_hold(mon
     assert sizes == [16, 1024]  # the training batch; the cap
 
 
+def test_maps_of_convolutions_count_as_they_are():
+    program = prepare(resolve(presets.conv(), (28, 28, 1), 100), (28, 28, 1))
+    assert program.widest == 14 * 14 * 32
+    assert BATCHES.batch_examples(program) == BATCHES.BATCH_VALUES // program.widest == 167
+
+
 def test_splits_of_any_size_share_one_program():
     sizes = {"train": 48, "test": 12}
     base = experiment("vanilla", steps=3)

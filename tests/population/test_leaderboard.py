@@ -55,3 +55,16 @@ def test_settings_that_read_alike_are_two():
 def test_of_some_metrics_more_is_better():
     assert [row["members"] for row in leaderboard(MEMBERS, "psnr")] == [[2, 3], [0, 1], [4]]
     assert leaderboard([*MEMBERS[:2], member(2, 0.2, 0, mse=2.0, psnr=0.5)], "psnr")[0]["members"] == [0, 1]
+
+
+def test_principal_components_stand_beside_the_error_and_own_metrics_come_first():
+    beside = {"pca": {"dim": 2, "compresses": True, "test": {"mse": 1.5, "psnr": 9.0}}}
+    members = [
+        member(0, 0.1, 0, mse=1.0, psnr=2.0, spread=7.0) | beside,
+        member(1, 0.1, 1, mse=3.0, psnr=1.0, spread=9.0) | beside,
+    ]
+    (row,) = leaderboard(members, "psnr")
+    assert list(row["metrics"]) == ["spread", "mse", "pca_mse", "psnr"]
+    assert row["metrics"]["pca_mse"]["mean"] == 1.5
+    whole = member(0, 0.1, 0, mse=1.0) | {"pca": {"dim": 2, "compresses": False, "test": {"mse": 0.0}}}
+    assert list(leaderboard([whole], "mse")[0]["metrics"]) == ["mse"]

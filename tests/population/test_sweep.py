@@ -190,8 +190,8 @@ def decided(path):
     ids=["plain", "after-a-rung"],
 )
 def test_a_killed_sweep_loses_nothing(grid, moment, tmp_path):
-    words = [sys.executable, "-m", "aeflax", "sweep", "vanilla", *grid, "--json", "--train.steps", "3000"]
-    words += ["--train.checkpoint-every", "100", "--train.eval-every", "1500"]
+    words = [sys.executable, "-m", "aeflax", "sweep", "vanilla", *grid, "--json", "--train.steps", "1200"]
+    words += ["--train.checkpoint-every", "60", "--train.eval-every", "600"]
     first = tmp_path / "killed"
     process = subprocess.Popen([*words, "--run-dir", str(first)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 120
