@@ -73,7 +73,7 @@ def train(
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
     hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
-    experiment = validate(on(experiment, data))
+    experiment = validate(with_data(experiment, data))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
     return train_on(
         experiment,
@@ -90,7 +90,7 @@ def train(
     )
 
 
-def on(experiment: config.Experiment, data: str | np.ndarray | None) -> config.Experiment:
+def with_data(experiment: config.Experiment, data: str | np.ndarray | None) -> config.Experiment:
     """The experiment on other data: a source, an array or a data frame; on its own where they are None."""
     require_experiment(experiment)
     if data is None:
@@ -125,6 +125,7 @@ def train_on(
     )
     program = prepare(resolved, dataset.shape)
     program.require_shares()
+    program.built.require_addressed(program.hyper)
     hosts.by_one(lambda: warn_of_misfit(program, dataset))
     weights, origin = None, None
     if init_from is not None:
@@ -135,7 +136,7 @@ def train_on(
         profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
         hosts.by_all(functools.partial(runs.create_folder, profile, "the profile"))
     task = Task(program, dataset, described | {"init_from": origin}, callbacks, stop, weights, profile)
-    return task.unkept() if path is None else task.kept(path, resume=resume, overwrite=overwrite, report=report)
+    return task.train() if path is None else task.train_in(path, resume=resume, overwrite=overwrite, report=report)
 
 
 def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which = "latest") -> Run:

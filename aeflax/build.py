@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from aeflax import config, factories, noise, objectives, optimizers
-from aeflax.engine.keys import Keys, Stream
+from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
 from aeflax.models.autoencoder import Autoencoder, Offset
@@ -33,11 +33,31 @@ class Built:
 
     parts: Parts
     module: Autoencoder
+    encode: Callable[[PyTree, PyTree, jax.Array, Hyper], jax.Array]  # (params, model state, images, hyper) -> codes
     decode: Callable[[PyTree, jax.Array], jax.Array]  # (params, codes [B, D]) -> logits [B, ...]
     complete: Callable[[PyTree], PyTree]  # params as trained -> as the module takes them
     likelihood: objectives.Likelihood
     model: config.Model  # its structure: traced numbers are unknown, and reading one raises
     shape: tuple[int, ...]  # of one example
+
+    @functools.cached_property
+    def widest(self) -> int:
+        """Values of the largest array that goes from one layer to the next, of one example."""
+
+        def between() -> list[jax.Array]:
+            params, state = self.parts.init(root_key(0))
+            variables, example = {"params": self.complete(params), STATE: state}, jnp.zeros((1, *self.shape))
+            context = blank(self.model)
+            told = self.module.apply(variables, example, context, capture_intermediates=True, mutable="intermediates")
+            return [example, *(leaf for leaf in jax.tree.leaves(told[1]) if isinstance(leaf, jax.Array))]
+
+        return max(int(array.size) for array in jax.eval_shape(between))
+
+    def require_addressed(self, hyper: Hyper) -> None:
+        """Raises ConfigError where the corruption draws noise that is not each example's own at every step."""
+        name = f"model.corruption {self.model.corruption.kind}"
+        keys, images = jax.random.split(root_key(0), 2), jax.ShapeDtypeStruct((2, *self.shape), jnp.float32)
+        require_addressed(name, self.parts.corrupt, keys, images, hyper)
 
 
 def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
@@ -78,7 +98,9 @@ def _build(
     unit_norm = bool(record and record.unit_norm)
     tied = isinstance(model.backbone, config.Dense) and model.backbone.tied
     complete = completed if tied else _unchanged
-    apply, decode = _computations(module, complete, precision, record.auxk if record and repairs(model) else None)
+    apply, encode, decode = _computations(
+        module, complete, precision, record.auxk if record and repairs(model) else None
+    )
     observe, update = _following(model)
     like = factories.likelihood(model.likelihood)
 
@@ -107,7 +129,7 @@ def _build(
         average=_average(unit_norm=unit_norm) if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *penalties(model), *(["auxk"] if repairs(model) else [])),
     )
-    return Built(parts, module, decode, complete, like, model, shape)
+    return Built(parts, module, encode, decode, complete, like, model, shape)
 
 
 def blank(model: config.Model) -> Context:
@@ -141,8 +163,8 @@ def _unchanged(params: PyTree) -> PyTree:
 
 def _computations(
     module: Autoencoder, complete: Callable[[PyTree], PyTree], precision: str, auxk: int | None
-) -> tuple[Any, Any]:
-    """The model as pure functions: `apply` of the engine's parts, and (params, codes) -> logits.
+) -> tuple[Any, Any, Any]:
+    """The model as pure functions: `apply` of the engine's parts; `encode` and `decode` of `Built`.
 
     With `auxk`, in training, outputs also show what so many dead units an example would add.
     """
@@ -180,10 +202,14 @@ def _computations(
         added = decode(params, spare(code, dead, auxk)) - decode(params, jnp.zeros_like(code[:1]))
         return outputs.replace(repaired=jax.lax.stop_gradient(outputs.logits) + added)
 
+    def encode(params: PyTree, state: PyTree, images: jax.Array, hyper: Hyper) -> jax.Array:
+        context = Context(values=hyper["model"]["bottleneck"])
+        return module.apply(variables(params, state), images.astype(dtype), context, method="encode")  # type: ignore[return-value]
+
     def decode(params: PyTree, codes: jax.Array) -> jax.Array:
         return module.apply(variables(params, {}), codes.astype(dtype), method="decode")  # type: ignore[return-value]
 
-    return apply, decode
+    return apply, encode, decode
 
 
 def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) -> Autoencoder:
@@ -227,9 +253,7 @@ def _corrupt(model: config.Model) -> Any:
     process = function(name, factories.corruption(model.corruption), "keys", "images", "values")
 
     def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
-        values = hyper["model"]["corruption"]
-        require_addressed(name, process, keys, images, values)
-        found: jax.Array = process(keys, images, values)
+        found: jax.Array = process(keys, images, hyper["model"]["corruption"])
         require_floats(name, found, images.shape)
         return found
 

@@ -34,6 +34,7 @@ FREE = (
     *("data.source", "data.resident", "data.workers"),
 )
 HERE = Path(__file__).parent
+DIFFER = "the data differ"
 SESSION = "the session's own code"  # where parts were defined in no file, as in a notebook
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -101,7 +102,7 @@ def _parts(stored: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether parts have changed, which is warned of."""
-    changed = [name for name, now in found.items() if was.get(name, now) != now]
+    changed = [name for name, now in found.items() if was and now not in was.values()]  # a renamed file is the same
     for name in changed:
         said = f"{name} has changed since the run was last trained: its parts now are what it says today"
         warnings.warn(said, AeflaxWarning, stacklevel=2)
@@ -110,6 +111,12 @@ def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def kept(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that is there, with what began it and went on with it as it was."""
+    names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts")
+    return {**manifest, **{name: stored[name] for name in names if name in stored}}
 
 
 def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
@@ -134,8 +141,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
-    kept = {name: stored[name] for name in ("created", "preset", "parts") if name in stored}
-    return {**manifest, **kept, "versions": before[0], **later}
+    return kept(stored, manifest) | {"versions": before[0]} | later
 
 
 def _list(found: Any) -> list[dict[str, str]]:
@@ -171,9 +177,7 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     if steps[1] != steps[0] and new.optimizer.schedule not in ("constant", "piecewise"):
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (the {new.optimizer.schedule} schedule depends on it)")
     others = [
-        f"{name}: the data differ"
-        for name, print_ in stored["data"].items()
-        if not agree(print_, manifest["data"].get(name))
+        f"{name}: {DIFFER}" for name, print_ in stored["data"].items() if not agree(print_, manifest["data"].get(name))
     ]
     found += ([change for change in different if change.startswith("data.source")] if others else []) + others
     found += [
@@ -188,12 +192,20 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     return found
 
 
+def _newer(source: str, changes: Sequence[str]) -> str:
+    """What may have happened to a TFDS set that was named without a version, as the end of a sentence."""
+    if not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
+        return ""
+    return f"; if a newer version of the set has come, name the one that it had: --data.source {source}:VERSION"
+
+
 def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Raises ConfigError with the list of what a resumed run may not change."""
     if found := changes(stored, manifest):
         raise ConfigError(
             "--resume finds another experiment than the one in the run directory: "
             + "; ".join(found)
+            + _newer(stored["resolved"]["data"]["source"], found)
             + "; repeat the first command (--resume and --run-dir alone will do), or start anew with --overwrite"
         )
 
@@ -243,5 +255,5 @@ def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     if changed:
         raise DataError(
             f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ; "
-            "bring back what it was trained on, or train anew"
+            f"bring back what it was trained on, or train anew{_newer(dataset.source, [DIFFER])}"
         )

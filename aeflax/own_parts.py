@@ -10,7 +10,7 @@ import numpy as np
 
 from aeflax.errors import ConfigError
 
-DRAWS = ("random_bits", "threefry2x32")
+DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
 
 
 def function(name: str, made: Any, *given: str) -> Any:
@@ -40,21 +40,26 @@ def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
 def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
     """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
 
+    It is traced twice: what NumPy draws is another constant each time, unless its generator is seeded each time, too.
+
     Args:
       name: of the process.
       process: what takes the keys [B] and the others.
-      keys: what it should draw from.
+      keys: what it should draw from; as the others, shapes and types will do.
       others: what it takes beside them.
     """
-    # A function of its own each time: what has been traced is not traced again.
-    one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
+    with jax.disable_jit():  # what is jitted within it is not traced again, and hides what becomes of the keys
+        # A function of its own each time, for the same reason.
+        one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
     parts, again = list(_parts(one)), list(_parts(two))
     mend = "draw from `keys`, by aeflax.noise or under jax.vmap"
     if len(parts) != len(again) or not all(map(_alike, parts, again)):
         raise ConfigError(f"{name} draws from NumPy or Python, once when it is compiled and never again; {mend}")
     unused = all(one.jaxpr.invars[0] not in equation.invars for equation in one.eqns)
     if unused and any(part in DRAWS for part in parts if isinstance(part, str)):
-        raise ConfigError(f"{name} draws without `keys`, the same for every example at every step; {mend}")
+        raise ConfigError(
+            f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step; {mend}"
+        )
 
 
 def _parts(closed: Any) -> Iterator[Any]:
@@ -70,4 +75,6 @@ def _parts(closed: Any) -> Iterator[Any]:
 
 
 def _alike(one: Any, two: Any) -> bool:
+    if isinstance(one, str) != isinstance(two, str):
+        return False
     return np.array_equal(np.asarray(one), np.asarray(two), equal_nan=not isinstance(one, str))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from aeflax.build import Built, blank, build, hyper
+from aeflax.build import Built, build, hyper
 from aeflax.config import Experiment
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Chunk
@@ -21,7 +20,6 @@ from aeflax.engine.state import Hyper, PyTree, TrainState, create, init_state, l
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import Division
 from aeflax.errors import ConfigError
-from aeflax.models.bottlenecks import STATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +75,6 @@ class Program:
             named = jax.tree_util.tree_leaves_with_path(self._shapes.params)
             paths = [leaf_name(path) for path, _ in named]
             require_matches(self.placement.overrides, paths)
-
-    @functools.cached_property
-    def widest(self) -> int:
-        """Values of the largest array that a layer makes of one example, or of the example itself."""
-        module, built = self.built.module, self.built
-
-        def made(params: PyTree, state: PyTree) -> PyTree:
-            variables = {"params": built.complete(params), STATE: state}
-            example, context = jnp.zeros((1, *built.shape), jnp.float32), blank(built.model)
-            return module.apply(variables, example, context, capture_intermediates=True, mutable="intermediates")[1]
-
-        arrays = jax.tree.leaves(jax.eval_shape(made, self._shapes.params, self._shapes.model))
-        return max(math.prod(built.shape), *(int(array.size) for array in arrays))
 
     def on(self, placement: Placement) -> "Program":
         """The same program on other devices."""

@@ -196,7 +196,8 @@ def first_free(root: Path, preset: str, source: str) -> Iterator[Path]:
       ConfigError: if it cannot be created.
     """
     kind, _, place = source.partition(":")
-    stem = Path(place.partition("#")[0]).stem or place
+    named = place.partition("#")[0]
+    stem = (named if kind == "tfds" else Path(named).stem) or place  # what ends a version is no suffix
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(filter(None, (kind, stem)))).strip("-")[:100] or "data"
     new = not root.exists()
     for k in itertools.count(1):

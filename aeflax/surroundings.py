@@ -135,13 +135,31 @@ def _places() -> Iterator[Finding]:
         state = "fine" if free >= LEAST_SHARED else "problem"
         mend = "" if state == "fine" else "enlarge it (docker run --shm-size 1g), or leave data.workers at 0"
         yield Finding("shared memory", state, f"{free / 2**20:,.0f} MiB free", mend)
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    yield Finding("compilation cache", "fine" if cache else "absent", cache or "off")
+    yield _cache()
     yield _data()
-    prepared = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    there = Path(prepared).expanduser().is_dir()
-    mend = "" if there else "set it to the folder of prepared TensorFlow data sets; needed for tfds:NAME alone"
-    yield Finding("TFDS_DATA_DIR", "fine" if there else "absent", f"{prepared}{'' if there else ' is no folder'}", mend)
+    yield _prepared()
+
+
+def _cache() -> Finding:
+    """Where compiled programs are kept, and whether they can be."""
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if not cache:
+        return Finding("compilation cache", "absent", "off")
+    nearest = next(place for place in (Path(cache), *Path(cache).absolute().parents) if place.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
+        return Finding("compilation cache", "fine", cache)
+    mend = "set AEFLAX_COMPILATION_CACHE to a folder that can be written to, or to off"
+    return Finding("compilation cache", "problem", f"{cache} cannot be written to", mend)
+
+
+def _prepared() -> Finding:
+    """The folder of prepared TFDS sets: no fault where it is missing, unless it was named."""
+    named = os.environ.get("TFDS_DATA_DIR")
+    place = named or "~/tensorflow_datasets"
+    if Path(place).expanduser().is_dir():
+        return Finding("TFDS_DATA_DIR", "fine", place)
+    mend = "set it to the folder of prepared TensorFlow data sets; needed for tfds:NAME alone"
+    return Finding("TFDS_DATA_DIR", "problem" if named else "absent", f"{place} is no folder", mend)
 
 
 def _data() -> Finding:

@@ -49,7 +49,7 @@ class Task:
     weights: PyTree | None = None
     profile: Path | None = None
 
-    def unkept(self) -> Run:
+    def train(self) -> Run:
         """Trains, and keeps nothing."""
         records: list[dict[str, Any]] = []
         with self._trainer(history(records)) as trainer:
@@ -57,7 +57,7 @@ class Task:
             run.summary = self._summary(run, trainer)
         return run
 
-    def kept(self, path: Path, *, resume: bool, overwrite: bool, report: bool) -> Run:
+    def train_in(self, path: Path, *, resume: bool, overwrite: bool, report: bool) -> Run:
         """Trains in a run directory, or goes on with what it holds; what has nothing left to train is loaded.
 
         Arguments and errors: as `aeflax.train` has them.
@@ -65,11 +65,11 @@ class Task:
         with contextlib.ExitStack() as stack:
             fresh = overwrite or not (path / runs.MANIFEST).exists()
             taken = hosts.by_one(lambda: self._claimed(stack, path, resume=resume, overwrite=overwrite))
-            directory, described = taken or (None, self.described)  # of the process that holds the directory
-            task = replace(self, described=described)
+            directory, stored = taken or (None, None)  # of the process that holds the directory
             with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
-                run = task._done(path, directory, checkpoints)
+                run = self._going_on(stored, manifest.kept)._done(path, directory, checkpoints)
                 if run is None:
+                    task = hosts.by_one(lambda: self._going_on(stored, manifest.continued)) or self
                     run = task._trained(path, directory, checkpoints, fresh=fresh, report=report)
                 else:
                     report = report and not hosts.from_first((path / runs.REPORT).exists())
@@ -79,16 +79,18 @@ class Task:
 
     def _claimed(
         self, stack: contextlib.ExitStack, path: Path, *, resume: bool, overwrite: bool
-    ) -> tuple[runs.RunDirectory, dict[str, Any]]:
-        """The directory, held until the stack is closed, and the manifest that it holds now."""
-        directory = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite))
-        described = self.described
+    ) -> tuple[runs.RunDirectory, dict[str, Any] | None]:
+        """The directory, held until the stack is closed, and the manifest of what was trained in it, if anything."""
+        directory, stored = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite)), None
         if (path / runs.MANIFEST).exists():
-            manifest.require_same(stored := runs.read_manifest(path), described)
-            if runs.holds_checkpoint(path):
-                described = manifest.continued(stored, described)
-        directory.write(runs.MANIFEST, described)
-        return directory, described
+            manifest.require_same(found := runs.read_manifest(path), self.described)
+            stored = found if runs.holds_checkpoint(path) else None
+        directory.write(runs.MANIFEST, self._going_on(stored, manifest.kept).described)
+        return directory, stored
+
+    def _going_on(self, stored: dict[str, Any] | None, how: Callable[..., dict[str, Any]]) -> "Task":
+        """The task of a run that is there already, by its manifest."""
+        return self if stored is None else replace(self, described=how(stored, self.described))
 
     def _done(self, path: Path, directory: runs.RunDirectory | None, checkpoints: Checkpoints) -> Run | None:
         """The run that the directory holds, where it was trained to its end."""
@@ -111,6 +113,7 @@ class Task:
         """Trains from the newest checkpoint, or from the start."""
         told: list[Callback] = []
         if directory is not None:
+            directory.write(runs.MANIFEST, self.described)
             directory.remove(runs.SUMMARY)
             followed = self.program.experiment.train.digest_every is not None
             told = [log(path) for log in ([metrics, digests, events] if followed else [metrics, events])]
@@ -149,7 +152,10 @@ class Task:
         path: Path | None = None,
         summary: dict[str, Any] | None = None,
     ) -> Run:
-        several = hosts.count() > 1  # then each process has the whole state for itself, and uses one device of its own
+        dataset, several = (
+            self.dataset,
+            hosts.count() > 1,
+        )  # then each process has the whole state for itself, and uses one device of its own
         return Run(
             self.program.on(one_device()) if several else self.program,
             jax.tree.map(hosts.fetch, state) if several else state,
@@ -158,8 +164,8 @@ class Task:
             records=records,
             summary=summary,
             path=path,
-            dataset=lambda: self.dataset,
-            kept=lambda: Kept.of(self.dataset),
+            dataset=lambda: dataset,
+            kept=lambda: Kept.of(dataset),
         )
 
     def _summary(self, run: Run, trainer: Trainer) -> dict[str, Any]:

@@ -152,6 +152,8 @@ class Run:
           ConfigError: if there is no such split.
           DataError: if the run's data cannot be read or has changed.
         """
+        if not isinstance(split, str):
+            raise ConfigError("evaluate takes the name of a split; for other examples there are score and detect")
         program, dataset = self._program, self._dataset()
         return with_floor(program, dataset, split, evaluate(program, self.state, dataset, split))
 
@@ -238,7 +240,7 @@ class Run:
             return page.write(material, place)
         except OSError as error:
             fault = os.strerror(error.errno or 0)
-            raise ConfigError(f"cannot write the report to {place}: {fault}; choose another place") from error
+            raise ConfigError(f"cannot write the report to {place}: {fault}; choose another --out") from error
 
     def export(self, form: str, directory: str | Path | None = None) -> Path:
         """Writes the model in a form that runs without aeflax, checked against it, with `manifest.json` beside it.
@@ -265,6 +267,7 @@ class Run:
             "step": self.step,
             "state_sha256": state_sha256(self.state),
             "experiment": to_dict(self._program.experiment),
+            "inputs": self._scaled_inputs(),
         }
         export(self.inference, form, place, about)
         return place
@@ -302,6 +305,16 @@ class Run:
         idle = {*self.experiment.data.drop} | ({LABEL} - {*(self.columns or ())})
         kept = tuple(name for name in names if name not in idle)
         return as_array(chosen(values, columns_to_take(self._manifest, kept, "the data frame") or kept))
+
+    def _scaled_inputs(self) -> dict[str, Any]:
+        """What is known of the features: names, `(value - shift) / divisor`, and what stands for missing values."""
+        scaling, fill = self._domain.scaling, self._domain.fill
+        return {
+            "columns": self.columns,
+            "shift": scaling.shift.tolist(),
+            "divisor": scaling.divisor.tolist(),
+            "fill": None if fill is None else fill.tolist(),
+        }
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""

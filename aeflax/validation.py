@@ -43,7 +43,7 @@ MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and n
 # Names in records and tables, which no penalty of a user's own may have.
 RECORDED = {
     *("step", "epoch", "split", "loss", "auxk", "weight", "gradient_norm", "images_per_second", "data_wait"),
-    *("bce", "bce_floor", "mse", "psnr", "reconstruction_nats", "elbo", "restored_bce", "restored_mse"),
+    *("bce", "bce_floor", "mse", "pca_mse", "psnr", "reconstruction_nats", "elbo", "restored_bce", "restored_mse"),
     *("restored_psnr", "corrupted_psnr", "l0", "mean_activation", "active", "dead_fraction", "idle_fraction"),
 }
 TABULAR = ("csv", "parquet")  # kinds of PLACED whose files have columns
@@ -140,6 +140,14 @@ def _contradictions(experiment: Experiment) -> list[str]:
     own = {field.name for field in fields(penalties)} - {field.name for field in fields(Penalties)}
     for name in RECORDED & own:
         rules[f"model.penalties.{name}: records tell something else by that name; rename the field"] = True
+    ours = {field.name for field in fields(Penalties)}
+    for name in ours & {
+        name
+        for kind in type(penalties).__mro__[:-1]
+        if kind is not Penalties
+        for name in vars(kind).get("__annotations__", ())
+    }:
+        rules[f"model.penalties.{name}: a penalty that there is goes by that name; rename the field"] = True
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given

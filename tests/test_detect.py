@@ -139,10 +139,31 @@ def test_labels_that_judge_nothing_are_told_of(run, runs):
     assert "judged nothing" not in out
 
 
+def test_words_in_any_column_judge_the_scores(run, runs):
+    lines = (
+        (runs / "odd.csv").read_text().replace("label", "status").replace(",0\n", ",ok\n").replace(",1\n", ",faulty\n")
+    )
+    Path("words.csv").write_text(lines)
+    words = ("detect", runs / "table", "words.csv", "words-out.csv", "--label", "status")
+    code, out, err = run(*words, "--anomalous", "faulty", "--json")
+    assert code == 0, err
+    code, numbers, _ = run("detect", runs / "table", runs / "odd.csv", "out.csv", "--anomalous", "1", "--json")
+    assert json.loads(out)["detectors"]["aeflax"]["metrics"] == json.loads(numbers)["detectors"]["aeflax"]["metrics"]
+    with open("words-out.csv") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"ok", "faulty"}
+    assert (
+        "has the label broken that is to be anomalous; there are faulty, ok" in run(*words, "--anomalous", "broken")[2]
+    )
+    assert "no column 'state', which --label names" in run(*words[:-1], "state", "--anomalous", "x")[2]
+    Path("labelled.csv").write_text(lines.replace("status", "label"))  # words that nobody asks for are in no way
+    assert run("detect", runs / "table", "labelled.csv", "labelled-out.csv")[0] == 0
+
+
 def test_a_detection_is_shown_in_one_line(runs):
     model = aeflax.load(runs / "table")
     found = model.detect(np.full((4, 3), 60.0), np.array([1, 1, 1, 0]))
     assert repr(found).startswith("Detection(4 anomalies in 4 examples, auroc 0.5")
+    assert (found.threshold, found.metrics) == (found.own.threshold.value, found.own.metrics)
 
 
 def test_the_report_shows_it(run, runs):

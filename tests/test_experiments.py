@@ -48,8 +48,13 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 
 def test_the_command_line_reads_every_experiment_file_wherever_it_is_called(tmp_path):
-    code = "import sys; from aeflax.cli.naming import named_experiment\n"
-    code += "for path in sys.argv[1:]: print(path); named_experiment('train', [path])"
+    # A process each, as of commands of their own, which share what was imported before.
+    code = (
+        "import os, sys; from aeflax.cli.naming import named_experiment\n"
+        "for path in sys.argv[1:]:\n"
+        "    if not (child := os.fork()): named_experiment('train', [path]); os._exit(0)\n"
+        "    if os.waitpid(child, 0)[1] == 0: print(path)"
+    )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *map(str, FILES)], cwd=tmp_path, capture_output=True, text=True
     )

@@ -7,8 +7,11 @@ import pytest
 from scipy import stats
 
 from aeflax import corruption, noise
+from aeflax.errors import ConfigError
+from aeflax.own_parts import require_addressed
 
 KEYS = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(2000))
+KEY = jax.random.key(7)
 IMAGES = jnp.full((2000, 5, 5, 2), 0.5)
 
 
@@ -96,3 +99,41 @@ def test_no_corruption_is_the_identity():
 )
 def test_vectors_and_images_keep_their_shape(process, values, shape):
     assert process(KEYS[:3], jnp.full(shape, 0.5), values).shape == shape
+
+
+def _vmapped(keys, images):
+    return images + jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
+
+
+def _where_a_key_of_its_own_says(keys, images):
+    where = jax.random.bernoulli(KEY, 0.5, images.shape[1:])
+    return jnp.where(where, images, noise.normal(keys, 50).reshape(images.shape))
+
+
+def _by_a_constant(keys, images):
+    return jax.nn.gelu(images) * np.random.RandomState(3).rand(5, 1, 1).astype(np.float32)
+
+
+def _by_numpy(keys, images):
+    return images + np.random.default_rng().normal(size=images.shape).astype(np.float32)
+
+
+def _by_a_key_of_its_own(keys, images):
+    return images + jax.random.normal(KEY, images.shape)
+
+
+@pytest.mark.parametrize(
+    "process", [_vmapped, _where_a_key_of_its_own_says, _by_a_constant, lambda keys, images: images[:, ::-1]]
+)
+def test_what_draws_by_its_keys_or_not_at_all_is_fine(process):
+    for given in (process, jax.jit(process)):
+        require_addressed("it", given, KEYS[:2], IMAGES[:2])
+
+
+@pytest.mark.parametrize(
+    ("process", "said"), [(_by_numpy, "from NumPy"), (_by_a_key_of_its_own, "`keys` have no part")]
+)
+def test_noise_that_is_the_same_at_every_step_is_refused(process, said):
+    for given in (process, jax.jit(process)):
+        with pytest.raises(ConfigError, match=said):
+            require_addressed("it", given, KEYS[:2], IMAGES[:2])

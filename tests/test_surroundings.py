@@ -85,7 +85,18 @@ def test_where_prepared_data_sets_are_sought_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert (found("TFDS_DATA_DIR").state, found("TFDS_DATA_DIR").value) == ("fine", str(tmp_path))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
+    assert found("TFDS_DATA_DIR").state == "problem"  # it was named
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert found("TFDS_DATA_DIR").state == "absent"
+
+
+def test_a_compilation_cache_that_cannot_be_written_is_a_problem(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file" / "jax"))
+    assert found("compilation cache").state == "problem"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "new" / "jax"))
+    assert found("compilation cache").state == "fine"
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

@@ -111,6 +111,16 @@ class Detection:
         return self.own.flags
 
     @property
+    def threshold(self) -> float:
+        """The score above which an example is anomalous."""
+        return self.own.threshold.value
+
+    @property
+    def metrics(self) -> Mapping[str, float] | None:
+        """AUROC, AUPRC, precision, recall and F1 of the model; None where no labels were given."""
+        return self.own.metrics
+
+    @property
     def detectors(self) -> dict[str, Judged]:
         """The model and the baselines."""
         return {OWN: self.own, **self.baselines}

@@ -39,7 +39,8 @@ def functions(built: Built, placement: Placement) -> dict[str, Compiled]:
         return built.likelihood.mean(logits)
 
     def encode(weights: Any, images: jax.Array) -> list[jax.Array]:
-        return [outputs(weights, images).latent.code]
+        params = placement.team().lend(weights["params"], len(images))
+        return [built.encode(params, weights["model"], images, weights["hyper"])]
 
     def reconstruct(weights: Any, images: jax.Array) -> list[jax.Array]:
         return [expected(outputs(weights, images).logits)]

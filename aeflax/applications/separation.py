@@ -32,25 +32,31 @@ def roc(scores: np.ndarray, anomalous: np.ndarray) -> dict[str, list[float]]:
     return {"false_positive_rate": false[kept].tolist(), "true_positive_rate": true[kept].tolist()}
 
 
-def by_label(labels: np.ndarray, normal: Sequence[int], anomalous: Sequence[int], name: str) -> np.ndarray:
-    """Labels [N] -> whether each example is anomalous [N], by the labels that are normal or those that are not.
+def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequence[int | str], name: str) -> np.ndarray:
+    """Labels [N], numbers or words -> whether each example is anomalous [N], by those that are normal or are not.
 
     Raises:
       ConfigError: where both or neither are named, or a label that no example has.
       DataError: where that leaves one kind only, or a label is missing.
     """
-    if missing := np.count_nonzero(np.isnan(labels)) if labels.dtype.kind == "f" else 0:
+    if missing := np.count_nonzero(np.isnan(labels) if labels.dtype.kind == "f" else labels.astype(str) == ""):
         raise DataError(f"{name} lacks {missing} labels; fill them in, or leave out --normal and --anomalous")
     if bool(normal) == bool(anomalous):
         raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
     named, option = (normal, "normal") if normal else (anomalous, "anomalous")
-    known = np.unique(labels)
+    each, place = np.unique(labels, return_inverse=True)
+    known, named = [_text(label) for label in each.tolist()], [_text(label) for label in named]
     if unknown := [label for label in named if label not in known]:
-        shown = ", ".join(map(str, known[:20]))
+        shown = ", ".join(known[:20])
         raise ConfigError(f"no example of {name} has the label {unknown[0]} that is to be {option}; there are {shown}")
-    found = np.isin(labels, named) ^ bool(normal)
+    found: np.ndarray = np.isin(known, named)[place] ^ bool(normal)
     require_both(found, name)
     return found
+
+
+def _text(label: float | str) -> str:
+    """A label as it is written: 1 also for 1.0."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def require_both(anomalous: np.ndarray, name: str) -> None:

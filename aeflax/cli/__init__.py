@@ -142,7 +142,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
             mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
             print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
             return 2, job.met_by_all(error)
-        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("aeflax"):
+        if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "aeflax":
             mend = "install it, or aeflax anew with all that it needs"
             print(f"aeflax: the package {error.name} is missing; {mend} (aeflax doctor)", file=sys.stderr)  # noqa: T201
             return ConfigError.exit_code, job.met_by_all(error)

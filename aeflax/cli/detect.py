@@ -1,12 +1,13 @@
 """`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import CarryingCommand, open_inputs, write_out
 from aeflax.data import places
+from aeflax.data.columns import LABEL
 from aeflax.errors import ConfigError, DataError, UnavailableError
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ class DetectCommand(CarryingCommand):
     threshold: float | None = None
     # labels of IN that are normal, all others being anomalous, to judge the scores by; by default the run's
     # data.classes
-    normal: tuple[int, ...] = ()
+    normal: tuple[str, ...] = ()
     # labels of IN that are anomalous, all others being normal
-    anomalous: tuple[int, ...] = ()
+    anomalous: tuple[str, ...] = ()
+    # the column of IN, a table, that holds its labels, numbers or words; None: `label`, where there is one
+    label: str | None = None
     # posterior samples an example (elbo, likelihood)
     samples: int = 32
     # without PCA, Isolation Forest and Local Outlier Factor beside it
@@ -57,12 +60,17 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.normal and command.anomalous:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
-    run, inputs = open_inputs(command, places.TABLES, command.carry)
+    if command.label is not None and command.split != "all":
+        raise ConfigError("--label takes the column of all rows; leave --split out")
+    run, inputs = open_inputs(command, places.TABLES, command.carry, idle=(command.label or LABEL,))
 
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid
+    from aeflax.data.inputs import labels_of
     from aeflax.report.anomaly import oddest, sentences, table
 
+    if command.split == "all" and (labels := labels_of(command.source, command.label)) is not None:
+        inputs = replace(inputs, labels=labels)
     known = _known(command, inputs, run.experiment.data.classes)
     try:
         found = run.detect(
@@ -137,12 +145,12 @@ def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -
     if inputs.labels is None:
         if asked:
             raise ConfigError(
-                f"{inputs.name} has no labels that --normal or --anomalous could name; head their column `label` in a "
-                "CSV file, or leave the options out"
+                f"{inputs.name} has no labels that --normal or --anomalous could name; name their column by --label, "
+                "or leave the options out"
             )
         return None
     labels = np.asarray(inputs.labels[:])
     if asked:
         return separation.by_label(labels, command.normal, command.anomalous, inputs.name)
-    found = ~np.isin(labels, classes)
+    found = ~np.isin(labels.astype(str), list(map(str, classes)))
     return found if classes and found.any() and not found.all() else None

@@ -89,7 +89,11 @@ def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...
         grid = axes(read_sweep(command.run_dir)["grid"], command.experiment)
     found = members(command.experiment, grid)
     if command.halving:
-        rungs(found)
+        try:
+            rungs(found)
+        except ConfigError as error:
+            mend = "; or name no preset, and the sweep goes on with the settings that it began with"
+            raise ConfigError(f"{error}{mend if command.resume else ''}") from error
     return grid, found
 
 
@@ -161,13 +165,14 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
     from rich.table import Table
 
     from aeflax.population.leaderboard import leaderboard, ranking_split
+    from aeflax.population.leaderboard import shown as shown_of
 
     rows, split = leaderboard(found, ranked), ranking_split(found)
-    others = [name for name in rows[0]["metrics"] if name != ranked and not name.endswith("_floor")]
+    metrics = shown_of(rows, ranked)
     settings = [described(short(row["settings"])) for row in rows[:SHOWN]]
     held = split != "test"  # then the ranking has a column of its own
     room = (width - min(max(map(len, settings)), width // 2) - METRIC_WIDTH) // METRIC_WIDTH
-    names = [ranked, *others][: max(1, room - held)]
+    names = metrics[: max(1, room - held)]
     table = Table(title=f"by {ranked} of the {split} split", title_justify="left")
     table.add_column("settings", overflow="fold")
     table.add_column("models", justify="right")
@@ -182,7 +187,7 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
         score = [_cell(row["score"])] if held else []
         table.add_row(name, models, *score, *(_cell(row["metrics"].get(name)) for name in names))
     left = [f"the best {SHOWN} of {len(rows)} settings"] if len(rows) > SHOWN else []
-    if hidden := [name for name in others if name not in names]:
+    if hidden := metrics[len(names) :]:
         left.append(f"no room for {', '.join(hidden)}")
     table.caption = "; ".join(left) or None
     return table

@@ -54,6 +54,7 @@ def main(arguments: list[str]) -> int:
     command: TrainCommand = parse(
         TrainCommand, named.arguments, *said, default, faults=named.faults, require=_require_possible
     )
+    _require_something_to_resume(arguments, command, default)
     if command.profile is not None:
         runs.create_folder(command.profile, "the profile")
     stem = Path(named.name).stem
@@ -69,6 +70,18 @@ def main(arguments: list[str]) -> int:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])
             raise StoppedError(f"{error} ({' and '.join(more)})" if more else str(error)) from error
+
+
+def _require_something_to_resume(arguments: list[str], command: TrainCommand, default: TrainCommand) -> None:
+    """Raises ConfigError for `--resume --run-dir RUN` alone, which says nothing of what to begin where nothing is."""
+    place = command.run_dir
+    if not command.resume or place is None or place.exists() or not arguments[0].startswith("-"):
+        return
+    how = {name: getattr(command, name) for name in ("resume", "run_dir", "no_report", "json")}
+    if command == replace(default, **how):
+        raise ConfigError(
+            f"{place} holds no run to go on with; check the path, or name the preset of one to begin there"
+        )
 
 
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
@@ -139,6 +152,6 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     report = run.path / runs.REPORT
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     say(progress, kept)
-    if command.json:  # as the file has it, its digest included
-        print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text())))  # noqa: T201
+    if command.json:  # as the file has it, its digest included, and where it lies
+        print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text()) | {"run_dir": str(run.path)}))  # noqa: T201
     return 0

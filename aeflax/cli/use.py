@@ -52,6 +52,9 @@ class EvaluateCommand(RunCommand):
 class ReportCommand(RunCommand):
     """Arguments of `aeflax report`."""
 
+    # of a run: a folder for the figures and the page; None: the run directory
+    out: Path | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformCommand(RunCommand):
@@ -114,13 +117,15 @@ def report(arguments: list[str]) -> int:
     if (command.run / SWEEP).exists():
         from aeflax.population.outcome import load_sweep
 
+        if command.out is not None:
+            raise ConfigError("the page of a sweep leads to its members and stays with them; leave --out out")
         print(load_sweep(command.run).report())  # noqa: T201
         return 0
     runs.read_manifest(command.run)
 
     from aeflax import api
 
-    print(api.load(command.run, step=command.step).report())  # noqa: T201
+    print(api.load(command.run, step=command.step).report(command.out))  # noqa: T201
     return 0
 
 
@@ -181,11 +186,14 @@ def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = pl
 
 
 def open_inputs(
-    command: TransformCommand, suffixes: tuple[str, ...] = places.SUFFIXES, carry: tuple[str, ...] = ()
+    command: TransformCommand,
+    suffixes: tuple[str, ...] = places.SUFFIXES,
+    carry: tuple[str, ...] = (),
+    idle: tuple[str, ...] = (),
 ) -> tuple["Run", "Inputs"]:
     """The run and the examples of IN; what is wrong with either is said before anything heavy is imported.
 
-    OUT must end in one of the suffixes; columns to carry along go with the examples.
+    OUT must end in one of the suffixes; columns to carry along go with the examples, and idle ones are not read.
     """
     places.require_readable(command.source)
     require_out(command.run, command.out, command.source, suffixes=suffixes)
@@ -205,10 +213,12 @@ def open_inputs(
         return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, names)
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
-    return run, replace(open_for(run, command.source, command.split), carried=columns)
+    return run, replace(open_for(run, command.source, command.split, idle), carried=columns)
 
 
-def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "all") -> "Inputs":
+def open_for(
+    run: "Run", place: str, split: Literal["train", "test", "all"] = "all", idle: tuple[str, ...] = ()
+) -> "Inputs":
     """The examples that a word of the command line names, read as the run's own data were."""
     from aeflax import manifest
     from aeflax.data.inputs import columns_of, open_examples
@@ -216,7 +226,7 @@ def open_for(run: "Run", place: str, split: Literal["train", "test", "all"] = "a
 
     assert run.path is not None
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
-    how = replace(run.experiment.data, grey=grey)
+    how = replace(run.experiment.data, grey=grey, drop=(*run.experiment.data.drop, *idle))
     places.require_readable(place)
     take = manifest.columns_to_take(runs.read_manifest(run.path), columns_of(place, how.drop), place)
     found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)

@@ -22,6 +22,7 @@ from aeflax.errors import DataError
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
 TRUTH = {"true": "1", "false": "0"}
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx, .ods and any other zip begin; and .xls
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
@@ -84,14 +85,22 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a table that hold anything, with their numbers."""
+    _require_text(path)
     try:
         text = content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if first_bytes(path, len(WORKBOOKS[0])) in WORKBOOKS:
-            mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it to aeflax.train"
-            raise DataError(f"{path} is a workbook or an archive, not a table of text; {mend}") from error
         raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
+
+
+def _require_text(path: Path) -> None:
+    """Raises DataError for what its first bytes tell is no text."""
+    start = first_bytes(path, 2**10)
+    if start.startswith(WORKBOOKS):
+        mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it"
+        raise DataError(f"{path} is a workbook or an archive, not a table of text; {mend}")
+    if start.startswith(UTF16) or b"\0" in start:
+        raise DataError(f"{path} is not UTF-8 text (it begins as another encoding, or a binary file); save it as UTF-8")
 
 
 def _plain(cells: list[str]) -> np.ndarray:
@@ -118,6 +127,7 @@ def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
 
 def columns(path: Path) -> tuple[str, ...] | None:
     """Names of the columns, that of the labels among them; None where there is no header."""
+    _require_text(path)
     start = first_bytes(path, 2**20).decode("utf-8-sig", errors="replace")
     line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
     header = _cells(line, _separator(line))

@@ -130,6 +130,9 @@ def npz(path: Path, name: str | None) -> np.ndarray:
             name = names[0]
         if name is None or name not in names:
             shown = [each if each.isprintable() else repr(each) for each in names[:20]]
+            if any(name.endswith(".xml") for name in shown):
+                mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it"
+                raise DataError(f"{path} is a workbook, not an archive of arrays; {mend}")
             raise DataError(f"{path} holds the arrays {', '.join(shown) or '(none)'}; name one as npz:{path}#ARRAY")
         return _members(path, archive, [name])[name]
 

@@ -123,6 +123,30 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def labels_of(place: str, name: str | None = None) -> np.ndarray | None:
+    """The column [N] of a table that holds labels: whole numbers where all of them are, other numbers, or words.
+
+    Args:
+      place: a word of the command line.
+      name: of the column; None: `label`, where there is one.
+
+    Raises:
+      ConfigError: where a column is named, and the word names no table.
+      DataError: where the table has no such column.
+    """
+    path = _table(place)
+    if path is None and name is not None:
+        raise ConfigError(f"{place} is no table, which could have a column {name!r} of labels; leave --label out")
+    if path is None or (name is None and LABEL not in (tables.columns(path) or ())):
+        return None
+    tables.require_columns(path, [name or LABEL], "--label")
+    column = tables.carried(path, [name or LABEL])[name or LABEL]
+    try:
+        return tables.as_labels(column.astype(np.float64))
+    except ValueError:
+        return column
+
+
 def carried(place: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns [N] of the table that a word of the command line names, as they stand.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -15,12 +16,14 @@ from aeflax.engine.state import Source
 from aeflax.program import Program
 
 MAX_BATCH = 1024
-BATCH_VALUES = 2**20  # of the largest array that a layer makes of a batch, 4 MiB in float32: a cache holds a few
+BATCH_VALUES = 2**20  # of a batch, 4 MiB in float32; on CPU of the largest array between layers: a cache holds a few
 
 
 def batch_examples(program: Program) -> int:
     """Examples in a batch: what a training step is known to hold, and more of small ones; shared by the devices."""
-    fitting = min(MAX_BATCH, BATCH_VALUES // program.widest)
+    cached = program.placement.devices[0].platform == "cpu"
+    values = program.built.widest if cached else math.prod(program.built.shape)
+    fitting = min(MAX_BATCH, BATCH_VALUES // values)
     size = max(program.experiment.data.batch_size, fitting)
     return size + -size % program.placement.shards
 

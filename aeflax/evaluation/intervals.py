@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import TypedDict
-
-import numpy as np
 
 CONFIDENCE = 0.95
 
@@ -21,10 +20,10 @@ def interval(values: Sequence[float]) -> Interval:
     """Student's interval of the mean of independent measurements (one a seed), in their unit."""
     from scipy.special import stdtrit
 
-    mean, count = float(np.mean(values)), len(values)
+    mean, count = fmean(values), len(values)  # exactly, so that equal values have no spread
     if count < 2:
         return Interval(mean=mean, low=None, high=None)
-    half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(count))
+    half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * stdev(values) / math.sqrt(count))
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 

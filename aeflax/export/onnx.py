@@ -55,12 +55,13 @@ def _model(part: Part) -> Any:
     graph = Graph()
     (made,) = _inlined(graph, closed, [part.given.name])
     graph.nodes.append(helper.make_node("Identity", [graph.name(made)], [part.made.name]))
+    nodes, constants = graph.leading_to(part.made.name)
     given, out = (
         helper.make_tensor_value_info(port.name, TensorProto.FLOAT, ["batch", *port.shape])
         for port in (part.given, part.made)
     )
     model = helper.make_model(
-        helper.make_graph(graph.nodes, part.name, [given], [out], graph.constants),
+        helper.make_graph(nodes, part.name, [given], [out], constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
         producer_name="aeflax",

@@ -33,3 +33,12 @@ class Graph:
             self._names[key] = f"constant_{len(self._names)}"
             self.constants.append(numpy_helper.from_array(value, self._names[key]))
         return self._names[key]
+
+    def leading_to(self, output: str) -> tuple[list[Any], list[Any]]:
+        """The nodes and the constants that an output depends on, in their order: a code needs no decoder."""
+        needed, nodes = {output}, []
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.output):
+                nodes.append(node)
+                needed.update(node.input)
+        return nodes[::-1], [constant for constant in self.constants if constant.name in needed]

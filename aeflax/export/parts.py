@@ -84,8 +84,7 @@ def parts(inference: Inference) -> tuple[Part, ...]:
         return built.parts.apply(weights["params"], weights["model"], scaled(examples), None, weights["hyper"], None)
 
     def encode(examples: jax.Array) -> jax.Array:
-        code: jax.Array = outputs(examples).latent.code
-        return code
+        return built.encode(weights["params"], weights["model"], scaled(examples), weights["hyper"])
 
     def decode(codes: jax.Array) -> jax.Array:
         return unscaled(built.likelihood.mean(built.decode(weights["params"], codes)))

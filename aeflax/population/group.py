@@ -85,5 +85,7 @@ def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
         program.require_shares()
         alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
         found.setdefault(alike, []).append((member, program))
+    for (_, program), *_ in found.values():
+        program.built.require_addressed(program.hyper)
     parted = [zip(*pairs, strict=True) for pairs in found.values()]
     return tuple(Group(members, programs, dataset, number) for number, (members, programs) in enumerate(parted))

@@ -53,7 +53,7 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
         row["members"].append(member["index"])
         if member["status"] == "done":
             values.setdefault(key, []).append(member[split][metric])
-            for name, value in _judged(member).items():
+            for name, value in _metrics(member).items():
                 row["metrics"].setdefault(name, []).append(value)
         elif member["status"] == "dropped":
             row["dropped"] = member["step"]
@@ -72,13 +72,22 @@ def leaderboard(members: Sequence[Mapping[str, Any]], metric: str) -> list[Row]:
     return sorted(found.values(), key=place)
 
 
-def _judged(member: Mapping[str, Any]) -> dict[str, float]:
-    """A member's test metrics in the order of a reader's interest: the model's own parts' first, PCA beside `mse`."""
-    pca = member.get("pca") or {}
-    beside = {PCA: pca["test"]["mse"]} if pca.get("compresses") else {}
+def shown(rows: Sequence[Row], metric: str) -> list[str]:
+    """Names of the metrics that a table of the rows has, in the order of a reader's interest.
+
+    The one that ranks comes first, then those of parts of a user's own; PCA's error stands behind the model's.
+    """
     known = RECORDED | {field.name for field in fields(Penalties)}
-    own = {name: value for name, value in member["test"].items() if name not in known}
-    found: dict[str, float] = {}
-    for name, value in (own | member["test"]).items():
-        found |= {name: value} | (beside if name == "mse" else {})
-    return found
+    found = dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith("_floor"))
+    own = [name for name in found if name not in known]
+    others = [name for name in found if name in known and name != PCA]
+    names = list(dict.fromkeys([metric, *own, *others]))
+    if PCA in found:
+        names.insert(names.index("mse") + 1, PCA)
+    return names
+
+
+def _metrics(member: Mapping[str, Any]) -> dict[str, float]:
+    """A member's test metrics, and the error of PCA where that compresses."""
+    pca = member.get("pca") or {}
+    return {**member["test"], **({PCA: pca["test"]["mse"]} if pca.get("compresses") else {})}

@@ -12,7 +12,7 @@ from aeflax import api, config
 from aeflax import run as runs
 from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.population import grid as grids
-from aeflax.population.leaderboard import leaderboard, ranking_split, scores
+from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown
 from aeflax.population.record import MEMBERS, read_sweep
 from aeflax.schema import from_dict
 from aeflax.trained import Run
@@ -69,7 +69,8 @@ class Sweep:
             data=told["data"],
             metric=self.metric,
             split=ranking_split(self.members),
-            rows=leaderboard(self.members, self.metric),
+            rows=(rows := leaderboard(self.members, self.metric)),
+            shown=shown(rows, self.metric),
             scores=scores(self.members, self.metric),
             members=told["members"],
             groups=told["groups"],

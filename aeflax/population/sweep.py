@@ -20,7 +20,6 @@ from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
 from aeflax.schema import to_dict
 from aeflax.training.records import Callback
-from aeflax.validation import validate
 
 
 def sweep(
@@ -69,7 +68,7 @@ def sweep(
     path = Path(run_dir)
     if hosts.count() > 1:
         raise ConfigError("a sweep runs in one process, on all of its devices; start it without --distributed")
-    experiment = _for_members(validate(api.on(experiment, data)))
+    experiment = _for_members(api.with_data(experiment, data))
     axes = grids.axes(grid, experiment)
     members = grids.members(experiment, axes)
     rungs = halvings.rungs(members) if halving else ()

@@ -32,6 +32,7 @@ class Found:
       metric: that ranks the members.
       split: on which it ranks them.
       rows: of the leaderboard, the best first.
+      shown: names of the metrics that it has.
       scores: of members that came to their end, by index: the metric on that split, the best first.
       members: one object a member, as `aeflax sweep --json` prints them.
       groups: likewise.
@@ -46,6 +47,7 @@ class Found:
     metric: str
     split: str
     rows: Sequence[Mapping[str, Any]]
+    shown: Sequence[str]
     scores: Mapping[int, float]
     members: Sequence[Mapping[str, Any]]
     groups: Sequence[Mapping[str, Any]]
@@ -120,8 +122,7 @@ def _notes(found: Found) -> list[str]:
 
 
 def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Section:
-    others = [name for name in found.rows[0]["metrics"] if name != found.metric and not name.endswith("_floor")]
-    names = [found.metric, *others]
+    names = found.shown
     held = found.split != "test"
     arrows = {"higher": " ↑", "lower": " ↓", None: ""}
     rows = []

@@ -29,7 +29,8 @@ def trained(variant, data=ARRAY, **changes):
 def outputs(run, values):
     """The model's own outputs, in one batch, with a posterior's mean."""
     program = run._program
-    return program.built.parts.apply(run.state.params, run.state.model, values, None, program.hyper, None)
+    apply = jax.jit(program.built.parts.apply, static_argnums=(3, 5))
+    return apply(run.state.params, run.state.model, values, None, program.hyper, None)
 
 
 @pytest.mark.slow

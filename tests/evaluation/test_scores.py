@@ -162,8 +162,8 @@ def test_large_examples_are_scored_in_batches_that_training_is_known_to_hold(mon
 
 def test_maps_of_convolutions_count_as_they_are():
     program = prepare(resolve(presets.conv(), (28, 28, 1), 100), (28, 28, 1))
-    assert program.widest == 14 * 14 * 32
-    assert BATCHES.batch_examples(program) == BATCHES.BATCH_VALUES // program.widest == 167
+    assert program.built.widest == 14 * 14 * 32
+    assert BATCHES.batch_examples(program) == BATCHES.BATCH_VALUES // program.built.widest == 167
 
 
 def test_splits_of_any_size_share_one_program():

@@ -68,6 +68,9 @@ def test_what_is_exported_computes_what_the_model_does(form, variant, tmp_path):
     for name, file in told["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == file["sha256"]
     assert told["files"][f"encoder.{form}"]["input"]["range"] == [0, 255]
+    assert told["inputs"] == {"columns": None, "shift": [0], "divisor": [255], "fill": None}
+    size = {name: (folder / f"{name}.{form}").stat().st_size for name in ("encoder", "decoder", "autoencoder")}
+    assert size["encoder"] < 0.8 * size["autoencoder"]  # the weights of each are its own
 
 
 @pytest.mark.parametrize("activation", ["elu", "gelu", "silu"])

@@ -82,7 +82,7 @@ def test_initial_kernels_have_the_variance_that_is_asked_for(name, variance, bac
     settings_ = resolve(
         replace(presets.vanilla(), model=Model(latent_dim=16, backbone=backbone, initialization=name)), (28, 28, 1), 100
     )
-    params, _ = build.build(settings_, (28, 28, 1)).parts.init(jax.random.key(0))
+    params, _ = jax.jit(build.build(settings_, (28, 28, 1)).parts.init)(jax.random.key(0))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if path[-1].key != "kernel":
             continue
@@ -128,7 +128,7 @@ def test_output_has_the_inputs_shape(backbone, shape):
 def test_vectors_work_as_images_do():
     settings_ = resolve(presets.vae(3), (13,), 100)
     built = build.build(settings_, (13,))
-    params, _ = built.parts.init(jax.random.key(0))
+    params, _ = jax.jit(built.parts.init)(jax.random.key(0))
     outputs = built.parts.apply(params, {}, jnp.ones((2, 13)), None, NO_NUMBERS, None)
     assert outputs.logits.shape == (2, 13)
 
@@ -189,7 +189,7 @@ def test_relu_codes_start_with_every_unit_alive():
     dataset = load(presets.vanilla().data)
     rows = dataset.scaling.apply(dataset.train.values.reshape(len(dataset.train.values), -1))
     built = build.build(resolve(presets.vanilla(), dataset.shape, len(rows)), dataset.shape)
-    params, _ = built.parts.init(jax.random.key(0))
+    params, _ = jax.jit(built.parts.init)(jax.random.key(0))
     code = built.module.apply({"params": params}, rows.reshape(-1, *dataset.shape), method="encode")
     assert np.all(np.asarray(code).max(axis=0) > 0)
 
@@ -204,7 +204,7 @@ def test_a_learned_scale_is_a_parameter_and_a_fixed_one_is_not():
 
 def test_decode_inverts_the_models_own_encoding():
     built = build.build(resolve(presets.vanilla(3), (6,), 10), (6,))
-    params, _ = built.parts.init(jax.random.key(0))
+    params, _ = jax.jit(built.parts.init)(jax.random.key(0))
     images = jnp.linspace(0, 1, 12).reshape(2, 6)
     code = built.module.apply({"params": params}, images, method="encode")
     logits = built.module.apply({"params": params}, code, method="decode")

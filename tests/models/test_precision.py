@@ -33,7 +33,7 @@ def losses(settings, shape=SHAPE, batch=BATCH):
     """(parameters -> loss over a batch, initial parameters, built)."""
     resolved = resolve(settings, shape, batch)
     built, hyper = build.build(resolved, shape), build.hyper(resolved)
-    params, state = built.parts.init(jax.random.key(0))
+    params, state = jax.jit(built.parts.init)(jax.random.key(0))
     targets = jnp.asarray(images(batch, shape), jnp.float32) / 255
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(jnp.arange(batch))
 
@@ -107,7 +107,7 @@ def test_noise_and_data_are_those_of_float32(variant):
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_float32_adds_no_conversion_to_the_model(variant):
     _, params, built = losses(experiment(variant))
-    _, state = built.parts.init(jax.random.key(0))
+    _, state = jax.jit(built.parts.init)(jax.random.key(0))
     rows, hyper = jnp.ones((2, *SHAPE)), {"model": {"bottleneck": {"k": jnp.float32(2)}}}
     context = Context(values=hyper["model"]["bottleneck"])
     plain = lambda params: built.module.apply({"params": params, STATE: state}, rows, context)  # noqa: E731

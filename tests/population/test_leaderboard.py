@@ -2,7 +2,7 @@
 
 import pytest
 
-from aeflax.population.leaderboard import leaderboard, scores
+from aeflax.population.leaderboard import leaderboard, scores, shown
 
 
 def member(index, rate, seed, mse=None, **more):
@@ -63,8 +63,9 @@ def test_principal_components_stand_beside_the_error_and_own_metrics_come_first(
         member(0, 0.1, 0, mse=1.0, psnr=2.0, spread=7.0) | beside,
         member(1, 0.1, 1, mse=3.0, psnr=1.0, spread=9.0) | beside,
     ]
-    (row,) = leaderboard(members, "psnr")
-    assert list(row["metrics"]) == ["spread", "mse", "pca_mse", "psnr"]
-    assert row["metrics"]["pca_mse"]["mean"] == 1.5
-    whole = member(0, 0.1, 0, mse=1.0) | {"pca": {"dim": 2, "compresses": False, "test": {"mse": 0.0}}}
-    assert list(leaderboard([whole], "mse")[0]["metrics"]) == ["mse"]
+    whole = member(2, 0.2, 0, mse=0.5, psnr=9.0) | {"pca": {"dim": 2, "compresses": False, "test": {"mse": 0.0}}}
+    rows = leaderboard([*members, whole], "psnr")
+    assert ["pca_mse" in row["metrics"] for row in rows] == [False, True]
+    assert rows[1]["metrics"]["pca_mse"] == {"mean": 1.5, "low": 1.5, "high": 1.5}
+    assert shown(rows, "psnr") == ["psnr", "spread", "mse", "pca_mse"]
+    assert shown(leaderboard([whole], "mse"), "mse") == ["mse", "psnr"]
