@@ -10,7 +10,7 @@ from variants import BATCH, BY_VARIANT, EXAMPLES, PRESETS, Harness, experiment, 
 from aeflax.config import Optimizer
 from aeflax.data.order import permutation
 from aeflax.engine.placement import Placement, choose
-from aeflax.engine.state import Batch, Source
+from aeflax.engine.state import Batch, Source, create, init_state
 from aeflax.engine.step import make_step, zero_sums
 
 SGD = Optimizer(name="sgd", learning_rate=1e-4, b1=0.0)
@@ -281,3 +281,11 @@ def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(plac
     np.testing.assert_allclose(state.model["mean"], np.mean(codes, axis=0), rtol=1e-5)
     assert float(state.model["ones"]) == 1.0
     assert float(state.model["examples"]) == 12.0
+
+
+@pytest.mark.parametrize("variant", ["vae", "conv"])
+def test_a_state_that_is_compiled_quickly_is_drawn_with_the_same_bits(variant):
+    harness = Harness(experiment(variant))
+    given = harness.built.parts, harness.key, harness.hyper
+    well = jax.jit(init_state, static_argnums=0, compiler_options={"xla_backend_optimization_level": 3})
+    chex.assert_trees_all_equal(create(*given, where=None), well(*given))
