@@ -35,6 +35,7 @@ class Course:
       callbacks: called with records of the population that is trained.
       stop: asked between chunks; True saves everything and raises StoppedError.
       preset: a name for the manifests.
+      programs: how many there are.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Course:
     callbacks: Sequence[Callback]
     stop: Callable[[], bool]
     preset: str
+    programs: int
     _said: set[str] = field(default_factory=set)
 
     def place(self, member: Member) -> Path:
@@ -86,6 +88,7 @@ class Course:
                 places,
                 group.dataset,
                 until=until,
+                name=f"program {group.number + 1} of {self.programs}, " if self.programs > 1 else "",
                 sparing=wave.members[0].experiment.train.checkpoint_every is None,
                 callbacks=self.callbacks,
                 stop=self.stop,

@@ -85,7 +85,7 @@ def sweep(
     }
     with ExitStack() as stack:
         record = claim(path, stack, asked, resume=resume, overwrite=overwrite)
-        course = Course(path, record, callbacks, stop, preset)
+        course = Course(path, record, callbacks, stop, preset, len(groups))
         try:
             groups = _cut(groups, course)
         except Exception:  # no program could be made: the same command, mended, is to begin

@@ -37,6 +37,7 @@ class Trainer:
       places: one a member; programs of equal structure, that differ in traced numbers and seeds.
       dataset: that all of them see.
       until: the step to stop at; None is the last.
+      name: what records of the beginning call the population, with what parts it from the devices' names.
       sparing: leave out checkpoints that are due where saving would take more than a tenth of the time; what is lost
         with the process is computed again, to the same bits.
       callbacks: called with records of the population: means over the members that are finite.
@@ -53,6 +54,7 @@ class Trainer:
         dataset: Dataset,
         *,
         until: int | None = None,
+        name: str = "",
         sparing: bool = False,
         callbacks: Sequence[Callback] = (),
         stop: Callable[[], bool] = lambda: False,
@@ -62,7 +64,7 @@ class Trainer:
         experiment = places[0].program.experiment
         self._train = experiment.train
         self._total = experiment.train.steps or 0
-        self._until, self._sparing = until or self._total, sparing
+        self._until, self._name, self._sparing = until or self._total, name, sparing
         self._saved_at, self._saving_took = time.monotonic(), 0.0
         rows = dataset.train.values[:]
         self._steps_per_epoch = experiment.data.steps_per_epoch(len(rows))
@@ -137,7 +139,7 @@ class Trainer:
             self._state, self._sums = self._population.initial_state(), self._population.zero_sums()
         for index in self._alive():
             self._log(index, "start")
-        self._tell("start", devices=str(self._population), data=str(self._dataset))
+        self._tell("start", devices=f"{self._name}{self._population}", data=str(self._dataset))
         if self._step < self._until:
             self._run(0)  # no steps: the clock starts when all is in its place
             jax.block_until_ready(self._state)
