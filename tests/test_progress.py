@@ -50,6 +50,15 @@ def test_the_bar_is_drawn_from_start_to_end(width):
         assert "test elbo -420.13" in text
 
 
+def test_a_table_s_rows_are_no_images():
+    file = io.StringIO()
+    lines = Lines(Console(file=file, width=80))
+    lines(Record("train", 9, 9, 1.0, "train", {"loss": 1.0}, 1_000.0, examples="rows"))
+    lines(Record("evaluation", 9, 9, 1.0, "test", {"mse": 0.25}, examples="rows"))
+    assert file.getvalue().endswith("1,000 rows/s\n")
+    assert "rows/s" in drawn(final_table(summary(), 16, "rows"), 80)
+
+
 def test_what_is_read_is_one_line_in_a_file_and_its_brackets_are_kept():
     file = io.StringIO()
     data = f"/data/[red]/{'long' * 20}.npz: 60,000 train, 10,000 test images of 28×28×1, uint8, no labels"

@@ -119,7 +119,7 @@ def _loss(record: Record) -> str:
 
 
 def _speed(record: Record) -> str:
-    return f"{record.images_per_second:,.0f} images/s"
+    return f"{record.images_per_second:,.0f} {record.examples}/s"
 
 
 def _headline(record: Record, monitor: str | None) -> str:
@@ -154,7 +154,7 @@ def _named(title: str | None) -> Text | None:
     return None if title is None else Text(title, "table.title")  # a path in it may have brackets, which are no markup
 
 
-def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Group:
+def final_table(summary: Mapping[str, Any], latent_dim: int | None, examples: str = "images") -> Group:
     """The table that ends a training run: each split, and PCA at the same code size."""
     notes = [note] if (note := pca_note(summary)) else []
     if "elbo" in summary["test"]:
@@ -165,7 +165,7 @@ def final_table(summary: Mapping[str, Any], latent_dim: int | None) -> Group:
     stopped = ", stopped early" if summary.get("stopped_early") else ""
     title = (
         f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
-        f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s{stopped}"
+        f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} {examples}/s{stopped}"
     )
     # Not as the table's own title and caption, which would be broken at its width.
     return Group(Text(title), table(columns(summary)), *map(Text, notes))

@@ -122,6 +122,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
         command.job.join()
     from aeflax import api, hosts
     from aeflax.cli.progress import final_table, reporter
+    from aeflax.data.dataset import called
 
     progress = console(stderr=True)
     progress.quiet = not hosts.primary()
@@ -145,7 +146,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     assert run.summary is not None
     if not hosts.primary():
         return 0
-    console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim))
+    examples = called(run.inference.program.built.shape)
+    console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim, examples))
     assert run.path is not None
     if run.summary == before:
         say(progress, f"{run.path} was at step {run.step:,} already: nothing was left to train")

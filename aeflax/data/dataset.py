@@ -87,7 +87,7 @@ class Dataset:
     def __str__(self) -> str:
         counts = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         shape = "×".join(map(str, self.shape))
-        of = f"images of {shape}" if len(self.shape) > 1 else f"rows of {shape} features"
+        of = f"{called(self.shape)} of {shape}{'' if len(self.shape) > 1 else ' features'}"
         labels = "no labels" if self.train.labels is None else "labels"
         filled = "" if self.missing is None else f"; in training {self.missing}"
         return f"{self.source}: {counts} {of}, {self.train.values.dtype.name}, {labels}{filled}"
@@ -149,6 +149,11 @@ class Dataset:
             self.computed["fingerprint"] = {name: fingerprint(split.values) for name, split in self.splits.items()}
         found: dict[str, Any] = self.computed["fingerprint"]
         return found
+
+
+def called(shape: tuple[int, ...]) -> str:
+    """What examples of a shape are called."""
+    return "images" if len(shape) > 1 else "rows"
 
 
 def load(settings: config.Data, array: Any = None) -> Dataset:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax.data.dataset import Dataset
+from aeflax.data.dataset import Dataset, called
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Tables
 from aeflax.engine.state import Order, TrainState, all_finite
@@ -261,8 +261,9 @@ class Trainer:
             log(record)
 
     def _tell(self, kind: Kind, **details: Any) -> None:
+        examples = called(self._dataset.shape)
         for callback in self._callbacks:
-            callback(Record(kind, self._step, self._total, self._epoch, **details))
+            callback(Record(kind, self._step, self._total, self._epoch, examples=examples, **details))
 
 
 def _middle(found: Mapping[int, dict[str, float]]) -> dict[str, float]:

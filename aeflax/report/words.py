@@ -30,7 +30,7 @@ def sentence(material: Material) -> str:
     if (seconds := summary.get("seconds")) is not None:
         effort.append(f"in {seconds:,.1f} s")
     if (speed := summary.get("images_per_second")) is not None:
-        effort.append(f"at {speed:,.0f} images/s")
+        effort.append(f"at {speed:,.0f} {'images' if len(material.examples.shape) > 2 else 'rows'}/s")
     trained = f"; trained for {' '.join(effort)}" if step is not None else ""
     return f"{_model(material.experiment.get('model') or {})} on {_source(material)}: {size}{trained}."
 

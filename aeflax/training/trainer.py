@@ -13,7 +13,7 @@ import jax
 
 from aeflax import hosts
 from aeflax.checkpoint import Checkpoints, state_sha256
-from aeflax.data.dataset import Dataset
+from aeflax.data.dataset import Dataset, called
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import PyTree, TrainState, all_finite
@@ -269,6 +269,7 @@ class Trainer:
 
     def _tell(self, kind: Kind, *, step: int | None = None, **details: Any) -> None:
         at = self._step if step is None else step
-        record = Record(kind, at, self._total, at / self.steps_per_epoch, **details)
+        examples = called(self.dataset.shape)
+        record = Record(kind, at, self._total, at / self.steps_per_epoch, examples=examples, **details)
         for callback in self._callbacks:
             callback(record)
