@@ -122,7 +122,7 @@ def test_the_command_that_trains_it_again_begins_with_the_same_weights(tmp_path)
 
 def test_a_report_that_cannot_be_written_is_a_configuration_error(copy):
     (copy / "figures").write_text("a file")
-    with pytest.raises(ConfigError, match=r"cannot write the report to .*run: File exists; choose another place"):
+    with pytest.raises(ConfigError, match=r"cannot write the report to .*run: File exists; choose another --out"):
         aeflax.load(copy).report()
     with pytest.raises(ConfigError, match="cannot write the report"):
         aeflax.load(copy).report(copy / "experiment.json")
