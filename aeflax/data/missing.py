@@ -52,7 +52,7 @@ def fill_in(
 
 
 def told(values: Rows, columns: Sequence[str] | None) -> str | None:
-    """How many values of examples [N, ...] are missing, and of which features the most; None where none are.
+    """How many values of examples [N, ...] are missing, of which features the most or all; None where none are.
 
     Only floats in memory are looked at.
     """
@@ -64,7 +64,11 @@ def told(values: Rows, columns: Sequence[str] | None) -> str | None:
     worst = [int(place) for place in np.argsort(-counts, kind="stable")[:SHOWN] if counts[place]]
     names = [f"{counts[place]:,} of {columns[place] if columns else f'feature {place}'}" for place in worst]
     more = ", ..." if np.count_nonzero(counts) > len(worst) else ""
-    return f"{counts.sum():,} of {values.size:,} values are missing and filled: {', '.join(names)}{more}"
+    said = f"{counts.sum():,} of {values.size:,} values are missing and filled: {', '.join(names)}{more}"
+    if len(values) > 1 and counts.max() == len(values):
+        empty = [columns[place] if columns else f"feature {place}" for place in np.flatnonzero(counts == len(values))]
+        said += f"; nothing at all is known of {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"
+    return said
 
 
 def _by_feature(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

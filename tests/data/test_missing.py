@@ -69,6 +69,10 @@ def test_how_much_is_missing_and_where_is_told(rows):
     values[:, 1] = 1
     names = ("a", "b", "c", "d", "e")
     assert missing.told(values, names) == "18 of 250 values are missing and filled: 9 of a, 7 of c, 2 of e"
+    empty = np.array([[1, np.nan], [2, np.nan]])
+    assert (
+        missing.told(empty, ("a", "b")) == "2 of 4 values are missing and filled: 2 of b; nothing at all is known of b"
+    )
     assert missing.told(np.ones((4, 2), np.uint8), None) is None
     assert "; in training " in str(load(SETTINGS, rows))
 
