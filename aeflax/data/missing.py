@@ -66,7 +66,10 @@ def told(values: Rows, columns: Sequence[str] | None) -> str | None:
     more = ", ..." if np.count_nonzero(counts) > len(worst) else ""
     said = f"{counts.sum():,} of {values.size:,} values are missing and filled: {', '.join(names)}{more}"
     if len(values) > 1 and counts.max() == len(values):
-        empty = [columns[place] if columns else f"feature {place}" for place in np.flatnonzero(counts == len(values))]
+        empty = [
+            columns[place] if columns else f"feature {place}"
+            for place in np.flatnonzero(counts == len(values)).tolist()
+        ]
         said += f"; nothing at all is known of {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"
     return said
 
