@@ -53,11 +53,14 @@ class Built:
 
         return max(int(array.size) for array in jax.eval_shape(between))
 
-    def require_addressed(self, hyper: Hyper) -> None:
-        """Raises ConfigError where the corruption draws noise that is not each example's own at every step."""
-        name = f"model.corruption {self.model.corruption.kind}"
-        keys, images = jax.random.split(root_key(0), 2), jax.ShapeDtypeStruct((2, *self.shape), jnp.float32)
-        require_addressed(name, self.parts.corrupt, keys, images, hyper)
+
+@functools.lru_cache(maxsize=64)
+def require_own_noise(built: Built) -> None:
+    """Raises ConfigError where the corruption draws noise that is not each example's own at every step."""
+    part = built.model.corruption
+    keys, images = jax.random.split(root_key(0), 2), jax.ShapeDtypeStruct((2, *built.shape), jnp.float32)
+    hyper = {"model": {"corruption": _unknown(part)}}
+    require_addressed(f"model.corruption {part.kind}", built.parts.corrupt, keys, images, hyper)
 
 
 def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
@@ -134,8 +137,13 @@ def _build(
 
 def blank(model: config.Model) -> Context:
     """What the bottleneck of a structure knows while its weights are drawn: nothing depends on its numbers then."""
-    numbers = (name for name, value in vars(model.bottleneck).items() if isinstance(value, ReadFromValues))
-    return Context(values=dict.fromkeys(numbers, jnp.float32(jnp.nan)))
+    return Context(values=_unknown(model.bottleneck))
+
+
+def _unknown(part: Any) -> dict[str, jax.Array]:
+    """The traced numbers of a part of a structure, by name, for what does not look at them."""
+    numbers = (name for name, value in vars(part).items() if isinstance(value, ReadFromValues))
+    return dict.fromkeys(numbers, jnp.float32(jnp.nan))
 
 
 def _following(model: config.Model) -> tuple[Any, Any]:

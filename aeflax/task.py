@@ -69,7 +69,7 @@ class Task:
             with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
                 run = self._going_on(stored, manifest.kept)._done(path, directory, checkpoints)
                 if run is None:
-                    task = hosts.by_one(lambda: self._going_on(stored, manifest.continued)) or self
+                    task = hosts.by_one(lambda: self._continued(directory, stored)) or self
                     run = task._trained(path, directory, checkpoints, fresh=fresh, report=report)
                 else:
                     report = report and not hosts.from_first((path / runs.REPORT).exists())
@@ -92,6 +92,13 @@ class Task:
         """The task of a run that is there already, by its manifest."""
         return self if stored is None else replace(self, described=how(stored, self.described))
 
+    def _continued(self, directory: runs.RunDirectory | None, stored: dict[str, Any] | None) -> "Task":
+        """The task of what is trained further, as its manifest says from now on."""
+        task = self._going_on(stored, manifest.continued)
+        if stored is not None and directory is not None:
+            directory.write(runs.MANIFEST, task.described)
+        return task
+
     def _done(self, path: Path, directory: runs.RunDirectory | None, checkpoints: Checkpoints) -> Run | None:
         """The run that the directory holds, where it was trained to its end."""
         summary = hosts.from_first(runs.read_summary(path) if directory else None)
@@ -113,7 +120,6 @@ class Task:
         """Trains from the newest checkpoint, or from the start."""
         told: list[Callback] = []
         if directory is not None:
-            directory.write(runs.MANIFEST, self.described)
             directory.remove(runs.SUMMARY)
             followed = self.program.experiment.train.digest_every is not None
             told = [log(path) for log in ([metrics, digests, events] if followed else [metrics, events])]

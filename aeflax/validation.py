@@ -137,16 +137,12 @@ def _contradictions(experiment: Experiment) -> list[str]:
             model.latent_dim is not None and kept > model.latent_dim
         )
     rules |= _placement_rules(train, data.batch_size)
-    own = {field.name for field in fields(penalties)} - {field.name for field in fields(Penalties)}
+    ours = {field.name for field in fields(Penalties)}
+    kinds = [kind for kind in type(penalties).__mro__ if issubclass(kind, Penalties) and kind is not Penalties]
+    own = {name for kind in kinds for name in vars(kind).get("__annotations__", ())}
     for name in RECORDED & own:
         rules[f"model.penalties.{name}: records tell something else by that name; rename the field"] = True
-    ours = {field.name for field in fields(Penalties)}
-    for name in ours & {
-        name
-        for kind in type(penalties).__mro__[:-1]
-        if kind is not Penalties
-        for name in vars(kind).get("__annotations__", ())
-    }:
+    for name in ours & own:
         rules[f"model.penalties.{name}: a penalty that there is goes by that name; rename the field"] = True
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):

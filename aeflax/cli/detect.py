@@ -152,5 +152,5 @@ def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -
     labels = np.asarray(inputs.labels[:])
     if asked:
         return separation.by_label(labels, command.normal, command.anomalous, inputs.name)
-    found = ~np.isin(labels.astype(str), list(map(str, classes)))
+    found = ~np.isin(labels, classes)
     return found if classes and found.any() and not found.all() else None

@@ -16,6 +16,7 @@ from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, DivergedError, StoppedError
+from aeflax.evaluation.intervals import half
 from aeflax.population.grid import Axis, Member, axes, axis, described, members, short
 from aeflax.population.halving import rungs
 from aeflax.population.record import SWEEP, read_sweep
@@ -164,11 +165,10 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
     """The leaderboard: a row a setting, means over seeds with 95 % intervals; as many metrics as there is room."""
     from rich.table import Table
 
-    from aeflax.population.leaderboard import leaderboard, ranking_split
-    from aeflax.population.leaderboard import shown as shown_of
+    from aeflax.population.leaderboard import leaderboard, ranking_split, shown
 
     rows, split = leaderboard(found, ranked), ranking_split(found)
-    metrics = shown_of(rows, ranked)
+    metrics = shown(rows, ranked)
     settings = [described(short(row["settings"])) for row in rows[:SHOWN]]
     held = split != "test"  # then the ranking has a column of its own
     room = (width - min(max(map(len, settings)), width // 2) - METRIC_WIDTH) // METRIC_WIDTH
@@ -196,6 +196,5 @@ def _table(found: Sequence[dict[str, Any]], ranked: str, width: int) -> "Table":
 def _cell(found: Any) -> str:
     if found is None:
         return "–"
-    if found["low"] in (None, found["mean"]):  # one value, or the same with every seed
-        return f"{found['mean']:.4g}"
-    return f"{found['mean']:.4g} ± {found['mean'] - found['low']:.2g}"
+    width = half(found)
+    return f"{found['mean']:.4g}" + ("" if width is None else f" ± {width:.2g}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
-from aeflax.data.files import content, first_bytes
+from aeflax.data.files import OF_WORKBOOK, content, first_bytes
 from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
@@ -97,8 +97,7 @@ def _require_text(path: Path) -> None:
     """Raises DataError for what its first bytes tell is no text."""
     start = first_bytes(path, 2**10)
     if start.startswith(WORKBOOKS):
-        mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it"
-        raise DataError(f"{path} is a workbook or an archive, not a table of text; {mend}")
+        raise DataError(f"{path} is a workbook or an archive, not a table of text; {OF_WORKBOOK}")
     if start.startswith(UTF16) or b"\0" in start:
         raise DataError(f"{path} is not UTF-8 text (it begins as another encoding, or a binary file); save it as UTF-8")
 

@@ -20,6 +20,7 @@ import numpy as np
 from aeflax.errors import DataError, reason
 
 UNPACKED, RATIO = 2**28, 100  # what unpacks to more bytes than this, and to so many times its size, is refused
+OF_WORKBOOK = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it"
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -131,8 +132,7 @@ def npz(path: Path, name: str | None) -> np.ndarray:
         if name is None or name not in names:
             shown = [each if each.isprintable() else repr(each) for each in names[:20]]
             if any(name.endswith(".xml") for name in shown):
-                mend = "save its sheet as CSV, or pass the data frame that pandas.read_excel makes of it"
-                raise DataError(f"{path} is a workbook, not an archive of arrays; {mend}")
+                raise DataError(f"{path} is a workbook, not an archive of arrays; {OF_WORKBOOK}")
             raise DataError(f"{path} holds the arrays {', '.join(shown) or '(none)'}; name one as npz:{path}#ARRAY")
         return _members(path, archive, [name])[name]
 

@@ -139,8 +139,9 @@ def labels_of(place: str, name: str | None = None) -> np.ndarray | None:
         raise ConfigError(f"{place} is no table, which could have a column {name!r} of labels; leave --label out")
     if path is None or (name is None and LABEL not in (tables.columns(path) or ())):
         return None
-    tables.require_columns(path, [name or LABEL], "--label")
-    column = tables.carried(path, [name or LABEL])[name or LABEL]
+    name = name or LABEL
+    tables.require_columns(path, [name], "--label")
+    column = tables.carried(path, [name])[name]
     try:
         return tables.as_labels(column.astype(np.float64))
     except ValueError:

@@ -1,9 +1,9 @@
 """What repeated measurements say: their mean, and where the true mean lies with 95 % confidence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import TypedDict
+from typing import Any, TypedDict
 
 CONFIDENCE = 0.95
 
@@ -25,6 +25,11 @@ def interval(values: Sequence[float]) -> Interval:
         return Interval(mean=mean, low=None, high=None)
     half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * stdev(values) / math.sqrt(count))
     return Interval(mean=mean, low=mean - half, high=mean + half)
+
+
+def half(found: Mapping[str, Any]) -> float | None:
+    """Half of an interval's width; None where there was one measurement, or all were the same."""
+    return None if found["low"] in (None, found["mean"]) else found["mean"] - found["low"]
 
 
 def share(values: Sequence[float]) -> Interval:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from aeflax.build import require_own_noise
 from aeflax.data.dataset import Dataset
 from aeflax.defaults import resolve
 from aeflax.population.grid import Member
@@ -83,9 +84,8 @@ def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
         require_range(resolved, dataset)
         program = prepare(resolved, dataset.shape)
         program.require_shares()
+        require_own_noise(program.built)
         alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
         found.setdefault(alike, []).append((member, program))
-    for (_, program), *_ in found.values():
-        program.built.require_addressed(program.hyper)
     parted = [zip(*pairs, strict=True) for pairs in found.values()]
     return tuple(Group(members, programs, dataset, number) for number, (members, programs) in enumerate(parted))

@@ -74,8 +74,8 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
         shutil.rmtree(path / MEMBERS, ignore_errors=True)
         directory.remove(runs.REPORT)
     stored = None if overwrite else read_json(path / SWEEP)
-    mend = "name no preset, and the sweep goes on with what it began with, or give the same, or another --run-dir"
     if stored is not None and (found := _differences(stored, asked)):
+        mend = "name no preset, and the sweep goes on with what it began with, or give the same, or another --run-dir"
         raise ConfigError(f"{path} holds another sweep ({'; '.join(found)}); {mend}")
     if stored is not None and stored.get("data") != asked["data"]:
         raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from aeflax.evaluation.intervals import half
 from aeflax.report import words
 from aeflax.report.metrics import better, named
 from aeflax.report.page import put_page
@@ -225,6 +226,5 @@ def _spread(row: Mapping[str, Any], name: str) -> str:
 def _cell(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "–"
-    if value["low"] in (None, value["mean"]):  # one value, or the same with every seed
-        return words.number(value["mean"])
-    return f"{words.number(value['mean'])} ± {value['mean'] - value['low']:.2g}"
+    width = half(value)
+    return words.number(value["mean"]) + ("" if width is None else f" ± {width:.2g}")

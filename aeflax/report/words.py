@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aeflax.data.dataset import called
 from aeflax.report.cells import few
 from aeflax.report.material import Material
 from aeflax.report.metrics import HEADLINE, UNITS, better, columns, pca_note
@@ -30,7 +31,7 @@ def sentence(material: Material) -> str:
     if (seconds := summary.get("seconds")) is not None:
         effort.append(f"in {seconds:,.1f} s")
     if (speed := summary.get("images_per_second")) is not None:
-        effort.append(f"at {speed:,.0f} {'images' if len(material.examples.shape) > 2 else 'rows'}/s")
+        effort.append(f"at {speed:,.0f} {called(material.examples.shape[1:])}/s")
     trained = f"; trained for {' '.join(effort)}" if step is not None else ""
     return f"{_model(material.experiment.get('model') or {})} on {_source(material)}: {size}{trained}."
 
