@@ -9,7 +9,6 @@ import itertools
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ import orbax.checkpoint as ocp
 from aeflax import hosts, seal
 from aeflax.durable import sync
 from aeflax.engine.state import TrainState, leaf_name
-from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, is_out_of_memory, reason
+from aeflax.errors import CheckpointError, ConfigError, is_out_of_memory, reason, warn
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
 SWEEPS = 10  # attempts at removing what a failed save left
@@ -192,7 +191,7 @@ class Checkpoints:
         if hosts.primary():
             then = f"; moved to {moved}" if moved else ""
             said = f"the checkpoint {self._directory}/{step} is damaged ({what}){then}; taking the one before"
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+            warn(said)
 
     def _set_aside(self, step: int) -> str:
         """Moves a damaged checkpoint away -> where it lies now."""

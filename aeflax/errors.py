@@ -5,8 +5,11 @@ Every message is one clear sentence: what, where, and the mend.
 
 import errno
 import os
+import sys
+import warnings
 
 CUT = 200  # characters of a library's message
+_PACKAGE = os.path.dirname(__file__) + os.sep
 _OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -58,6 +61,14 @@ class StoppedError(AeflaxError, RuntimeError):
 
 class AeflaxWarning(UserWarning):
     """Something is not as it should be, and the work goes on all the same."""
+
+
+def warn(said: str) -> None:
+    """Issues an `AeflaxWarning` at the line of the caller's own code that led here, not at one of aeflax."""
+    level = 1
+    while (frame := sys._getframe(level)).f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+        level += 1
+    warnings.warn(said, AeflaxWarning, stacklevel=level + 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

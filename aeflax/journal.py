@@ -3,14 +3,13 @@
 import json
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aeflax.durable import replacing
-from aeflax.errors import AeflaxWarning
+from aeflax.errors import warn
 
 LINE_END = b"\n"
 
@@ -52,7 +51,7 @@ class Journal:
                 self._file.truncate(end)
             if not had:
                 said = f"cannot write to {self._path} ({error.strerror}); its lines wait until that is possible"
-                warnings.warn(said, AeflaxWarning, stacklevel=2)
+                warn(said)
 
     def sync(self) -> None:
         """Makes what was written survive a power cut, as far as that is possible."""
@@ -64,7 +63,7 @@ class Journal:
         self._append(b"")
         if self._late:
             said = f"{self._late.count(LINE_END)} lines could not be written to {self._path}; they are lost"
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+            warn(said)
         self._file.close()
 
 

@@ -5,7 +5,6 @@ import hashlib
 import math
 import platform
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,7 @@ from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
 from aeflax.engine.keys import IMPLEMENTATION
-from aeflax.errors import AeflaxWarning, ConfigError, DataError
+from aeflax.errors import ConfigError, DataError, warn
 from aeflax.run import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
 
@@ -105,7 +104,7 @@ def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
     changed = [name for name, now in found.items() if was and now not in was.values()]  # a renamed file is the same
     for name in changed:
         said = f"{name} has changed since the run was last trained: its parts now are what it says today"
-        warnings.warn(said, AeflaxWarning, stacklevel=2)
+        warn(said)
     return bool(changed)
 
 
@@ -137,7 +136,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
     if changed := [name for name, was in before[-1].items() if now.get(name) != was]:
         was, this = (", ".join(f"{name} {found.get(name)}" for name in changed) for found in (before[-1], now))
         said = f"the run was trained with {was}, this is {this}: its bits may differ from here on"
-        warnings.warn(said, AeflaxWarning, stacklevel=2)
+        warn(said)
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
@@ -236,7 +235,7 @@ def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, 
         if more:
             them = "it" if len(more) == 1 else "them"
             said = f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out"
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+            warn(said)
         return tuple(known)
     if len(less) < len(known) or len(known) != len(columns):
         mend = (
@@ -244,7 +243,7 @@ def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, 
         )
         raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
     said = f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order"
-    warnings.warn(said, AeflaxWarning, stacklevel=2)
+    warn(said)
     return None
 
 

@@ -1,14 +1,12 @@
 """Whether an experiment suits its data: refused where it cannot be, warned of where it would not pay."""
 
-import warnings
-
 import numpy as np
 
 from aeflax.config import KL, Experiment, GaussianLikelihood, GaussianPosterior
 from aeflax.data.dataset import Dataset
 from aeflax.data.doubts import doubts
 from aeflax.data.rows import evenly
-from aeflax.errors import AeflaxWarning, ConfigError
+from aeflax.errors import ConfigError, warn
 from aeflax.program import Program
 from aeflax.validation import unit_range_faults
 
@@ -45,7 +43,7 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
         name = dataset.columns[largest] if dataset.columns else f"feature {largest}"
         said = f"the variance of {name} is {spread:.1g} times the median of all features'"
         mend = "it outweighs them in every error; bring all to one scale, --data.scale standard"
-        warnings.warn(f"{said}: {mend}", AeflaxWarning, stacklevel=2)
+        warn(f"{said}: {mend}")
 
 
 def _warn_of_doubts(program: Program, dataset: Dataset) -> None:
@@ -54,7 +52,7 @@ def _warn_of_doubts(program: Program, dataset: Dataset) -> None:
         drop = program.experiment.data.drop
         dataset.computed["doubts"] = doubts(dataset.train.values, dataset.columns or (), drop)
     for said in dataset.computed["doubts"]:
-        warnings.warn(said, AeflaxWarning, stacklevel=2)
+        warn(said)
 
 
 def _warn_of_collapse(program: Program, dataset: Dataset) -> None:
@@ -72,12 +70,10 @@ def _warn_of_collapse(program: Program, dataset: Dataset) -> None:
     worth = 0.5 * float(_variances(dataset).sum()) / like.scale**2
     beta = (model.penalties.kl or KL(beta=0.0)).beta
     if worth < beta * units:
-        warnings.warn(
+        warn(
             f"at model.likelihood.scale={like.scale:g} a code saves {worth:.1f} nats of reconstruction at most, less "
             f"than one for each of its {units} dimensions, so that the posterior may collapse; learn the scale "
-            "(--model.likelihood.scale None), or lower it, model.penalties.kl.beta or model.latent_dim",
-            AeflaxWarning,
-            stacklevel=2,
+            "(--model.likelihood.scale None), or lower it, model.penalties.kl.beta or model.latent_dim"
         )
 
 

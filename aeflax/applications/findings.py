@@ -3,7 +3,6 @@
 `RUN/applications/NAME.json` holds plain values, `NAME.npz` beside it arrays where there are some.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from aeflax.data import files, writers
 from aeflax.document import read_json, write_json
-from aeflax.errors import AeflaxWarning, ConfigError, DataError
+from aeflax.errors import ConfigError, DataError, warn
 from aeflax.run import APPLICATIONS
 
 
@@ -58,7 +57,7 @@ def remember(run_directory: Path | None, name: str, found: Findings) -> None:
     try:
         keep(run_directory, name, found)
     except ConfigError as error:
-        warnings.warn(f"not kept for the report: {error}", AeflaxWarning, stacklevel=2)
+        warn(f"not kept for the report: {error}")
 
 
 def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
@@ -71,7 +70,7 @@ def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
                 continue
             arrays = files.npz_arrays(path.with_suffix(".npz")) if values.pop("arrays", False) else {}
         except (ConfigError, DataError) as error:
-            warnings.warn(f"the report leaves {path.stem} out: {error}", AeflaxWarning, stacklevel=2)
+            warn(f"the report leaves {path.stem} out: {error}")
             continue
         found[path.stem] = Findings(state_sha256, values, arrays)
     return found

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from aeflax import run as runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
 from aeflax.data.places import KEPT
-from aeflax.errors import AeflaxWarning, ConfigError, DataError
+from aeflax.errors import ConfigError, DataError, warn
 from aeflax.population.record import SWEEP
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
     """Warns where the examples of IN are unlike what the run was trained on, as far as that can be told."""
     with suppress(ConfigError, DataError):
         if said := run.unfamiliar(inputs):
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+            warn(said)
 
 
 def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = places.SUFFIXES) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct, require_values
 from aeflax.data.files import OF_WORKBOOK, content, first_bytes
 from aeflax.errors import DataError
 
@@ -65,13 +65,16 @@ def read(
         raise DataError(f"{path}: {_fault(body, header, drop, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    absent = np.argwhere(np.isnan(values) & (np.array(header) != LABEL))
-    if has_header and len(absent) and not missing:
-        row, column = (int(i) for i in absent[0])
-        place = f"line {body[row][0]}, column {_named(column, header)}"
-        raise DataError(f"{path}: the value in {place} is missing; {FILL} ({len(absent)} are)")
     labels = None if labelled is None else values[:, labelled]
-    return values if features == [*range(len(header))] else np.take(values, features, axis=1), labels
+    if features != [*range(len(header))]:
+        values = np.take(values, features, axis=1)
+
+    def place(row: int, column: int) -> str:
+        at = features[column]
+        return f"line {body[row][0]}, column {_named(at, header) if has_header else at + 1}"
+
+    require_values(values, str(path), place, missing=missing)
+    return values, labels
 
 
 def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -149,7 +152,7 @@ def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], 
                 continue
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
             if not _present(cell):
-                return f"{place} is missing; {FILL}"
+                return f"{place} {FILL}"
             if named and header[column] == LABEL:
                 return f"{place} is {cell[:40]!r}; {numbered(drop)}"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]

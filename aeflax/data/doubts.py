@@ -1,5 +1,6 @@
-"""What of a table is likely to be a mistake: columns that number its rows or never vary, wild values, too few rows."""
+"""What of a table is likely to be a mistake: columns that number its rows, never vary or are labels, wild values."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
 WILD = 300  # of a value's distance from the median, in that of a column's hundredth farthest; heavy tails reach 100
 NAMED = 5  # columns in a sentence
+LABELS = re.compile(
+    r"(^|[^a-z])(anomal|attack|class|defect|fail|fault|fraud|label|outlier|target)|^y$", re.IGNORECASE
+)  # what columns of labels are called
 
 
 def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list[str]:
@@ -37,8 +41,14 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
         each = "holds" if len(same) == 1 else "hold"
         idle.append(f"{_listed(same)} {each} one value in every training row, so that any other will be odd")
+    labels = [name for name, values in named.items() if LABELS.search(name) and name not in same and _is_binary(values)]
+    if labels:
+        each = "sounds" if len(labels) == 1 else "sound"
+        idle.append(
+            f"{_listed(labels)} {each} like labels of two kinds, and would be learned (detect --label takes them)"
+        )
     if idle:
-        said.append(f"{'; '.join(idle)}; {dropped([*rising, *same], drop)}")
+        said.append(f"{'; '.join(idle)}; {dropped([*rising, *same, *labels], drop)}")
     return [*said, *filter(None, [_wild(named)])]
 
 
@@ -46,6 +56,11 @@ def _counts(values: np.ndarray) -> bool:
     """Whether whole numbers rise from row to row."""
     rises = len(values) >= COUNTED and np.all(values[1:] > values[:-1])
     return bool(rises and np.array_equal(values, np.rint(values)))
+
+
+def _is_binary(values: np.ndarray) -> bool:
+    """Whether all values are 0 or 1."""
+    return bool(np.all((values == 0) | (values == 1)))
 
 
 def _wild(named: dict[str, np.ndarray]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
+from aeflax.data.columns import LABEL, leave_out, numbered, require_distinct, require_values
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
@@ -31,11 +31,12 @@ def read(
             raise DataError(f"{path}: {numbered(drop)}")
         labels = _numbers(table, LABEL)
     values = np.stack([_numbers(table, name) for name in features], axis=1)
-    absent = np.argwhere(np.isnan(values))
-    if len(absent) and not missing:
-        row, column = (int(place) for place in absent[0])
-        place = f"row {row}, counted from 0, column {features[column]!r}"
-        raise DataError(f"{path}: the value in {place} is missing; {FILL} ({len(absent)} are)")
+    require_values(
+        values,
+        str(path),
+        lambda row, column: f"row {row}, counted from 0, column {features[column]!r}",
+        missing=missing,
+    )
     return values, labels
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from aeflax import api, config
 from aeflax import run as runs
-from aeflax.errors import AeflaxWarning, ConfigError
+from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown
 from aeflax.population.record import MEMBERS, read_sweep
@@ -54,7 +53,7 @@ class Sweep:
         """One member as a run; with a warning where it diverged, and its weights are of before."""
         if (member := self.members[index])["status"] == "diverged":
             told = f"member {index} diverged: {member['reason']}; what is loaded is what was saved of it"
-            warnings.warn(told, AeflaxWarning, stacklevel=2)
+            warn(told)
         return api.load(self.path / MEMBERS / f"{index:04d}")
 
     def report(self) -> Path:

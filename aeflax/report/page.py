@@ -6,7 +6,6 @@ is escaped; equal material gives equal bytes.
 
 import functools
 import hashlib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from markupsafe import Markup
 
 from aeflax.applications.findings import Findings
 from aeflax.durable import replacing
-from aeflax.errors import AeflaxWarning
+from aeflax.errors import warn
 from aeflax.report import canvas, words
 from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
@@ -122,7 +121,7 @@ def _section(name: str, found: Findings) -> Section | None:
         return SECTIONS[name](found)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         said = f"{APPLICATIONS}/{name} is damaged or of an older version, and is left out; run its command again"
-        warnings.warn(said, AeflaxWarning, stacklevel=2)
+        warn(said)
         return None
 
 

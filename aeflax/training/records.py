@@ -2,7 +2,6 @@
 
 import socket
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from aeflax.errors import AeflaxWarning
+from aeflax.errors import warn
 from aeflax.journal import Journal
 from aeflax.run import DIGESTS, METRICS
 
@@ -153,6 +152,6 @@ def events(directory: Path) -> Callback:
                     writer.close()
             writer = None
             said = f"cannot write TensorBoard events to {directory} ({error.strerror}); {METRICS} has the same numbers"
-            warnings.warn(said, AeflaxWarning, stacklevel=2)
+            warn(said)
 
     return write

@@ -1,14 +1,13 @@
 """When a run is saved: in the background while it trains, and for certain before it ends."""
 
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aeflax import hosts
 from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
-from aeflax.errors import AeflaxWarning, CheckpointError
+from aeflax.errors import CheckpointError, warn
 
 PAUSES = (1.0, 5.0, 15.0)  # seconds until a save that must succeed is tried again: space may be freed meanwhile
 
@@ -87,4 +86,4 @@ class Saver:
 
 def _warn(sentence: str) -> None:
     if hosts.primary():
-        warnings.warn(sentence, AeflaxWarning, stacklevel=3)
+        warn(sentence)

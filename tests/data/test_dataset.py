@@ -194,9 +194,9 @@ def test_a_fault_in_the_test_split_names_that_split(source):
 
 
 @pytest.mark.parametrize("number", ["1e300", "inf"])
-def test_a_table_with_an_unfit_number_is_named_with_its_index(tmp_path, number):
+def test_a_table_with_an_unfit_number_is_named_with_its_line(tmp_path, number):
     (tmp_path / "a.csv").write_text(f"a,b\n1,2\n3,{number}\n")
-    with pytest.raises(DataError, match=r"a\.csv holds 1 value .* first at index \[1, 1\]"):
+    with pytest.raises(DataError, match=r"a\.csv: the value in line 3, column 2 \('b'\) is infinite"):
         load(config.Data(source=f"csv:{tmp_path / 'a.csv'}"))
 
 

@@ -1,5 +1,7 @@
 """What a table is warned of: each mistake with its mend, and nothing where there is none."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,11 @@ def with_column(place, values):
     rows = table()
     rows[:, place] = values
     return rows
+
+
+def named(name, values):
+    """Rows whose last column has this name, as a pair with the names."""
+    return with_column(2, values), ("width", "the id", name)
 
 
 def wild(factor):
@@ -82,3 +89,23 @@ def test_one_mend_leaves_out_all_columns_beside_those_that_are_out_already():
     assert found.startswith("the column 'the id' rises from row to row, ")
     assert "; the column 'mass' holds one value" in found
     assert found.endswith("leave them out, --data.drop code 'unit name' 'the id' mass")
+
+
+BOTH = np.arange(60) % 3 == 0
+
+
+@pytest.mark.parametrize("name", ["fault", "is_anomaly", "Class", "failed", "y", "machine fault"])
+def test_zeros_and_ones_that_sound_like_labels_are_told(name):
+    rows, names = named(name, BOTH)
+    assert len(found := doubts(rows, names)) == 1
+    assert f"the column {name!r} sounds like labels of two kinds, and would be learned" in found[0]
+    assert found[0].endswith(f"--data.drop {shlex.quote(name)}")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("open", BOTH), ("default", BOTH), ("fault", BOTH + 0.5), ("yes", BOTH)],
+    ids=["name", "within", "values", "longer"],
+)
+def test_other_columns_are_no_labels(name, values):
+    assert not doubts(*named(name, values))

@@ -452,6 +452,7 @@ def test_csv_reads_the_dialects_that_programs_write(store, content):
     ("content", "where"),
     [
         ("1,2\n3,\n", "line 2, column 2"),
+        ("1,nan\n3,4\n", "line 1, column 2"),
         (",2\n3,4\n", "line 1, column 1"),
         ("1,,3\n4,5,6\n", "line 1, column 2"),
         ("a,b\n1,2\n ,4\n", r"line 3, column 1 \('a'\)"),
@@ -549,9 +550,24 @@ def test_a_mend_names_the_columns_that_are_left_out_already(store):
         tables.read(words, drop=("b", "c", "d"))
 
 
-def test_csv_passes_nan_and_numbers_beyond_float32_on_for_the_check_that_names_them(store):
-    values, _ = tables.read(store("1,nan\n1e300,inf\n"))
-    np.testing.assert_array_equal(values, [[1, np.nan], [1e300, np.inf]])
+@pytest.mark.parametrize(
+    ("content", "missing", "where"),
+    [
+        ("1,nan\n1e300,inf\n", True, "line 2, column 1"),
+        ("a,label,b\n\n1,7,-inf\n", False, r"line 3, column 3 \('b'\)"),
+        ("b;a\n1;-1e39\n2;3\n", False, r"line 2, column 2 \('a'\)"),
+        ("a,b\n1,2\n3,inf\n4,inf\n", False, r"line 3, column 2 \('b'\) .*2 are"),
+    ],
+)
+def test_csv_names_line_and_column_of_a_number_beyond_float32(store, content, missing, where):
+    place, _, count = where.partition(" .*")
+    with pytest.raises(DataError, match=rf"the value in {place} is infinite or beyond float32; correct it, .*{count}"):
+        tables.read(store(content), missing=missing)
+
+
+def test_csv_reads_the_largest_numbers_of_float32_and_ones_in_columns_that_are_left_out(store):
+    values, _ = tables.read(store("a,b\n3.4028234e38,1e300\n"), drop=("b",))
+    assert values.tolist() == [[3.4028234e38]]
 
 
 @pytest.mark.parametrize("content", ['1,"2\n3",4\n', "1_0,2\n", "1,2\n#3,4\n", "1 2\n3 4\n"])

@@ -100,11 +100,17 @@ def test_a_result_larger_than_memory_is_never_held_whole(tmp_path, suffix):
 # --- CSV ---
 
 
+LARGEST = float(np.finfo(np.float32).max)  # that an example can have
+CELLS = {
+    np.float32: {"allow_nan": False, "allow_infinity": False},
+    np.float64: {"min_value": -LARGEST, "max_value": LARGEST},
+    np.uint8: {},
+}
+
+
 @given(
-    values=arrays.arrays(
-        st.sampled_from([np.float32, np.float64, np.uint8]),
-        arrays.array_shapes(min_dims=2, max_dims=2, max_side=6),
-        elements={"allow_nan": False, "allow_infinity": False},
+    values=st.sampled_from([*CELLS]).flatmap(
+        lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=CELLS[kind])
     ),
     size=st.integers(1, 7),
 )
