@@ -10,13 +10,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import aeflax
 from aeflax import cli
 from aeflax.cli import parsing
+from aeflax.config import Data, GaussianLikelihood, Train
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMMAND = re.compile(rf"(?:^|\s|')(aeflax (?:{'|'.join(cli.COMMANDS)})\b[^'&;]*)")
@@ -84,6 +87,21 @@ def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatc
 def test_every_example_runs(page, said, tmp_path):
     (code,) = blocks(page, "python")
     assert done(["-c", code], tmp_path).strip() == said
+
+
+def test_every_example_of_applications_runs_with_a_run_and_examples_at_hand(tmp_path, monkeypatch):
+    rows = np.random.RandomState(0).normal(size=(80, 4)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    monkeypatch.chdir(tmp_path)
+    base = aeflax.presets.vanilla(2)
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    few = replace(base, model=model, data=Data(source="npy:rows.npy"), train=Train(steps=20))
+    given = {"run": aeflax.train(few, run_dir="RUN", report=False), "images": rows, "aeflax": aeflax}
+    aeflax.sweep(few, {"train.seed": range(2)}, run_dir="SWEEP", report=False)
+    given |= {"examples": np.concatenate([rows, rows[:5] + 20]), "labels": np.arange(85) >= 80}
+    for code in blocks("applications.md", "python"):
+        exec(compile(code, "applications.md", "exec"), given)
+    assert given["run"].step == 20
 
 
 def test_the_tfds_set_of_ones_own_is_written_and_trained_on(tmp_path, monkeypatch):

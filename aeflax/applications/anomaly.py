@@ -121,6 +121,11 @@ class Detection:
         return self.own.metrics
 
     @property
+    def choices(self) -> Sequence[Mapping[str, Any]]:
+        """What other thresholds would find, by `separation.choices`; none where no labels were given."""
+        return () if self.anomalous is None else separation.choices(self.scores, self.anomalous)
+
+    @property
     def detectors(self) -> dict[str, Judged]:
         """The model and the baselines."""
         return {OWN: self.own, **self.baselines}

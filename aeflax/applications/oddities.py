@@ -33,6 +33,7 @@ def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
         "anomalous": None if anomalous is None else int(anomalous.sum()),
         "fitted": found.fitted,
         "detectors": {name: _verdict(judged) for name, judged in found.detectors.items()},
+        "choices": list(found.choices),
     }
     return kept
 

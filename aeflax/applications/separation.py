@@ -1,12 +1,15 @@
 """How well scores separate anomalous examples from normal ones, and which labels make an example anomalous."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from aeflax.errors import ConfigError, DataError
 
 POINTS = 200  # of a ROC curve that is kept
+
+RECALLS = (0.5, 0.8, 0.9, 0.95, 1.0)  # whose thresholds are told
 
 METRICS = ("auroc", "auprc", "precision", "recall", "f1")
 
@@ -30,6 +33,40 @@ def roc(scores: np.ndarray, anomalous: np.ndarray) -> dict[str, list[float]]:
     false, true, _ = roc_curve(anomalous, scores)
     kept = np.unique(np.linspace(0, len(false) - 1, min(POINTS, len(false))).round().astype(int))
     return {"false_positive_rate": false[kept].tolist(), "true_positive_rate": true[kept].tolist()}
+
+
+def choices(scores: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
+    """What other thresholds would find: that of the highest F1, and the highest that reach each of `RECALLS`.
+
+    Args:
+      scores: [N], higher is odder.
+      anomalous: which are anomalous [N], at least one.
+
+    Returns:
+      Of each, the highest threshold first: `threshold`, the share that is `flagged`, `precision`, `recall`, `f1`, and
+      whether it is the `best` by F1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, found = scores[order], np.cumsum(anomalous[order])
+    last = np.append(np.flatnonzero(ranked[:-1] > ranked[1:]), len(ranked) - 1)  # of those that tie all are flagged
+    flagged, found = last + 1, found[last]
+    f1 = 2 * found / (flagged + found[-1])
+    best = int(np.argmax(f1))
+    places = {best, *(int(np.argmax(found >= recall * found[-1])) for recall in RECALLS)}
+    below = np.append(ranked[last[:-1] + 1], np.nextafter(ranked[-1], -np.inf))
+    between = (ranked[last] + below) / 2  # half-way, so that few digits say it
+    between = np.where(between < ranked[last], between, below)
+    return [
+        {
+            "threshold": float(between[i]),
+            "flagged": float(flagged[i] / len(scores)),
+            "precision": float(found[i] / flagged[i]),
+            "recall": float(found[i] / found[-1]),
+            "f1": float(f1[i]),
+            "best": i == best,
+        }
+        for i in sorted(places)
+    ]
 
 
 def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequence[int | str], name: str) -> np.ndarray:

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid
     from aeflax.data.inputs import labels_of
-    from aeflax.report.anomaly import oddest, sentences, table
+    from aeflax.report.anomaly import choices, oddest, sentences, table
 
     if command.split == "all" and (labels := labels_of(command.source, command.label)) is not None:
         inputs = replace(inputs, labels=labels)
@@ -90,6 +90,9 @@ def main(arguments: list[str]) -> int:
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
+    if values["choices"]:
+        other = choices(values)
+        screen.print(grid(other, other.caption))
     if vectors:
         values["oddest"] = found.oddest
         told = oddest(values, SHOWN)

@@ -60,7 +60,11 @@ def section(found: Findings) -> Section:
         elif len(arrays["example"]):
             caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
             figures["anomaly_oddest"] = (_oddest(arrays, unit_range=values["unit_range"]), caption)
-    tables = [table(values)] + ([oddest(values)] if values.get("oddest") else [])
+    tables = [table(values)]
+    if values.get("choices"):
+        tables.append(choices(values))
+    if values.get("oddest"):
+        tables.append(oddest(values))
     return Section("Anomalies", sentences(values), tables, figures)
 
 
@@ -107,6 +111,23 @@ def table(values: Values) -> Table:
         f"{values['anomalous']:,} of {values['examples']:,} examples are anomalous by their labels." if known else ""
     )
     return Table(["detector", "threshold", "flagged", *(_HEADS.values() if known else ())], rows, caption)
+
+
+def choices(values: Values) -> Table:
+    """One row a threshold that might be taken instead."""
+    rows = [
+        [
+            f"{one['threshold']:.6g}" + (", the highest F1" if one["best"] else ""),
+            f"{one['flagged']:.2%}",
+            *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")),
+        ]
+        for one in values["choices"]
+    ]
+    caption = (
+        "What other thresholds of this model would find here; --threshold takes one. One that these labels chose is "
+        "judged too kindly by them: keep some for a last look."
+    )
+    return Table(["threshold", "flagged", *(_HEADS[name] for name in ("precision", "recall", "f1"))], rows, caption)
 
 
 def oddest(values: Values, most: int | None = None) -> Table:

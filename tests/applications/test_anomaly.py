@@ -5,6 +5,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
 from variants import experiment, images
 
@@ -169,6 +172,44 @@ def test_labels_say_which_examples_are_anomalous():
         separation.by_label(labels, (1, 3, 7), (), "x")
     with pytest.raises(DataError, match="x lacks 1 labels"):
         separation.by_label(np.array([1.0, np.nan, 3.0]), (1,), (), "x")
+
+
+def by_hand(scores, known, threshold):
+    flagged = scores > threshold
+    hits = np.sum(flagged & known)
+    return {
+        "flagged": np.mean(flagged),
+        "precision": hits / flagged.sum(),
+        "recall": hits / known.sum(),
+        "f1": 2 * hits / (flagged.sum() + known.sum()),
+    }
+
+
+SCORES = arrays.arrays(np.float64, st.integers(2, 30), elements=st.floats(-1e3, 1e3) | st.integers(0, 4).map(float))
+
+
+@given(scores=SCORES, data=st.data())
+def test_other_thresholds_find_what_they_say(scores, data):
+    """Against every threshold that tells the scores apart, ties among them."""
+    known = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)).filter(any)))
+    found = separation.choices(scores, known)
+    for one in found:
+        for name, value in by_hand(scores, known, one["threshold"]).items():
+            assert one[name] == pytest.approx(value, rel=1e-12), name  # the same fractions
+    every = [by_hand(scores, known, below) for below in np.append(np.unique(scores)[:-1], -np.inf)]
+    assert [one["best"] for one in found].count(True) == 1
+    assert next(one["f1"] for one in found if one["best"]) == pytest.approx(max(one["f1"] for one in every))
+    assert found == sorted(found, key=lambda one: -one["threshold"])
+    for recall in separation.RECALLS:
+        fewest = min(one["flagged"] for one in every if one["recall"] >= recall)
+        assert any(one["flagged"] == pytest.approx(fewest) for one in found), recall
+
+
+def test_other_thresholds_are_part_of_what_is_found(tables):
+    found = tables.detect(SEARCHED, KNOWN, baselines=False)
+    best = next(one for one in found.choices if one["best"])
+    assert np.sum(found.scores > best["threshold"]) == round(best["flagged"] * len(SEARCHED))
+    assert not tables.detect(SEARCHED, baselines=False).choices
 
 
 @pytest.mark.parametrize(

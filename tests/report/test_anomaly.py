@@ -38,6 +38,8 @@ def found(shape, *, labelled=True):
     }
     if labelled:
         curve = {"false_positive_rate": [0, 0.5, 1], "true_positive_rate": [0, 0.9, 1]}
+        choice = {"threshold": 0.123456789, "flagged": 0.1, "precision": 0.5, "recall": 0.8, "f1": 0.6, "best": True}
+        values["choices"] = [choice, choice | {"best": False}]
         values["roc"] = dict.fromkeys(values["detectors"], curve)
     if len(shape) == 1:
         values["features"] = [{"name": "a $ name & more", "oddest": 3.0, "training": 0.0}]
@@ -64,7 +66,7 @@ def test_the_words_say_how_many_false_alarms_to_expect():
 
 
 def test_the_table_compares_with_the_baselines():
-    (table,) = section(found((4,))).tables
+    table = section(found((4,))).tables[0]
     assert [row[0] for row in table.rows][:2] == ["this model", "PCA, code size"]
     assert table.rows[0][3] == "0.9864"
     assert section(found((4,), labelled=False)).tables[0].columns == ["detector", "threshold", "flagged"]
@@ -85,3 +87,11 @@ def test_a_logarithmic_axis_has_plain_numbers():
     drawn = canvas.svg(section(made).figures["anomaly_features"][0], "features")
     assert "mathdefault" not in drawn
     assert ">100</text>" in drawn
+
+
+def test_other_thresholds_are_a_table_of_their_own_where_labels_are_known():
+    _, other = section(found((4,))).tables
+    assert [row[0] for row in other.rows] == ["0.123457, the highest F1", "0.123457"]
+    assert other.rows[0][1:] == ["10.00%", "0.5000", "0.8000", "0.6000"]
+    assert "judged too kindly" in other.caption
+    assert len(section(found((4,), labelled=False)).tables) == 1
