@@ -68,9 +68,12 @@ def test_a_signal_saves_everything_and_resume_ends_bit_identical(number, tmp_pat
     while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
     assert "--resume" in errors
+    told = json.loads(said)
+    assert (told["status"], told["exit_code"]) == ("stopped", 75)
+    assert errors.endswith(f"aeflax: {told['error']}\n")
     resumed = json.loads(aeflax(*words, "--run-dir", "run", "--resume", cwd=tmp_path).stdout.splitlines()[-1])
     whole = json.loads(aeflax(*words, "--run-dir", "whole", cwd=tmp_path).stdout.splitlines()[-1])
     assert resumed["state_sha256"] == whole["state_sha256"]

@@ -56,6 +56,22 @@ def test_help_names_every_command_preset_and_exit_code(aeflax):
             assert expected in out
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("evaluate", "nowhere", "--json"), 2, "nowhere holds no run"),
+        (("train", "--data.source", "csv:nowhere.csv", "--json"), 5, "cannot read nowhere.csv"),
+        (("verify", "nowhere", "--json"), 2, "nowhere"),
+    ],
+)
+def test_a_command_that_fails_is_one_json_object_too(aeflax, words, code, said):
+    found, out, err = aeflax(*words)
+    told = json.loads(out)
+    assert (found, told["exit_code"], told["status"]) == (code, code, "failed")
+    assert said in told["error"]
+    assert aeflax(*words[:-1])[1] == ""
+
+
 def test_no_command_prints_the_help_as_an_error(refused):
     assert "usage: aeflax COMMAND" in refused()
 

@@ -5,6 +5,7 @@ Results go to standard output, progress and messages to standard error.
 
 import faulthandler
 import importlib
+import json
 import logging
 import os
 import re
@@ -19,10 +20,11 @@ from typing import Any
 from aeflax import __version__
 from aeflax.cli import cache, job, streams
 from aeflax.cli.stopping import end_at_once
-from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, StoppedError, is_out_of_memory, reason
+from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, DivergedError, StoppedError, is_out_of_memory, reason
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
+STATUS = {StoppedError.exit_code: "stopped", DivergedError.exit_code: "diverged"}  # of a command that fails
 ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 HELP = """\
 usage: aeflax COMMAND [ARGUMENTS]
@@ -121,34 +123,38 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     """Runs a command -> its exit code, and whether other processes of the same job end like this one."""
     try:
         return _dispatch(arguments), True
-    except AeflaxError as error:
-        print(f"aeflax: {_readable(error)}", file=sys.stderr)  # noqa: T201
-        return error.exit_code, True
     except SystemExit as error:  # from the parser, which has printed why
         return (error.code if isinstance(error.code, int) else 2), True
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, False
     except Exception as error:
-        if job.peer_is_lost(error):
-            mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
-            faulthandler.dump_traceback()  # what this one was waiting for
-            print(f"aeflax: another process of this run is gone; {mend} ({reason(error)})", file=sys.stderr)  # noqa: T201
-            return StoppedError.exit_code, False
-        mistakes = sys.modules.get("aeflax.cli.mistakes")
-        if mistakes is not None and (said := mistakes.told(error)):
-            print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
-            return 2, job.met_by_all(error)
-        if is_out_of_memory(error):
-            mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
-            print(f"aeflax: out of memory ({reason(error)}); {mend}", file=sys.stderr)  # noqa: T201
-            return 2, job.met_by_all(error)
-        if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "aeflax":
-            mend = "install it, or aeflax anew with all that it needs"
-            print(f"aeflax: the package {error.name} is missing; {mend} (aeflax doctor)", file=sys.stderr)  # noqa: T201
-            return ConfigError.exit_code, job.met_by_all(error)
-        traceback.print_exc()
-        print("aeflax: this is a bug of ours; please report it with the lines above", file=sys.stderr)  # noqa: T201
-        return 1, job.met_by_all(error)
+        code, alike, said = _explained(error)
+        print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
+        if "--json" in arguments and job.speaks():
+            print(json.dumps({"status": STATUS.get(code, "failed"), "exit_code": code, "error": said}))  # noqa: T201
+        return code, alike
+
+
+def _explained(error: Exception) -> tuple[int, bool, str]:
+    """An exit code for an error, whether other processes of the job meet it, too, and what to say of it."""
+    if isinstance(error, AeflaxError):
+        return error.exit_code, True, _readable(error)
+    if job.peer_is_lost(error):
+        mend = "run the same command on all of them with --resume, to go on from the last checkpoint"
+        faulthandler.dump_traceback()  # what this one was waiting for
+        return StoppedError.exit_code, False, f"another process of this run is gone; {mend} ({reason(error)})"
+    alike, wrong = job.met_by_all(error), ConfigError.exit_code
+    mistakes = sys.modules.get("aeflax.cli.mistakes")
+    if mistakes is not None and (said := mistakes.told(error)):
+        return wrong, alike, said
+    if is_out_of_memory(error):
+        mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
+        return wrong, alike, f"out of memory ({reason(error)}); {mend}"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "aeflax":
+        mend = "install it, or aeflax anew with all that it needs"
+        return wrong, alike, f"the package {error.name} is missing; {mend} (aeflax doctor)"
+    traceback.print_exception(error)
+    return 1, alike, "this is a bug of ours; please report it with the lines above"
 
 
 def _dispatch(arguments: list[str]) -> int:

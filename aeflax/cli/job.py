@@ -82,6 +82,12 @@ def met_by_all(error: BaseException) -> bool:
     return hosts is not None and hosts.met_by_all(error)
 
 
+def speaks() -> bool:
+    """Whether this is the process of a job that prints results."""
+    hosts = sys.modules.get("aeflax.hosts")
+    return hosts is None or not hosts.joined() or hosts.primary()
+
+
 def leave(code: int, *, alike: bool) -> None:
     """Ends this process's part of what several do together.
 
