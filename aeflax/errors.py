@@ -6,6 +6,7 @@ Every message is one clear sentence: what, where, and the mend.
 import errno
 import os
 import sys
+import traceback
 import warnings
 
 CUT = 200  # characters of a library's message
@@ -76,6 +77,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, AeflaxError) or _fault_of_files(error):  # tensorstore calls a full disk an exhausted resource
         return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def no_devices(error: BaseException) -> str | None:
+    """Why JAX found no device of the platforms that are asked for; None for any other error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or frames[-1].name != "backends" or not frames[-1].filename.endswith("xla_bridge.py"):
+        return None
+    return reason(error) if str(error) else "no such platform is installed"
 
 
 def reason(error: BaseException) -> str:

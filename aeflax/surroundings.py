@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from aeflax.errors import no_devices
+
 STACK = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 EXTRAS = {
     "cuda13": ("jax-cuda13-plugin", "NVIDIA GPUs with CUDA 13"),
@@ -57,7 +59,7 @@ def devices() -> str:
 
         kinds = [device.device_kind for device in jax.devices()]
     except Exception as error:
-        return f"none: {_line(error)}"
+        return f"none: {no_devices(error) or _line(error)}"
     return ", ".join(f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds))
 
 

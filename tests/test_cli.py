@@ -1,5 +1,6 @@
 """The installed command, as a user runs it: results, exit codes, signals."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -87,6 +88,22 @@ def test_unfit_data_is_exit_5_and_leaves_nothing(tmp_path):
     assert "[7, 2]" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run" / "experiment.json").exists()
+
+
+CUDA = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+
+
+@pytest.mark.skipif(CUDA, reason="a platform that is there")
+@pytest.mark.parametrize(("name", "why"), [("cuda", "no such platform is installed"), ("nope", "Unable to initialize")])
+def test_a_platform_that_is_not_there_is_a_sentence(name, why, tmp_path):
+    """JAX raises an assertion without words for the first, which it knows, and an error for the second."""
+    environment = ENVIRONMENT | {"JAX_PLATFORMS": name}
+    words = [sys.executable, "-m", "aeflax", "train", "--train.steps", "5", "--run-dir", "run"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"aeflax: JAX finds no device for JAX_PLATFORMS={name} ({why}")
+    assert done.stderr.endswith("; unset it, or see aeflax doctor\n")
+    assert not (tmp_path / "run").exists()
 
 
 def test_divergence_is_exit_3(tmp_path):

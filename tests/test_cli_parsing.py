@@ -65,7 +65,7 @@ def test_help_names_every_command_preset_and_exit_code(aeflax):
     ],
 )
 def test_a_command_that_fails_is_one_json_object_too(aeflax, words, code, said):
-    found, out, err = aeflax(*words)
+    found, out, _ = aeflax(*words)
     told = json.loads(out)
     assert (found, told["exit_code"], told["status"]) == (code, code, "failed")
     assert said in told["error"]

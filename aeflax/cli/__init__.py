@@ -20,7 +20,16 @@ from typing import Any
 from aeflax import __version__
 from aeflax.cli import cache, job, streams
 from aeflax.cli.stopping import end_at_once
-from aeflax.errors import AeflaxError, AeflaxWarning, ConfigError, DivergedError, StoppedError, is_out_of_memory, reason
+from aeflax.errors import (
+    AeflaxError,
+    AeflaxWarning,
+    ConfigError,
+    DivergedError,
+    StoppedError,
+    is_out_of_memory,
+    no_devices,
+    reason,
+)
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
@@ -150,6 +159,9 @@ def _explained(error: Exception) -> tuple[int, bool, str]:
     if is_out_of_memory(error):
         mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"
         return wrong, alike, f"out of memory ({reason(error)}); {mend}"
+    if why := no_devices(error):
+        asked = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        return wrong, alike, f"JAX finds no device for {asked} ({why}); unset it, or see aeflax doctor"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "aeflax":
         mend = "install it, or aeflax anew with all that it needs"
         return wrong, alike, f"the package {error.name} is missing; {mend} (aeflax doctor)"
