@@ -3,11 +3,12 @@
 The program measured is the one that training runs. Nothing is kept of what it learns.
 """
 
+import contextlib
 import functools
 import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, is_out_of_memory, reason, warn
 from aeflax.peaks import Peak, peak
 from aeflax.program import Program, prepare
 from aeflax.training.feeding import next_chunk, open_feed
@@ -104,19 +105,43 @@ def measure(
       profile: a directory for a trace of some steps of each, to be opened in TensorBoard or Perfetto.
 
     Raises:
-      ConfigError, DataError: as training does.
+      ConfigError: where none of them can be measured; of some that cannot, or lack memory, a warning tells.
+      DataError: as training does.
 
     Example:
       >>> measure(aeflax.presets.vanilla(), batch_sizes=(128, 1024))[0].images_per_second
     """
     dataset, limits = load_data(experiment.data), functools.cache(peak)
-    swept = itertools.product(
-        placements or (experiment.train.placement,),
-        precisions or (experiment.train.precision,),
-        batch_sizes or (experiment.data.batch_size,),
-    )
-    programs = [_program(experiment, dataset, *one) for one in swept]  # so that mistakes are found before any measuring
-    return [_measure(one, dataset, seconds, limits(one.experiment.train.precision), profile) for one in programs]
+    swept = [
+        *itertools.product(
+            placements or (experiment.train.placement,),
+            precisions or (experiment.train.precision,),
+            batch_sizes or (experiment.data.batch_size,),
+        )
+    ]
+    programs, found = [], []
+    for one in swept:  # all of them, so that mistakes are told before any measuring
+        with _leaving_out(*one, alone=len(swept) == 1):
+            programs.append((one, _program(experiment, dataset, *one)))
+    for one, program in programs:
+        with _leaving_out(*one, alone=len(swept) == 1):
+            found.append(_measure(program, dataset, seconds, limits(program.experiment.train.precision), profile))
+    if not found:
+        raise ConfigError(f"none of {len(swept)} combinations can be measured, for the reasons above; mend one")
+    return found
+
+
+@contextlib.contextmanager
+def _leaving_out(placement: str, precision: str, batch_size: int, *, alone: bool) -> Iterator[None]:
+    """Warns of one of several that cannot be or has no memory, and goes on."""
+    try:
+        yield
+    except Exception as error:
+        lacks = is_out_of_memory(error)
+        if alone or not (lacks or isinstance(error, ConfigError)):
+            raise
+        why = f"out of memory ({reason(error)})" if lacks else error
+        warn(f"batches of {batch_size:,} ({placement}, {precision}) are left out: {why}")
 
 
 def _program(experiment: Experiment, dataset: Dataset, placement: str, precision: str, batch_size: int) -> Program:

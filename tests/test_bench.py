@@ -10,7 +10,7 @@ from aeflax import cli, presets
 from aeflax.bench import flops_per_step, measure
 from aeflax.config import Data
 from aeflax.defaults import resolve
-from aeflax.errors import ConfigError
+from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.peaks import peak
 from aeflax.program import prepare
 from aeflax.report.throughput import throughput
@@ -124,10 +124,41 @@ def test_a_program_whose_chunks_all_took_the_same_time_is_drawn():
         assert throughput([one | times | {"images_per_second": 64 / (taken / 1e3)}])
 
 
-def test_no_program_of_a_sweep_is_measured_where_another_cannot_be(monkeypatch):
-    monkeypatch.setattr("aeflax.bench._measure", lambda *_: pytest.fail("measured"))
-    with pytest.raises(ConfigError, match="divide over 4 devices"):
-        measure(small("vanilla"), batch_sizes=(32, 33), placements=("jit", "pmap"))
+@pytest.fixture
+def measured(monkeypatch):
+    """Stands for measuring: batches of 64 lack memory. What it was told, in order, beside the warnings."""
+    told = []
+
+    def measure_one(program, *_):
+        size = program.experiment.data.batch_size
+        told.append((program.placement.name, size))
+        if size == 64:
+            raise RuntimeError("RESOURCE_EXHAUSTED: 1 TiB")
+        return told[-1]
+
+    monkeypatch.setattr("aeflax.bench._measure", measure_one)
+    monkeypatch.setattr("aeflax.bench.peak", lambda _: None)
+    monkeypatch.setattr("aeflax.bench.warn", told.append)
+    return told
+
+
+def test_what_cannot_be_is_told_before_anything_is_measured_and_left_out(measured):
+    found = measure(small("vanilla"), batch_sizes=(32, 33), placements=("jit", "pmap"))
+    assert found == measured[1:] == [("jit", 32), ("jit", 33), ("pmap", 32)]
+    assert measured[0].startswith("batches of 33 (pmap, float32) are left out: ")
+    assert "divide over 4 devices" in measured[0]
+
+
+def test_what_lacks_memory_is_left_out_and_alone_an_error(measured):
+    assert measure(small("vanilla"), batch_sizes=(32, 64, 128)) == [("jit", 32), ("jit", 128)]
+    assert measured[2] == "batches of 64 (auto, float32) are left out: out of memory (RESOURCE_EXHAUSTED: 1 TiB)"
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        measure(small("vanilla"), batch_sizes=(64,))
+
+
+def test_a_sweep_of_which_nothing_can_be_measured_is_refused():
+    with pytest.warns(AeflaxWarning, match="left out"), pytest.raises(ConfigError, match="none of 2 combinations"):
+        measure(small("vanilla"), batch_sizes=(10_000, 20_000))
 
 
 def test_a_batch_beyond_the_data_is_refused():
