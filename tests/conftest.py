@@ -11,6 +11,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # emitters, which XLA has left no choice of since JAX 0.12, it takes a third less of it. The tests of the command line
 # start processes without these flags.
 _flags = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
+_flags.append("--xla_cpu_parallel_codegen_split_count=1")  # the workers share the processors already: 7 % of it
 if tuple(map(int, version("jax").split(".")[:2])) < (0, 12):
     _flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
@@ -37,6 +38,14 @@ from aeflax.cli import main  # noqa: E402
 # How long an example takes says nothing: the machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+LONG = ("test_readme.py", "test_docs.py", "test_moves.py", "test_mnist.py")
+
+
+def pytest_collection_modifyitems(items):
+    """What takes minutes begins first: begun last, as by their names, it would keep one worker while others idle."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 _transformation = optimizers.transformation
 

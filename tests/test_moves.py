@@ -10,13 +10,14 @@ import pytest
 
 AEFLAX = Path(sys.executable).with_name("aeflax")
 SMALL = ["conv", "--model.latent-dim", "8", "--data.source", "synthetic:28x28x1:300", "--data.batch-size", "64"]
+UNOPTIMISED = "--xla_backend_optimization_level=0"  # programs: they are compiled anew for each number of devices
 QUIET = ["--no-report", "--json", "--train.log-every", "100", "--train.eval-every", "100"]
 
 
 def train(run_dir, devices, placement, steps, *more):
     """Trains on so many host devices up to a step; the first call begins the run."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {UNOPTIMISED}"}
     arguments = [*SMALL, *QUIET, "--train.steps", str(steps), "--train.placement", placement, *more]
     resume = ["--resume"] if run_dir.exists() else []
     command = [str(AEFLAX), "train", *arguments, "--run-dir", str(run_dir), *resume]
