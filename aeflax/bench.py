@@ -21,6 +21,8 @@ from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.defaults import resolve
+from aeflax.engine.compiling import needed_bytes
+from aeflax.engine.feed import Feed
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step
 from aeflax.errors import ConfigError, is_out_of_memory, reason, warn
@@ -161,17 +163,14 @@ def _program(experiment: Experiment, dataset: Dataset, placement: str, precision
 
 def _measure(program: Program, dataset: Dataset, seconds: float, limits: Peak, profile: Path | None) -> Measurement:
     placement, batch_size = program.placement, program.experiment.data.batch_size
-    timed = _Timed(program, dataset)
-    try:
+    with contextlib.closing(open_feed(program, dataset)) as feed:
+        timed = _Timed(program, feed)
         pace = timed.warm_up()
         timed.run(pace, seconds)
         if profile is not None:
             with jax.profiler.trace(str(profile)):
                 timed.run(pace, min(seconds, PROFILED_SECONDS), count=False)
-    finally:
-        timed.feed.close()
     median, flops = statistics.median(timed.took), flops_per_step(program)
-    memory = timed.compiled.memory_analysis()
     machines = 1 if placement.devices[0].platform == "cpu" else placement.shards  # host devices share one processor
     # Of the loop's body, which runs once in this count.
     moved = float((timed.compiled.cost_analysis() or {}).get("bytes accessed", 0.0)) * placement.shards
@@ -191,10 +190,7 @@ def _measure(program: Program, dataset: Dataset, seconds: float, limits: Peak, p
         peak_flops_per_second=limits.flops * machines,
         peak_bytes_per_second=limits.bytes * machines,
         peak_source=limits.source,
-        memory_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes,
+        memory_bytes=needed_bytes(timed.compiled),
         data_wait=timed.waited / timed.total,
     )
 
@@ -208,13 +204,13 @@ class _Timed:
       waited: of them, those in which the devices waited for data, at most.
     """
 
-    def __init__(self, program: Program, dataset: Dataset) -> None:
+    def __init__(self, program: Program, feed: Feed) -> None:
         self.took: list[float] = []
         self.total = self.waited = 0.0
-        self._program, self.feed = program, open_feed(program, dataset)
+        self._program, self._feed = program, feed
         self._state, self._sums, self._step = program.initial_state(), program.zero_sums(), 0
-        loop = program.compile(streamed=self.feed.streamed)
-        chunk = self.feed.chunk(0, 1)
+        loop = program.compile(streamed=self._feed.streamed)
+        chunk = self._feed.chunk(0, 1)
         started = time.perf_counter()
         arguments = (self._state, self._sums, *program.arguments(chunk))
         self.compiled = loop.lower(*arguments).compile()  # type: ignore[attr-defined]
@@ -225,14 +221,14 @@ class _Timed:
         self._dispatch(1)
         jax.block_until_ready(self._state)
         steps, seconds = 1, 0.0
-        while seconds < CHUNK_SECONDS / 2 and steps < self.feed.span:
-            steps = min(8 * steps, self.feed.span)
+        while seconds < CHUNK_SECONDS / 2 and steps < self._feed.span:
+            steps = min(8 * steps, self._feed.span)
             started = time.perf_counter()
             ran, _ = self._dispatch(steps)
             jax.block_until_ready(self._state)
             seconds = (time.perf_counter() - started) * steps / ran
-        chunks = max(1, round(self.feed.span * seconds / (steps * CHUNK_SECONDS)))
-        return -(-self.feed.span // chunks)  # what is left at the end of a span is nearly as long
+        chunks = max(1, round(self._feed.span * seconds / (steps * CHUNK_SECONDS)))
+        return -(-self._feed.span // chunks)  # what is left at the end of a span is nearly as long
 
     def run(self, pace: int, seconds: float, *, count: bool = True) -> None:
         """Trains for some seconds in chunks of at most `pace` steps."""
@@ -261,7 +257,7 @@ class _Timed:
     def _dispatch(self, limit: int) -> tuple[int, float]:
         """Dispatches at most `limit` steps -> how many, and the seconds, at most, that the devices waited for data."""
         idle = self._state.step.is_ready  # type: ignore[attr-defined]
-        chunk, waited = next_chunk(self.feed, self._step, limit, idle)
+        chunk, waited = next_chunk(self._feed, self._step, limit, idle)
         self._state, self._sums = self.compiled(self._state, self._sums, *self._program.arguments(chunk))
         self._step += chunk.steps
         return chunk.steps, waited

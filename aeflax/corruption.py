@@ -46,7 +46,7 @@ def salt_pepper(keys: jax.Array, images: jax.Array, values: Values) -> jax.Array
 
 
 def _level(keys: jax.Array, values: Values, name: str) -> jax.Array:
-    """The level of each example: `name` itself, or uniform in [`name`_min, `name`] where that is set, [B, 1]."""
+    """The level of each example: `name` itself, or uniform in [`name`_min, `name`] where that is set: [] or [B, 1]."""
     high, low = values[name], values.get(f"{name}_min")
     if low is None:
         return high

@@ -3,14 +3,16 @@
 Every message is one clear sentence: what, where, and the mend.
 """
 
+import contextlib
 import errno
+import functools
 import os
 import sys
 import traceback
 import warnings
 
 CUT = 200  # characters of a library's message
-_PACKAGE = os.path.dirname(__file__) + os.sep
+_PASSED = (os.path.dirname(__file__) + os.sep, contextlib.__file__, functools.__file__)  # on the way to a caller
 _OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -67,7 +69,7 @@ class AeflaxWarning(UserWarning):
 def warn(said: str) -> None:
     """Issues an `AeflaxWarning` at the line of the caller's own code that led here, not at one of aeflax."""
     level = 1
-    while (frame := sys._getframe(level)).f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+    while (frame := sys._getframe(level)).f_back and frame.f_code.co_filename.startswith(_PASSED):
         level += 1
     warnings.warn(said, AeflaxWarning, stacklevel=level + 1)
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from aeflax import factories
 from aeflax.config import Experiment
-from aeflax.data.columns import require_distinct
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
@@ -67,6 +66,12 @@ def describe(
         },
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def columns_of(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names of the features of the table that a run was trained on; None where that was no table with a header."""
+    names = manifest["inputs"].get("columns")
+    return tuple(names) if isinstance(names, list) else None
 
 
 def own_files(experiment: Experiment) -> dict[str, str]:
@@ -215,36 +220,6 @@ def resolved(manifest: Mapping[str, Any], path: Path) -> Experiment:
         return from_dict(Experiment, manifest["resolved"])
     except ConfigError as error:
         raise ConfigError(f"the run in {path} was trained with other parts than there are now: {error}") from error
-
-
-def columns_to_take(manifest: Mapping[str, Any], columns: Sequence[str] | None, name: str) -> tuple[str, ...] | None:
-    """The columns of a table that a run takes, by the names of those that it was trained on; None: all as they stand.
-
-    Columns beside those are left out, and columns of other names altogether, in the same number, taken by their places;
-    both with a warning.
-
-    Raises:
-      DataError: for a table that has some of the names and lacks others, or has one of them twice.
-    """
-    known = manifest["inputs"].get("columns")
-    if not isinstance(known, list) or columns is None or known == list(columns):
-        return None
-    less, more = [one for one in known if one not in columns], [one for one in columns if one not in known]
-    require_distinct([one for one in columns if one in known], name)
-    if not less:
-        if more:
-            them = "it" if len(more) == 1 else "them"
-            said = f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out"
-            warn(said)
-        return tuple(known)
-    if len(less) < len(known) or len(known) != len(columns):
-        mend = (
-            f"it has {', '.join(map(repr, more))} instead: rename, or add what is missing" if more else "add the column"
-        )
-        raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
-    said = f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order"
-    warn(said)
-    return None
 
 
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:

@@ -36,9 +36,6 @@ class ReadFromValues:
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = _looked_at
 
 
-UNKNOWN = ReadFromValues()
-
-
 def _is_traced(hint: Any) -> bool:
     return any(base is float or TRACED in metadata for base, metadata in map(bare, options(hint)))
 

@@ -158,10 +158,8 @@ class Task:
         path: Path | None = None,
         summary: dict[str, Any] | None = None,
     ) -> Run:
-        dataset, several = (
-            self.dataset,
-            hosts.count() > 1,
-        )  # then each process has the whole state for itself, and uses one device of its own
+        dataset = self.dataset
+        several = hosts.count() > 1  # then each process has the whole state for itself, and uses a device of its own
         return Run(
             self.program.on(one_device()) if several else self.program,
             jax.tree.map(hosts.fetch, state) if several else state,

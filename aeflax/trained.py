@@ -15,10 +15,9 @@ from aeflax.applications import anomaly, oddities, trust
 from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
-from aeflax.data.columns import LABEL
 from aeflax.data.dataset import Dataset, Domain
-from aeflax.data.frames import as_array, chosen, names_of
 from aeflax.data.inputs import Inputs
+from aeflax.data.intake import Intake
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState
@@ -27,7 +26,7 @@ from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
 from aeflax.judge import Judge
-from aeflax.manifest import columns_to_take
+from aeflax.manifest import columns_of
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
@@ -76,6 +75,7 @@ class Run:
         self.path = path
         self._program, self._domain, self._manifest, self._records = program, domain, manifest, numbers(records)
         self._of_run = summary or {}
+        self._given = Intake(domain, self.columns, self.experiment.data.drop)
         self._dataset, self._kept = functools.cache(dataset), functools.cache(kept)
 
     @property
@@ -91,8 +91,7 @@ class Run:
     @property
     def columns(self) -> tuple[str, ...] | None:
         """Names of the features of the table that it was trained on; None where that was no table with a header."""
-        names = self._manifest["inputs"].get("columns")
-        return tuple(names) if isinstance(names, list) else None
+        return columns_of(self._manifest)
 
     @property
     def history(self) -> dict[str, dict[str, np.ndarray]]:
@@ -108,7 +107,7 @@ class Run:
         Raises:
           DataError: for values of another shape or range than the run was trained on.
         """
-        return joined(self.inference.encode([self._examples(examples)]), (0, self.inference.code_size))
+        return joined(self.inference.encode([self._given.examples(examples)]), (0, self.inference.code_size))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [N, K] -> expected examples [N, ...] float32, in the units of the run's data.
@@ -124,7 +123,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        given = self._features(examples)
+        given = self._given.array(examples)
         values = as_examples(given, fill=self._domain.fill)
         return joined(self.inference.reconstruct([values]), values.shape).reshape(np.shape(given))
 
@@ -143,7 +142,7 @@ class Run:
         Raises:
           DataError: as `encode`.
         """
-        return joined(self.inference.score([self._examples(examples)]), (0,))
+        return joined(self.inference.score([self._given.examples(examples)]), (0,))
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Metrics over a whole split: train, validation, test or all. Names and units: `aeflax.evaluation.scores`.
@@ -182,7 +181,7 @@ class Run:
 
     def unfamiliar(self, examples: np.ndarray | Inputs) -> str | None:
         """A sentence where examples [N, ...] are unlike the run's data; else None: `aeflax.applications.trust`."""
-        return trust.unfamiliar(self.inference, self._kept().values, self._inputs(examples))
+        return trust.unfamiliar(self.inference, self._kept().values, self._given.inputs(examples))
 
     def detect(
         self,
@@ -200,7 +199,7 @@ class Run:
         A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous),
         result, errors: `aeflax.applications.anomaly.Options` and `.detect`.
         """
-        inputs = self._inputs(examples)
+        inputs = self._given.inputs(examples)
         options = anomaly.Options(
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )
@@ -267,7 +266,7 @@ class Run:
             "step": self.step,
             "state_sha256": state_sha256(self.state),
             "experiment": to_dict(self._program.experiment),
-            "inputs": self._scaled_inputs(),
+            "inputs": {"columns": None, "fill": None} | self._manifest["inputs"],
         }
         export(self.inference, form, place, about)
         return place
@@ -286,35 +285,6 @@ class Run:
     def inference(self) -> Inference:
         """The same functions for data of any size, batch by batch."""
         return Inference(self._program, self.state, self._domain)
-
-    def _examples(self, values: np.ndarray) -> np.ndarray:
-        return as_examples(self._features(values), fill=self._domain.fill)
-
-    def _inputs(self, examples: np.ndarray | Inputs) -> Inputs:
-        if isinstance(examples, Inputs):
-            return examples
-        given = self._features(examples)
-        columns = None if names_of(examples) is None else self.columns
-        return Inputs("the array", as_examples(given, fill=self._domain.fill), columns=columns)
-
-    def _features(self, values: Any) -> np.ndarray:
-        """Of a data frame the columns that the run was trained on, in their order; an array as it is."""
-        names = names_of(values)
-        if names is None:
-            return as_array(values)
-        idle = {*self.experiment.data.drop} | ({LABEL} - {*(self.columns or ())})
-        kept = tuple(name for name in names if name not in idle)
-        return as_array(chosen(values, columns_to_take(self._manifest, kept, "the data frame") or kept))
-
-    def _scaled_inputs(self) -> dict[str, Any]:
-        """What is known of the features: names, `(value - shift) / divisor`, and what stands for missing values."""
-        scaling, fill = self._domain.scaling, self._domain.fill
-        return {
-            "columns": self.columns,
-            "shift": scaling.shift.tolist(),
-            "divisor": scaling.divisor.tolist(),
-            "fill": None if fill is None else fill.tolist(),
-        }
 
     def _logged(self) -> dict[str, Any]:
         """What a summary would say of this checkpoint, as far as the run's records tell."""

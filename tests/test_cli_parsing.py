@@ -62,6 +62,7 @@ def test_help_names_every_command_preset_and_exit_code(aeflax):
         (("evaluate", "nowhere", "--json"), 2, "nowhere holds no run"),
         (("train", "--data.source", "csv:nowhere.csv", "--json"), 5, "cannot read nowhere.csv"),
         (("verify", "nowhere", "--json"), 2, "nowhere"),
+        (("evaluate", "--json"), 2, "standard error names"),
     ],
 )
 def test_a_command_that_fails_is_one_json_object_too(aeflax, words, code, said):

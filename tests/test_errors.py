@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from aeflax import cli
-from aeflax.errors import ConfigError, is_out_of_memory, reason
+from aeflax import bench, cli
+from aeflax.errors import AeflaxWarning, ConfigError, is_out_of_memory, reason
 
 DISK = (
     'RESOURCE_EXHAUSTED: Error writing "opt_state.0.count/0" in OCDBT database at local file '
@@ -46,3 +46,9 @@ def test_places_in_memory_are_no_part_of_a_message(run, monkeypatch):
 
     monkeypatch.setattr(cli, "_dispatch", fail)
     assert run()[2] == "aeflax: <function test_places_in_memory_are_no_part_of_a_message.<locals>.fail> is no number\n"
+
+
+def test_a_warning_names_the_caller_s_line_also_where_it_comes_through_a_context_manager():
+    with pytest.warns(AeflaxWarning, match="are left out: no") as found, bench._leaving_out(*"ab", 3, alone=False):
+        raise ConfigError("no")
+    assert [one.filename for one in found] == [__file__]

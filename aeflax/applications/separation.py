@@ -53,12 +53,10 @@ def choices(scores: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
     f1 = 2 * found / (flagged + found[-1])
     best = int(np.argmax(f1))
     places = {best, *(int(np.argmax(found >= recall * found[-1])) for recall in RECALLS)}
-    below = np.append(ranked[last[:-1] + 1], np.nextafter(ranked[-1], -np.inf))
-    between = (ranked[last] + below) / 2  # half-way, so that few digits say it
-    between = np.where(between < ranked[last], between, below)
+    below = np.append(ranked[last[:-1] + 1], ranked[-1] - 0.02 * (abs(ranked[-1]) or 1.0))
     return [
         {
-            "threshold": float(between[i]),
+            "threshold": _between(float(below[i]), float(ranked[last[i]])),
             "flagged": float(flagged[i] / len(scores)),
             "precision": float(found[i] / flagged[i]),
             "recall": float(found[i] / found[-1]),
@@ -67,6 +65,12 @@ def choices(scores: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
         }
         for i in sorted(places)
     ]
+
+
+def _between(low: float, high: float) -> float:
+    """A number from `low` on and below `high`, about half-way, that the fewest digits say."""
+    told = (float(f"{low / 2 + high / 2:.{digits}g}") for digits in range(3, 18))
+    return next((number for number in told if low <= number < high), low)
 
 
 def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequence[int | str], name: str) -> np.ndarray:

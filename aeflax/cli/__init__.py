@@ -133,15 +133,22 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     try:
         return _dispatch(arguments), True
     except SystemExit as error:  # from the parser, which has printed why
-        return (error.code if isinstance(error.code, int) else 2), True
+        code = error.code if isinstance(error.code, int) else ConfigError.exit_code
+        _tell(arguments, code, "the command has mistakes, which standard error names")
+        return code, True
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, False
     except Exception as error:
         code, alike, said = _explained(error)
         print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
-        if "--json" in arguments and job.speaks():
-            print(json.dumps({"status": STATUS.get(code, "failed"), "exit_code": code, "error": said}))  # noqa: T201
+        _tell(arguments, code, said)
         return code, alike
+
+
+def _tell(arguments: list[str], code: int, said: str) -> None:
+    """Says that a command failed as JSON, too, where its result was to be that."""
+    if code and "--json" in arguments and job.speaks():
+        print(json.dumps({"status": STATUS.get(code, "failed"), "exit_code": code, "error": said}))  # noqa: T201
 
 
 def _explained(error: Exception) -> tuple[int, bool, str]:
@@ -166,7 +173,8 @@ def _explained(error: Exception) -> tuple[int, bool, str]:
         mend = "install it, or aeflax anew with all that it needs"
         return wrong, alike, f"the package {error.name} is missing; {mend} (aeflax doctor)"
     traceback.print_exception(error)
-    return 1, alike, "this is a bug of ours; please report it with the lines above"
+    kind = f"{type(error).__name__}: {reason(error)}"
+    return 1, alike, f"this is a bug of ours ({kind}); please report it with the lines above"
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -219,15 +219,14 @@ def open_for(
     run: "Run", place: str, split: Literal["train", "test", "all"] = "all", idle: tuple[str, ...] = ()
 ) -> "Inputs":
     """The examples that a word of the command line names, read as the run's own data were."""
-    from aeflax import manifest
+    from aeflax.data.columns import to_take
     from aeflax.data.inputs import columns_of, open_examples
     from aeflax.data.missing import told
 
-    assert run.path is not None
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey, drop=(*run.experiment.data.drop, *idle))
     places.require_readable(place)
-    take = manifest.columns_to_take(runs.read_manifest(run.path), columns_of(place, how.drop), place)
+    take = to_take(run.columns, columns_of(place, how.drop), place)
     found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
     if found.fill is not None and (missing := told(found.values, found.columns)):
         say(console(stderr=True), f"{place}: {missing}")

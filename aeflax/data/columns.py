@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from aeflax.errors import DataError
+from aeflax.errors import DataError, warn
 
 LABEL = "label"  # the column of a table that holds labels
 FILL = "is missing; fill it in, drop the line, or train with --data.impute median"
@@ -16,6 +16,38 @@ def require_distinct(names: Sequence[str], where: str) -> None:
     """Raises DataError for a name that several columns have; `where` says of what they are."""
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise DataError(f"{where} has several columns {twice[0]!r}; give each a name of its own")
+
+
+def to_take(known: Sequence[str] | None, columns: Sequence[str] | None, name: str) -> tuple[str, ...] | None:
+    """The columns of a table that a run takes, by those that it was trained on; None: all as they stand.
+
+    Columns beside those are left out, and columns of other names altogether, in the same number, taken by their places;
+    both with a warning.
+
+    Args:
+      known: names of the run's features; None where it was trained on no table with a header.
+      columns: of the table that could be features; None where it names none.
+      name: of the table.
+
+    Raises:
+      DataError: for a table that has some of the names and lacks others, or has one of them twice.
+    """
+    if known is None or columns is None or list(known) == list(columns):
+        return None
+    less, more = [one for one in known if one not in columns], [one for one in columns if one not in known]
+    require_distinct([one for one in columns if one in known], name)
+    if not less:
+        if more:
+            them = "it" if len(more) == 1 else "them"
+            warn(f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out")
+        return tuple(known)
+    if len(less) < len(known) or len(known) != len(columns):
+        mend = (
+            f"it has {', '.join(map(repr, more))} instead: rename, or add what is missing" if more else "add the column"
+        )
+        raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
+    warn(f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order")
+    return None
 
 
 def require_values(values: np.ndarray, name: str, place: Callable[[int, int], str], *, missing: bool) -> None:

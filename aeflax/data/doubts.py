@@ -12,9 +12,9 @@ COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
 WILD = 300  # of a value's distance from the median, in that of a column's hundredth farthest; heavy tails reach 100
 NAMED = 5  # columns in a sentence
-LABELS = re.compile(
-    r"(^|[^a-z])(anomal|attack|class|defect|fail|fault|fraud|label|outlier|target)|^y$", re.IGNORECASE
-)  # what columns of labels are called
+# What columns of labels are called, in their last word.
+LABELS = re.compile(r"(^|[^a-z])((anomal|attack|class|defect|fail|fault|fraud|label|outlier|target)[a-z]*|y)$")
+CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # begins a word
 
 
 def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list[str]:
@@ -41,7 +41,7 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
         each = "holds" if len(same) == 1 else "hold"
         idle.append(f"{_listed(same)} {each} one value in every training row, so that any other will be odd")
-    labels = [name for name, values in named.items() if LABELS.search(name) and name not in same and _is_binary(values)]
+    labels = [name for name, values in named.items() if _is_label(name) and name not in same and _is_binary(values)]
     if labels:
         each = "sounds" if len(labels) == 1 else "sound"
         idle.append(
@@ -56,6 +56,11 @@ def _counts(values: np.ndarray) -> bool:
     """Whether whole numbers rise from row to row."""
     rises = len(values) >= COUNTED and np.all(values[1:] > values[:-1])
     return bool(rises and np.array_equal(values, np.rint(values)))
+
+
+def _is_label(name: str) -> bool:
+    """Whether a column is called as labels are: fault, is_anomaly, isFraud; not class_1 of several, nor target_temp."""
+    return bool(LABELS.search(CAPITAL.sub(" ", name).lower()))
 
 
 def _is_binary(values: np.ndarray) -> bool:

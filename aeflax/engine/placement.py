@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aeflax import hosts
+from aeflax.engine.compiling import KEPT, repeatable
 from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.keys import root_key
 from aeflax.engine.sharding import Override, partition, travels
@@ -154,7 +155,7 @@ class Placement:
         return ALONE._replace(spread=spread, keep=keep, lend=lend)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=KEPT)
 def _compile(placement: Placement, parts: Parts, division: Division, streamed: bool) -> Epoch:
     division = placement.divided(division)
     epoch, options = make_epoch(parts, placement.team(), division), repeatable(placement.devices[0], division)
@@ -189,17 +190,6 @@ def _compile(placement: Placement, parts: Parts, division: Division, streamed: b
         return multihost_utils.host_local_array_to_global_array(parallel(*arguments), placement.mesh, PartitionSpec())
 
     return joined
-
-
-def repeatable(device: jax.Device, division: Division) -> dict[str, bool] | None:
-    """Options of the compiler with which the same program gives the same bits whenever it runs; None: it does anyway.
-
-    The fastest gradients of convolutions on a GPU add in the order in which threads come. In exact mode kernels are not
-    chosen by timing them either, so that the program, too, is the same whenever it is compiled.
-    """
-    if device.platform != "gpu":
-        return None
-    return {"xla_gpu_exclude_nondeterministic_ops": True, "xla_gpu_deterministic_ops": division.exact}
 
 
 def choose(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aeflax.engine.compiling import quickly
 from aeflax.engine.keys import Keys, Stream
 
 PyTree = Any
@@ -151,7 +152,7 @@ def create(
     parts: Parts, root: jax.Array, hyper: Hyper, weights: tuple[PyTree, PyTree] | None = None, *, where: Any
 ) -> TrainState:
     """`init_state` as one program; `where` are the shardings of the result."""
-    program = jax.jit(init_state, static_argnums=0, out_shardings=where, compiler_options=compiled_quickly())
+    program = jax.jit(init_state, static_argnums=0, out_shardings=where, compiler_options=quickly())
     state: TrainState = program(parts, root, hyper, weights)
     return state
 
@@ -166,12 +167,4 @@ def _all_finite() -> Callable[[PyTree], jax.Array]:
     def found(tree: PyTree) -> jax.Array:
         return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
-    return jax.jit(found, compiler_options=compiled_quickly())
-
-
-def compiled_quickly() -> dict[str, int] | None:
-    """Options of the compiler for what runs seldom: on CPU it is optimised less, which takes a fifth of the time.
-
-    What is drawn has the same bits; sums, such as the norms of a dictionary's directions, may add in another order.
-    """
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return jax.jit(found, compiler_options=quickly())

@@ -44,8 +44,8 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
                 lent, mean = team.lend(params, len(part.example)), piece_mean(part)
                 outputs = parts.apply(lent, state.model, inputs, keys.of(Stream.LATENT), hyper, mean)
                 loss, terms = parts.objective(outputs, targets, mean, hyper, state.step)
-                weighted = functools.partial(_weighted, part.weight)
-                return weighted(loss) / batch.size, jax.tree.map(weighted, (terms, parts.observe(outputs)))
+                summed = functools.partial(weighted, part.weight)
+                return summed(loss) / batch.size, jax.tree.map(summed, (terms, parts.observe(outputs)))
 
             (loss, (sums, seen)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             return loss, sums, seen, team.keep(grads)
@@ -53,11 +53,11 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
         def piece_mean(part: Batch) -> Callable[[jax.Array], jax.Array]:
             """The mean over the pieces that the devices compute together, values [b, ...] -> [...]."""
             if division.whole:
-                return lambda values: team.sum(_weighted(part.weight, values)) / batch.size
+                return lambda values: team.sum(weighted(part.weight, values)) / batch.size
             add = ALONE.sum if division.exact else team.sum
             # A piece of padding alone counts for nothing, but its mean must be finite.
             shares = jnp.where(add(jnp.sum(part.weight)) > 0, part.weight, 1.0)
-            return lambda values: add(_weighted(shares, values)) / add(jnp.sum(shares))
+            return lambda values: add(weighted(shares, values)) / add(jnp.sum(shares))
 
         loss, sums, seen, grads = total(tally, (batch.source.rows, batch.example), division, team, state.step)
         norm = optax.tree.norm(grads)
@@ -87,6 +87,6 @@ def make_step(parts: Parts, team: Team = ALONE, division: Division = WHOLE) -> S
     return train_step
 
 
-def _weighted(weight: jax.Array, values: jax.Array) -> jax.Array:
+def weighted(weight: jax.Array, values: jax.Array) -> jax.Array:
     """Sums weight × value over examples, [b] and [b, ...] -> [...]; in float32, also where products usually are not."""
     return jnp.tensordot(weight, values, axes=1, precision=lax.Precision.HIGHEST)

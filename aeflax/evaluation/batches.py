@@ -24,7 +24,8 @@ def batch_examples(program: Program) -> int:
     cached = program.placement.devices[0].platform == "cpu"
     values = program.built.widest if cached else math.prod(program.built.shape)
     fitting = min(MAX_BATCH, BATCH_VALUES // values)
-    size = max(program.experiment.data.batch_size, fitting)
+    held = -(-program.experiment.data.batch_size // program.experiment.train.accumulate)
+    size = max(held, fitting)
     return size + -size % program.placement.shards
 
 

@@ -32,9 +32,11 @@ import numpy as np
 from aeflax import config
 from aeflax.build import Built
 from aeflax.data.dataset import Dataset
+from aeflax.engine.compiling import KEPT
 from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
+from aeflax.engine.step import weighted
 from aeflax.evaluation.batches import batches
 from aeflax.models.dictionary import IDLE
 from aeflax.objective import penalties
@@ -98,7 +100,7 @@ def activity_threshold(model: config.Model) -> float:
     return SIGMOID_ACTIVE if getattr(model.bottleneck, "activation", None) == "sigmoid" else 0.0
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=KEPT)
 def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)
@@ -152,7 +154,7 @@ def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
 def _mean(real: jax.Array, values: jax.Array) -> jax.Array:
     """Values [B, ...] -> their mean over the examples [B] that are no padding."""
     weight = real.astype(values.dtype)
-    return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)
+    return weighted(weight, values) / jnp.sum(weight)
 
 
 def _psnr(error: jax.Array) -> jax.Array:

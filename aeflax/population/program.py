@@ -14,8 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aeflax.engine.compiling import KEPT, repeatable
 from aeflax.engine.epoch import Epoch, make_epoch
-from aeflax.engine.placement import repeatable
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
 from aeflax.engine.team import ALONE, Division
@@ -116,13 +116,6 @@ def compiled(programs: Sequence[Program], rows: np.ndarray, scaling: tuple[np.nd
     return _compiled(first.built.parts, division, tuple(leaves), structure)
 
 
-def needed_bytes(program: Any) -> int:
-    """Memory that a compiled program needs on each device: what it is given, what it makes, and what lies between."""
-    found = program.memory_analysis()
-    total: int = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
-    return total - int(found.alias_size_in_bytes)
-
-
 def _places(members: int) -> tuple[NamedSharding, NamedSharding]:
     """Where an axis of members lies, and where what all of them share."""
     mesh = Mesh(np.array(jax.local_devices()[:members]), (MEMBERS,))
@@ -134,7 +127,7 @@ def _width(members: int, devices: int) -> int:
     return -(-members // devices) * devices
 
 
-@functools.lru_cache(maxsize=256)  # of a sweep's groups, all of which are compiled before the first one is trained
+@functools.lru_cache(maxsize=KEPT)  # all of a sweep's are compiled before the first one is trained
 def _compiled(parts: Parts, division: Division, leaves: tuple[Any, ...], structure: Any) -> Callable[..., Any]:
     epoch, device = make_epoch(parts, ALONE, division), jax.local_devices()[0]
     # One model keeps a processor busy and its numbers in the cache; alone on an accelerator it waits for kernels.

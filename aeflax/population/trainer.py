@@ -1,12 +1,13 @@
 """The host loop of a population: run the mapped epoch in chunks, record, evaluate and save each member.
 
-A member is an ordinary run at every moment: its checkpoints and its log are those that it would have written alone.
+A member is an ordinary run at every moment: its checkpoints and the metrics of its log are those that it would have
+written alone.
 """
 
 import functools
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 from aeflax.data.dataset import Dataset, called
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Tables
-from aeflax.engine.state import Order, TrainState, all_finite
+from aeflax.engine.state import Order, PyTree, TrainState
 from aeflax.engine.step import zero_sums
 from aeflax.errors import StoppedError
 from aeflax.evaluation.scores import evaluate
@@ -126,9 +127,10 @@ class Trainer:
     def scores(self, metric: str) -> list[float]:
         """A metric of the validation split, of each member as it stands; NaN for those that have diverged."""
         found = []
-        for index, (place, state) in enumerate(zip(self._places, self._states(), strict=True)):
+        for index, state in self._states():
+            program = self._places[index].program
             diverged = index in self._lost or int(state.most_skipped_in_row) >= self._train.max_nonfinite
-            found.append(math.nan if diverged else evaluate(place.program, state, self._dataset, "validation")[metric])
+            found.append(math.nan if diverged else evaluate(program, state, self._dataset, "validation")[metric])
         return found
 
     def _begin(self) -> None:
@@ -185,9 +187,11 @@ class Trainer:
         """Evaluates every member on the monitored split; says whether one of them is better than ever."""
         self._settle()
         split = "test" if self._dataset.validation is None else "validation"
-        better, found, states = False, {}, self._states()
-        for index in self._alive():
-            found[index] = evaluate(self._places[index].program, states[index], self._dataset, split)
+        better, found = False, {}
+        for index, state in self._states():
+            if index in self._lost:
+                continue
+            found[index] = evaluate(self._places[index].program, state, self._dataset, split)
             self._log(index, "evaluation", split=split, metrics=found[index])
             monitor = self._monitors[index]
             better |= monitor is not None and monitor.observe(self._step, found[index])
@@ -201,10 +205,11 @@ class Trainer:
         jax.block_until_ready(self._state)
         self.clock.lap()
 
-    def _states(self) -> list[TrainState]:
-        """Every member's own state, as it would be alone."""
-        held = members_of(self._state, len(self._places))
-        return [place.program.placement.replicate(state) for place, state in zip(self._places, held, strict=True)]
+    def _states(self) -> Iterator[tuple[int, TrainState]]:
+        """Every member's own state without its optimizer's, as it would be alone: one at a time is on its device."""
+        held = members_of(self._state.replace(opt_state=None), len(self._places))
+        for index, (place, state) in enumerate(zip(self._places, held, strict=True)):
+            yield index, place.program.placement.replicate(state)
 
     def _save(self) -> None:
         """Saves every member."""
@@ -213,7 +218,7 @@ class Trainer:
             return
         began = time.monotonic()
         states, sums = (members_of(stacked, len(self._places)) for stacked in (self._state, self._sums))
-        if overflowed := {index for index in self._alive() if not all_finite(states[index].params)}:
+        if overflowed := {index for index in self._alive() if not _is_finite(states[index].params)}:
             self._lost |= overflowed
             self._lose(overflowed)
         alive = self._alive()
@@ -264,6 +269,11 @@ class Trainer:
         examples = called(self._dataset.shape)
         for callback in self._callbacks:
             callback(Record(kind, self._step, self._total, self._epoch, examples=examples, **details))
+
+
+def _is_finite(held: PyTree) -> bool:
+    """Whether all numbers are finite, on the host."""
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(held))
 
 
 def _middle(found: Mapping[int, dict[str, float]]) -> dict[str, float]:

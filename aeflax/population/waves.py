@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from aeflax.engine.compiling import needed_bytes
 from aeflax.engine.placement import device_bytes
-from aeflax.population.program import compiled, needed_bytes
+from aeflax.population.program import compiled
 from aeflax.program import Program
 
 CGROUP = Path("/sys/fs/cgroup")

@@ -117,7 +117,7 @@ def choices(values: Values) -> Table:
     """One row a threshold that might be taken instead."""
     rows = [
         [
-            f"{one['threshold']:.6g}" + (", the highest F1" if one["best"] else ""),
+            str(one["threshold"]) + (", the highest F1" if one["best"] else ""),
             f"{one['flagged']:.2%}",
             *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")),
         ]

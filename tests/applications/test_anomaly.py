@@ -194,7 +194,7 @@ def test_other_thresholds_find_what_they_say(scores, data):
     known = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)).filter(any)))
     found = separation.choices(scores, known)
     for one in found:
-        for name, value in by_hand(scores, known, one["threshold"]).items():
+        for name, value in by_hand(scores, known, float(str(one["threshold"]))).items():
             assert one[name] == pytest.approx(value, rel=1e-12), name  # the same fractions
     every = [by_hand(scores, known, below) for below in np.append(np.unique(scores)[:-1], -np.inf)]
     assert [one["best"] for one in found].count(True) == 1
@@ -203,6 +203,13 @@ def test_other_thresholds_find_what_they_say(scores, data):
     for recall in separation.RECALLS:
         fewest = min(one["flagged"] for one in every if one["recall"] >= recall)
         assert any(one["flagged"] == pytest.approx(fewest) for one in found), recall
+
+
+def test_a_threshold_is_told_in_few_digits_and_apart_from_the_scores():
+    known, close = np.array([True, False, False]), np.array([0.5, 0.1234567, 0.12345669])
+    assert [one["threshold"] for one in separation.choices(close, known)] == [0.312]
+    assert separation.choices(close[:1], known[:1])[0]["threshold"] == 0.495  # a hundredth below
+    assert separation.choices(close[1:], known[:2])[0]["threshold"] == 0.123456695
 
 
 def test_other_thresholds_are_part_of_what_is_found(tables):

@@ -94,7 +94,9 @@ def test_one_mend_leaves_out_all_columns_beside_those_that_are_out_already():
 BOTH = np.arange(60) % 3 == 0
 
 
-@pytest.mark.parametrize("name", ["fault", "is_anomaly", "Class", "failed", "y", "machine fault"])
+@pytest.mark.parametrize(
+    "name", ["fault", "is_anomaly", "Class", "failed", "y", "machine fault", "isFraud", "HasDefect"]
+)
 def test_zeros_and_ones_that_sound_like_labels_are_told(name):
     rows, names = named(name, BOTH)
     assert len(found := doubts(rows, names)) == 1
@@ -104,8 +106,11 @@ def test_zeros_and_ones_that_sound_like_labels_are_told(name):
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("open", BOTH), ("default", BOTH), ("fault", BOTH + 0.5), ("yes", BOTH)],
-    ids=["name", "within", "values", "longer"],
+    [
+        *(("open", BOTH), ("default", BOTH), ("fault", BOTH + 0.5), ("my", BOTH)),
+        *(("class_1", BOTH), ("target_temp", BOTH), ("faultCode", BOTH)),
+    ],
+    ids=["name", "within", "values", "letter", "one-hot", "first-word", "capital"],
 )
 def test_other_columns_are_no_labels(name, values):
     assert not doubts(*named(name, values))

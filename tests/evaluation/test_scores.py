@@ -166,6 +166,15 @@ def test_maps_of_convolutions_count_as_they_are():
     assert BATCHES.batch_examples(program) == BATCHES.BATCH_VALUES // program.built.widest == 167
 
 
+def test_a_batch_is_no_larger_than_a_piece_of_the_step_where_more_may_not_fit(monkeypatch):
+    monkeypatch.setattr(BATCHES, "BATCH_VALUES", 1)
+    for accumulate, size in ((1, 16), (3, 6), (4, 4)):
+        base = experiment("vanilla")
+        settings = replace(base, train=replace(base.train, accumulate=accumulate))
+        shape = (6, 5, 1)
+        assert BATCHES.batch_examples(prepare(resolve(settings, shape, 64), shape)) == size
+
+
 def test_splits_of_any_size_share_one_program():
     sizes = {"train": 48, "test": 12}
     base = experiment("vanilla", steps=3)

@@ -68,7 +68,8 @@ def test_what_is_exported_computes_what_the_model_does(form, variant, tmp_path):
     for name, file in told["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == file["sha256"]
     assert told["files"][f"encoder.{form}"]["input"]["range"] == [0, 255]
-    assert told["inputs"] == {"columns": None, "shift": [0], "divisor": [255], "fill": None}
+    about = {"columns": None, "fill": None, "shape": [*DATA.shape[1:3], 1], "dtype": "uint8", "unit_range": True}
+    assert told["inputs"] == about | {"shift": [0], "divisor": [255]}
     size = {name: (folder / f"{name}.{form}").stat().st_size for name in ("encoder", "decoder", "autoencoder")}
     assert size["encoder"] < 0.8 * size["autoencoder"]  # the weights of each are its own
 
@@ -111,7 +112,9 @@ def test_scaling_and_missing_values_are_inside(tmp_path):
     weights = load_file(run.export("safetensors", tmp_path / "safetensors") / "model.safetensors")
     filled = np.where(np.isnan(rows), weights["inputs.fill"], rows)
     scaled = (filled - weights["inputs.shift"]) / weights["inputs.divisor"]
-    np.testing.assert_allclose(scaled, run.inference.scaled(run._inputs(rows).at(np.arange(len(rows)))), rtol=1e-6)
+    np.testing.assert_allclose(
+        scaled, run.inference.scaled(run._given.inputs(rows).at(np.arange(len(rows)))), rtol=1e-6
+    )
 
 
 def test_averaged_parameters_are_exported(tmp_path):

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from variants import EXAMPLES, experiment, images
 
+from aeflax.engine.compiling import needed_bytes
 from aeflax.population import waves
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
-from aeflax.population.program import compiled, needed_bytes
+from aeflax.population.program import compiled
 from aeflax.population.sweep import sweep
 
 DATA = images(EXAMPLES * 5 // 4)

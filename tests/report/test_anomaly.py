@@ -91,7 +91,7 @@ def test_a_logarithmic_axis_has_plain_numbers():
 
 def test_other_thresholds_are_a_table_of_their_own_where_labels_are_known():
     _, other = section(found((4,))).tables
-    assert [row[0] for row in other.rows] == ["0.123457, the highest F1", "0.123457"]
+    assert [row[0] for row in other.rows] == ["0.123456789, the highest F1", "0.123456789"]
     assert other.rows[0][1:] == ["10.00%", "0.5000", "0.8000", "0.6000"]
     assert "judged too kindly" in other.caption
     assert len(section(found((4,), labelled=False)).tables) == 1
