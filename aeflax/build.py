@@ -22,7 +22,7 @@ from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
 from aeflax.objective import objective, penalties, repairs
 from aeflax.outputs import BatchMean, Context, Outputs
-from aeflax.own_parts import function, require_addressed, require_floats
+from aeflax.own_parts import ADDRESSED, function, require_addressed, require_floats, without_generators
 from aeflax.structure import ReadFromValues, structure, traced
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
@@ -262,7 +262,8 @@ def _corrupt(model: config.Model) -> Any:
     process = function(name, factories.corruption(model.corruption), "keys", "images", "values")
 
     def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
-        found: jax.Array = process(keys, images, hyper["model"]["corruption"])
+        with without_generators(name, ADDRESSED):
+            found: jax.Array = process(keys, images, hyper["model"]["corruption"])
         require_floats(name, found, images.shape)
         return found
 

@@ -104,9 +104,14 @@ def _parts(stored: Mapping[str, Any]) -> list[dict[str, str]]:
     return [*_list([stored.get("parts", {})]), *_list(stored.get("resumed_with_parts"))] or [{}]
 
 
+def changed_parts(was: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Names of those, of what `own_files` finds, that are not what they were; a renamed file is the same."""
+    return [name for name, now in found.items() if was and now not in was.values()]
+
+
 def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether parts have changed, which is warned of."""
-    changed = [name for name, now in found.items() if was and now not in was.values()]  # a renamed file is the same
+    changed = changed_parts(was, found)
     for name in changed:
         said = f"{name} has changed since the run was last trained: its parts now are what it says today"
         warn(said)

@@ -9,7 +9,7 @@ from aeflax import config, factories, objectives
 from aeflax.engine.state import Hyper
 from aeflax.errors import ConfigError
 from aeflax.outputs import BatchMean, Outputs, Values
-from aeflax.own_parts import function, require_floats
+from aeflax.own_parts import function, require_floats, without_generators
 
 KL = "kl"  # the penalty that a bound holds already
 
@@ -38,7 +38,8 @@ def objective(model: config.Model, like: objectives.Likelihood) -> Any:
         if bound:
             loss = weighted(outputs, targets, values["likelihood"])
         for name, cost in charges.items():
-            found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
+            with without_generators(f"model.penalties.{name}", "noise is a corruption's or a bottleneck's"):
+                found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
             if len(pair := found if isinstance(found, tuple) else ()) != 2:
                 raise ConfigError(
                     f"model.penalties.{name} gives no pair; its factory must give a function that returns (cost [B], "

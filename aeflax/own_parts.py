@@ -1,6 +1,8 @@
 """What parts of a user's own make, once it is what it must be; else a sentence that names the part."""
 
+import contextlib
 import inspect
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 
 from aeflax.errors import ConfigError
 
+DRAWN = "draws from NumPy or Python, once when it is compiled and never again"
+ADDRESSED = "draw from `keys`, by aeflax.noise or under jax.vmap"
 DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
 
 
@@ -37,6 +41,21 @@ def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
         raise ConfigError(f"{name} gives {kind} where floats are needed, which have gradients; mend its factory")
 
 
+@contextlib.contextmanager
+def without_generators(name: str, mend: str) -> Iterator[None]:
+    """Raises ConfigError where what runs in it draws from the generators that NumPy and Python keep."""
+    before = _generators()
+    yield
+    if _generators() != before:
+        raise ConfigError(f"{name} {DRAWN}; {mend}")
+
+
+def _generators() -> tuple[Any, ...]:
+    """Where the generators are that NumPy and Python keep."""
+    kind, keys, *place = np.random.get_state(legacy=True)  # noqa: NPY002 - to see whether somebody draws from it
+    return random.getstate(), kind, np.asarray(keys).tobytes(), place
+
+
 def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
     """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
 
@@ -52,13 +71,13 @@ def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *
         # A function of its own each time, for the same reason.
         one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
     parts, again = list(_parts(one)), list(_parts(two))
-    mend = "draw from `keys`, by aeflax.noise or under jax.vmap"
     if len(parts) != len(again) or not all(map(_alike, parts, again)):
-        raise ConfigError(f"{name} draws from NumPy or Python, once when it is compiled and never again; {mend}")
+        raise ConfigError(f"{name} {DRAWN}; {ADDRESSED}")
     unused = all(one.jaxpr.invars[0] not in equation.invars for equation in one.eqns)
     if unused and any(part in DRAWS for part in parts if isinstance(part, str)):
         raise ConfigError(
-            f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step; {mend}"
+            f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step; "
+            f"{ADDRESSED}"
         )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aeflax.document import read_json, write_json
+
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 OWN, ABOVE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SHORT = ("--train.steps", "5", "--no-report", "--run-dir", "run")
@@ -67,6 +69,24 @@ def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
     assert told["parts"] not in told["resumed_with_parts"]
 
 
+def test_a_sweep_does_not_go_on_with_a_file_that_has_changed(aeflax, tmp_path):
+    words = ("sweep", "--grid", "train.seed=0,1", "--train.steps", "4", "--run-dir", "run", "--no-report")
+    assert aeflax(words[0], "own.py", *words[1:])[0] == 0
+    told = tmp_path / "run" / "sweep.json"
+    finished = read_json(told)
+    assert finished["parts"].keys() == {"own.py"}
+    (tmp_path / "own.py").write_text(OWN.replace("outputs.latent.code**2", "outputs.latent.code**4"))
+    again = ("sweep", "--define", "own.py", "--resume", "--run-dir", "run", "--no-report")
+    code, said = aeflax(*again)
+    assert (code, "own.py has changed since the sweep in run began: its models are as they were" in said) == (0, True)
+    write_json(
+        told, {name: value for name, value in finished.items() if name != "members"}
+    )  # as if it had been stopped
+    code, said = aeflax(*again)
+    assert code == 2
+    assert "own.py has changed since the sweep in run began, and members trained before and after" in said
+
+
 def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
     (tmp_path / "above.py").write_text(ABOVE)
     assert aeflax("train", "above.py", *SHORT)[0] == 0
@@ -89,6 +109,11 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
     [
         ('return values["weight"] * energy, energy', 'return values["weight"] * energy', "energy gives no pair"),
         ('values["weight"] * energy, energy', 'values["weight"] * energy.sum(), energy', r"of the shape \(\) where"),
+        (
+            'values["weight"] * energy, energy',
+            'values["weight"] * energy + __import__("numpy").random.rand(), energy',
+            r"model\.penalties\.energy draws from NumPy or Python, once",
+        ),
         ('values["weight"]', 'values["wait"]', r"own\.py:\d+ fails: KeyError: 'wait'; `values` holds the floats"),
         ("outputs.latent.code**2", "outputs.code**2", r"own\.py:\d+ fails: AttributeError"),
         (

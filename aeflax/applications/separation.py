@@ -9,6 +9,7 @@ from aeflax.errors import ConfigError, DataError
 
 POINTS = 200  # of a ROC curve that is kept
 
+TRUTH = {"true": "1", "false": "0"}
 RECALLS = (0.5, 0.8, 0.9, 0.95, 1.0)  # whose thresholds are told
 
 METRICS = ("auroc", "auprc", "precision", "recall", "f1")
@@ -96,8 +97,9 @@ def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequenc
 
 
 def _text(label: float | str) -> str:
-    """A label as it is written: 1 also for 1.0."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    """A label as it is written: 1 also for 1.0 and for a word that says true."""
+    said = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    return TRUTH.get(said.lower(), said)
 
 
 def require_both(anomalous: np.ndarray, name: str) -> None:

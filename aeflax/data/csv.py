@@ -131,7 +131,9 @@ def columns(path: Path) -> tuple[str, ...] | None:
     """Names of the columns, that of the labels among them; None where there is no header."""
     _require_text(path)
     start = first_bytes(path, 2**20).decode("utf-8-sig", errors="replace")
-    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), "")
+    line = next((line for line in io.StringIO(start, newline=None) if line.strip()), None)
+    if line is None:
+        raise DataError(f"{path} is empty; a table needs at least one row of numbers")
     header = _cells(line, _separator(line))
     return tuple(header) if any(_is_text(cell) for cell in header) else None
 

@@ -16,7 +16,7 @@ from aeflax.data.inputs import columns_of
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
-from aeflax.data.sources import Examples, Raw, read
+from aeflax.data.sources import Examples, Raw, read, require_at_hand
 from aeflax.data.survey import Survey, survey
 from aeflax.data.tables import require_columns
 from aeflax.errors import ConfigError, DataError
@@ -172,6 +172,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
       DataError: for data that is unreadable or unfit.
     """
     if array is None:
+        require_at_hand(settings.source)
         if settings.drop and (path := source_file(settings.source)) is not None:
             require_columns(path, settings.drop, "data.drop")
         columns = columns_of(settings.source, settings.drop)

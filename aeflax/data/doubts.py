@@ -11,6 +11,8 @@ from aeflax.data.rows import Rows
 COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
 WILD = 300  # of a value's distance from the median, in that of a column's hundredth farthest; heavy tails reach 100
+NINES = re.compile(r"-?9{3,}")  # what stands for a missing value in many files
+MARKED = 10  # times as far from the median as nearly all others, from which on it is taken for that
 NAMED = 5  # columns in a sentence
 # What columns of labels are called, in their last word.
 LABELS = re.compile(r"(^|[^a-z])((anomal|attack|class|defect|fail|fault|fraud|label|outlier|target)[a-z]*|y)$")
@@ -40,7 +42,7 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
         idle.append(f"{_listed(rising)} {each} from row to row, as an id or a time does, and would be learned")
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
         each = "holds" if len(same) == 1 else "hold"
-        idle.append(f"{_listed(same)} {each} one value in every training row, so that any other will be odd")
+        idle.append(f"{_listed(same)} {each} one value in every training row, which teaches nothing of any other")
     labels = [name for name, values in named.items() if _is_label(name) and name not in same and _is_binary(values)]
     if labels:
         each = "sounds" if len(labels) == 1 else "sound"
@@ -49,7 +51,9 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
         )
     if idle:
         said.append(f"{'; '.join(idle)}; {dropped([*rising, *same, *labels], drop)}")
-    return [*said, *filter(None, [_wild(named)])]
+    marks, marked = _marks(named)
+    rest = {name: values for name, values in named.items() if name not in marked}
+    return [*said, *filter(None, [marks, _wild(rest)])]
 
 
 def _counts(values: np.ndarray) -> bool:
@@ -68,6 +72,26 @@ def _is_binary(values: np.ndarray) -> bool:
     return bool(np.all((values == 0) | (values == 1)))
 
 
+def _marks(named: dict[str, np.ndarray]) -> tuple[str | None, list[str]]:
+    """Nines far away from all other values, as stand for missing ones in many files; and the columns that have some."""
+    found: dict[str, str] = {}
+    for name, values in named.items():
+        for extreme in (values.min(), values.max()):
+            others = values[values != extreme]
+            if not NINES.fullmatch(f"{extreme:.10g}") or not len(others):
+                continue
+            middle = np.median(others)
+            if abs(extreme - middle) > MARKED * max(np.quantile(np.abs(others - middle), 0.99), 1e-9):
+                count = len(values) - len(others)
+                found[name] = f"{extreme:.10g} in {name!r}{f' ({count:,} times)' if count > 1 else ''}"
+    if not found:
+        return None, []
+    more = f" and in {len(found) - NAMED:,} more columns" if len(found) > NAMED else ""
+    looks = "looks like a mark of a missing value" if len(found) == 1 else "look like marks of missing values"
+    said = f"{', '.join([*found.values()][:NAMED])}{more} {looks}, and would be learned as a value"
+    return f"{said}; empty the cells, which --data.impute median fills", [*found]
+
+
 def _wild(named: dict[str, np.ndarray]) -> str | None:
     """Values so far beyond the hundredth of their column that lies farthest out that a mistake is likelier."""
     found = []
@@ -81,7 +105,7 @@ def _wild(named: dict[str, np.ndarray]) -> str | None:
         return None
     more = f" and in {len(found) - NAMED:,} more columns" if len(found) > NAMED else ""
     said = f"{', '.join(found[:NAMED])}{more} lie {WILD} times as far out as nearly all others, and outweigh them"
-    return f"{said} in training; correct them, or empty the cells and train with --data.impute median"
+    return f"{said} in training; correct them, or empty the cells, which --data.impute median fills"
 
 
 def _listed(names: list[str]) -> str:

@@ -74,8 +74,7 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
     """
     if fault := source_fault(source):
         raise ConfigError(fault)
-    if source == ARRAY:
-        raise ConfigError("data.source=array: the examples were passed from Python; pass them again with data=")
+    require_at_hand(source)
     kind, _, place = source.partition(":")
     if kind == "images":
         found = {split: Examples(*of) for split, of in images.read(Path(place), how.size, how.grey).items()}
@@ -83,6 +82,12 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
     if kind in TABULAR:
         return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop, take=take)))
     return _PLACED[kind](place) if place else _NAMED[source]()
+
+
+def require_at_hand(source: str) -> None:
+    """Raises ConfigError for examples that were passed from Python, and are not there any more."""
+    if source == ARRAY:
+        raise ConfigError("data.source=array: the examples were passed from Python; pass them again with data=")
 
 
 def _digits() -> Raw:

@@ -1,9 +1,9 @@
 """sweep.json: what a sweep is, and what has been decided in it, so that it goes on alike after a stop or a kill.
 
-Written by an atomic replacement. Beside what the user asked for (`preset`, `experiment`, `grid`, `halving`, `data`) it
-holds, as far as known: `waves`, the models that each group trains at once; `rungs` of halving; `diverged`, members
-whose weights are lost, by index, and why; `spent`, seconds of training and of compiling by group; in the end `members`
-and `groups`.
+Written by an atomic replacement. Beside what the user asked for (`preset`, `experiment`, `grid`, `halving`, `data`, and
+the digests of files with `parts` of the user's own) it holds, as far as known: `waves`, the models that each group
+trains at once; `rungs` of halving; `diverged`, members whose weights are lost, by index, and why; `spent`, seconds of
+training and of compiling by group; in the end `members` and `groups`.
 """
 
 import json
@@ -17,7 +17,8 @@ from aeflax import run as runs
 from aeflax.config import Experiment
 from aeflax.document import read_json, write_json
 from aeflax.durable import is_leftover
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, warn
+from aeflax.manifest import changed_parts
 from aeflax.schema import differences, from_dict
 
 SWEEP = "sweep.json"
@@ -79,6 +80,14 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
         raise ConfigError(f"{path} holds another sweep ({'; '.join(found)}); {mend}")
     if stored is not None and stored.get("data") != asked["data"]:
         raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
+    if stored is not None and (changed := changed_parts(stored.get("parts", {}), asked["parts"])):
+        said = f"{changed[0]} has changed since the sweep in {path} began"
+        if "members" not in stored:
+            raise ConfigError(
+                f"{said}, and members trained before and after cannot be compared; put it back as it was, or begin "
+                "anew (--overwrite, or another --run-dir)"
+            )
+        warn(f"{said}: its models are as they were trained")
     record = Record(path, stored or asked)
     if stored is None:
         record.add()

@@ -11,6 +11,7 @@ import numpy as np
 from aeflax import api, config, hosts
 from aeflax.data.dataset import load as load_data
 from aeflax.errors import ConfigError
+from aeflax.manifest import own_files
 from aeflax.population import grid as grids
 from aeflax.population import halving as halvings
 from aeflax.population.course import Course
@@ -82,6 +83,7 @@ def sweep(
         "halving": halving,
         "data": dataset.fingerprint(),
         "preset": preset,
+        "parts": {name: digest for member in members for name, digest in own_files(member.experiment).items()},
     }
     with ExitStack() as stack:
         record = claim(path, stack, asked, resume=resume, overwrite=overwrite)

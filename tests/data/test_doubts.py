@@ -91,6 +91,25 @@ def test_one_mend_leaves_out_all_columns_beside_those_that_are_out_already():
     assert found.endswith("leave them out, --data.drop code 'unit name' 'the id' mass")
 
 
+@pytest.mark.parametrize(("mark", "places"), [(-999, [5]), (9999, [3, 4, 8]), (-99999, range(0, 60, 3))])
+def test_nines_that_stand_for_missing_values_are_told(mark, places):
+    values = np.random.RandomState(3).normal(7, 2, 60)
+    values[list(places)] = mark
+    found = doubts(with_column(2, values), NAMES)
+    times = f" ({len(places)} times)" if len(places) > 1 else ""
+    looks = f"{mark} in 'mass'{times} looks like a mark of a missing value, and would be learned as a value"
+    assert found == [f"{looks}; empty the cells, which --data.impute median fills"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.linspace(0, 999, 60), np.r_[np.linspace(100, 400, 59), 999], np.r_[np.linspace(5, 9, 59), 99]],
+    ids=["a range", "not far", "few nines"],
+)
+def test_nines_among_others_are_values(values):
+    assert not doubts(with_column(2, np.random.RandomState(0).permutation(values)), NAMES)
+
+
 BOTH = np.arange(60) % 3 == 0
 
 

@@ -410,13 +410,18 @@ def test_csv_labels_that_are_all_integers_are_classes(store, column, kind):
         ("\ufeff\n width , 'x y'\n1,2\n", ("width", "'x y'")),
         ("1,2\n3,4\n", None),
         ("1,\n", None),
-        ("", None),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_csv_columns_are_those_of_the_header(store, content, names, packed):
     data = content.encode()
     assert tables.columns(store(gzip.compress(data) if packed else data)) == names
+
+
+@pytest.mark.parametrize("content", ["", "\ufeff", " \n\n"])
+def test_an_empty_table_is_said_to_be_empty(store, content):
+    with pytest.raises(DataError, match="is empty; a table needs at least one row of numbers"):
+        tables.columns(store(content))
 
 
 def test_csv_does_not_take_a_byte_order_mark_for_a_header(store):
