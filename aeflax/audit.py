@@ -30,8 +30,8 @@ class Audit:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is damaged and a checkpoint is there."""
-        return bool(self.checkpoints) and not any([*self.checkpoints.values(), *self.files.values()])
+        """Whether nothing is damaged, and no checkpoint is missing of which the summary tells."""
+        return not any([*self.checkpoints.values(), *self.files.values()])
 
     @property
     def resumes_at(self) -> int | None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from aeflax import config, factories, noise, objectives, optimizers
-from aeflax.engine.compiling import KEPT
+from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
@@ -55,7 +55,7 @@ class Built:
         return max(int(array.size) for array in jax.eval_shape(between))
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=PROGRAMS)
 def require_own_noise(built: Built) -> None:
     """Raises ConfigError where the corruption draws noise that is not each example's own at every step."""
     part = built.model.corruption
@@ -86,7 +86,7 @@ def hyper(experiment: config.Experiment) -> Hyper:
     return jax.tree.map(jnp.float32, numbers)
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=PROGRAMS)
 def _build(
     made_by: tuple[Any, ...],  # a part of what tells models apart
     model: config.Model,

@@ -41,3 +41,8 @@ def require_digest(path: Path) -> None:
 
 def _sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def changed(was: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Names of files whose digests are not what they were; a renamed file is the same, and of none nothing is known."""
+    return [name for name, now in found.items() if was and now not in was.values()]

@@ -10,6 +10,9 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 CUT = 200  # characters of a library's message
 _PASSED = (os.path.dirname(__file__) + os.sep, contextlib.__file__, functools.__file__)  # on the way to a caller
@@ -20,6 +23,7 @@ class AeflaxError(Exception):
     """Base of every error that aeflax raises on purpose."""
 
     exit_code = 1
+    details: Mapping[str, Any] = MappingProxyType({})  # what else a command found, for its JSON
 
 
 class ConfigError(AeflaxError, ValueError):

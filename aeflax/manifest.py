@@ -19,6 +19,7 @@ from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
+from aeflax.document import changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
 from aeflax.run import MANIFEST
@@ -94,7 +95,7 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
+def warn_of_changed(stored: Mapping[str, Any], experiment: Experiment) -> None:
     """Warns where parts of a user's own are defined otherwise than when a run was last trained, by its manifest."""
     _compare_parts(_parts(stored)[-1], own_files(experiment))
 
@@ -104,18 +105,13 @@ def _parts(stored: Mapping[str, Any]) -> list[dict[str, str]]:
     return [*_list([stored.get("parts", {})]), *_list(stored.get("resumed_with_parts"))] or [{}]
 
 
-def changed_parts(was: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Names of those, of what `own_files` finds, that are not what they were; a renamed file is the same."""
-    return [name for name, now in found.items() if was and now not in was.values()]
-
-
 def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether parts have changed, which is warned of."""
-    changed = changed_parts(was, found)
-    for name in changed:
+    names = changed(was, found)
+    for name in names:
         said = f"{name} has changed since the run was last trained: its parts now are what it says today"
         warn(said)
-    return bool(changed)
+    return bool(names)
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aeflax import journal, seal
+from aeflax.data.places import KEPT
 from aeflax.document import read_json, write_json
 from aeflax.durable import is_leftover, leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
@@ -30,6 +31,8 @@ REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 APPLICATIONS = "applications"
 FIGURES = "figures"
+EVENTS = "events.out.tfevents."  # how the names of TensorBoard's files begin
+EXPORTS = "export"
 FOLDERS = (CHECKPOINTS, APPLICATIONS, FIGURES)  # whose files are the run's own
 LOCK = "run.lock"
 PROBE = leftover("probe")
@@ -57,7 +60,7 @@ class RunDirectory:
         try:
             while not _locked(file, fcntl.LOCK_EX):
                 if by := holder(self.path):
-                    raise RunInUseError(f"{self.path} is in use by {by}; wait for it or choose another --run-dir")
+                    raise _in_use(self.path, by)
                 time.sleep(0.001)  # somebody asked at this moment who holds it
         except (OSError, RunInUseError):
             file.close()
@@ -67,9 +70,9 @@ class RunDirectory:
         os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def clear(self) -> None:
-        """Deletes everything but the lock; the manifest last, so that what a crash leaves is still a run."""
+        """Deletes all that is a run's but the lock; the manifest last, so that what a crash leaves is still a run."""
         for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == MANIFEST):
-            if entry.name == LOCK:
+            if not _is_own(entry.name):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -86,6 +89,22 @@ class RunDirectory:
     def remove(self, name: str) -> None:
         """Deletes a file if it is there."""
         (self.path / name).unlink(missing_ok=True)
+
+
+def _is_own(name: str) -> bool:
+    """Whether an entry of a run directory is one that aeflax made."""
+    files = (MANIFEST, SUMMARY, METRICS, DIGESTS, REPORT, KEPT)
+    return name in (*files, *FOLDERS, EXPORTS, seal.DAMAGED) or name.startswith(EVENTS) or is_leftover(name)
+
+
+def require_free(path: Path | None) -> None:
+    """Raises RunInUseError, naming who, where another process trains in a directory."""
+    if path is not None and (by := holder(path)):
+        raise _in_use(path, by)
+
+
+def _in_use(path: Path, by: str) -> RunInUseError:
+    return RunInUseError(f"{path} is in use by {by}; wait for it or choose another --run-dir")
 
 
 def holder(path: Path) -> str | None:
@@ -113,6 +132,7 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         was given.
       RunInUseError: where another process holds it.
     """
+    require_free(path)
     require_usable(path, resume=resume, overwrite=overwrite)
     run = RunDirectory(path)
     try:

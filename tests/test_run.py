@@ -103,22 +103,34 @@ def test_resume_keeps_everything(kept):
     assert {**tree(kept), LOCK: b""} == {**before, LOCK: b""}
 
 
-def test_overwrite_keeps_nothing_but_the_lock(kept, tmp_path):
+def test_overwrite_keeps_the_lock_and_what_is_not_the_run_s(kept, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").touch()
-    (kept / "link").symlink_to(outside, target_is_directory=True)
+    (kept / "figures").symlink_to(outside, target_is_directory=True)
+    (kept / "events.out.tfevents.1").touch()
+    (kept / "NOTES.txt").touch()
+    (kept / "inner").mkdir()
+    (kept / "inner" / "experiment.json").touch()
     with claim(kept, resume=False, overwrite=True):
-        assert os.listdir(kept) == [LOCK]
+        assert sorted(os.listdir(kept)) == sorted([LOCK, "NOTES.txt", "inner"])
+    assert os.listdir(kept / "inner") == ["experiment.json"]
     assert os.listdir(outside) == ["precious"]
+
+
+def test_a_run_that_is_trained_is_in_use_before_anything_else_is_said(kept):
+    with claim(kept, resume=True, overwrite=False):
+        for resume, overwrite in ((False, False), (True, False), (False, True)):
+            with pytest.raises(RunInUseError, match="is in use by process"):
+                claim(kept, resume=resume, overwrite=overwrite)
 
 
 def test_an_interrupted_overwrite_leaves_a_run_that_can_be_overwritten(kept, monkeypatch):
     for number in range(10):
-        (kept / f"file-{number}").touch()
+        (kept / f"events.out.tfevents.{number}").touch()
 
     def interrupted(self, *args, **kwargs):
-        if self.name.startswith("file-") and self.name != "file-0":
+        if self.name.startswith("events.") and not self.name.endswith(".0"):
             raise KeyboardInterrupt
         os.unlink(self)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from aeflax.build import Built
-from aeflax.engine.compiling import KEPT
+from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.placement import Placement
 from aeflax.objectives import gaussian_kl
@@ -28,7 +28,7 @@ def normal(root: jax.Array, index: jax.Array, size: int) -> jax.Array:
     return jax.vmap(functools.partial(jax.random.normal, shape=(size,)))(keys)
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=PROGRAMS)
 def functions(built: Built, placement: Placement) -> dict[str, Compiled]:
     """Compiled functions of (weights, images or codes [B, ...]); what one does not need, XLA removes."""
 

@@ -34,11 +34,14 @@ def main(arguments: list[str]) -> int:
     for one in found:
         table.add_row(_SIGNS[one.state], *map(escape, (one.name, one.value, one.mend)))
     console(stderr=command.json).print(table)
-    if command.json:
-        print(json.dumps({"findings": [asdict(one) for one in found]}))  # noqa: T201
+    told = {"findings": [asdict(one) for one in found]}
     problems = [one for one in found if one.state == "problem"]
     if problems:
         first = problems[0]
         more = f" (and {len(problems) - 1} more, see above)" if len(problems) > 1 else ""
-        raise ConfigError(f"{first.name}: {first.value}; {first.mend}{more}")
+        error = ConfigError(f"{first.name}: {first.value}; {first.mend}{more}")
+        error.details = told
+        raise error
+    if command.json:
+        print(json.dumps(told))  # noqa: T201
     return 0

@@ -39,11 +39,15 @@ def main(arguments: list[str]) -> int:
         drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
     if found.holder is not None:
         drawn.caption = f"In use by {found.holder}: more may come."
+    elif not found.checkpoints:
+        drawn.caption = "There is no checkpoint yet: --resume starts at step 0."
     console(stderr=command.json).print(drawn, markup=False)
-    if command.json:
-        print(json.dumps(found.entry()))  # noqa: T201
     if not found.sound:
         at = found.resumes_at
         then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"
-        raise CheckpointError(f"{command.run} is not sound, as the table says; {then}")
+        error = CheckpointError(f"{command.run} is not sound, as the table says; {then}")
+        error.details = found.entry()
+        raise error
+    if command.json:
+        print(json.dumps(found.entry()))  # noqa: T201
     return 0

@@ -6,7 +6,7 @@ import jax
 
 from aeflax.engine.team import Division
 
-KEPT = 256  # programs of each kind that a process keeps: those of a large sweep, whose structures come around again
+PROGRAMS = 256  # programs of each kind that a process keeps: those of a large sweep, whose structures come around again
 
 
 def repeatable(device: jax.Device, division: Division) -> dict[str, bool] | None:

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aeflax import hosts
-from aeflax.engine.compiling import KEPT, repeatable
+from aeflax.engine.compiling import PROGRAMS, repeatable
 from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.keys import root_key
 from aeflax.engine.sharding import Override, partition, travels
@@ -73,7 +73,8 @@ class Placement:
             near = max(round(batch_size / unit), 1) * unit
             pieces = f" in {division.pieces} pieces each" if division.pieces > 1 else ""
             parts = f"into {SHARDS} exact parts" if division.exact else f"over {self.shards} devices{pieces}"
-            raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near}")
+            others = "or other devices (--train.placement jit takes one)"
+            raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near}, {others}")
 
     def divided(self, division: Division) -> Division:
         """How each device cuts its share: in exact mode, into its part of the SHARDS."""
@@ -155,7 +156,7 @@ class Placement:
         return ALONE._replace(spread=spread, keep=keep, lend=lend)
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=PROGRAMS)
 def _compile(placement: Placement, parts: Parts, division: Division, streamed: bool) -> Epoch:
     division = placement.divided(division)
     epoch, options = make_epoch(parts, placement.team(), division), repeatable(placement.devices[0], division)

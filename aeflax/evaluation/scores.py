@@ -32,7 +32,7 @@ import numpy as np
 from aeflax import config
 from aeflax.build import Built
 from aeflax.data.dataset import Dataset
-from aeflax.engine.compiling import KEPT
+from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
@@ -100,7 +100,7 @@ def activity_threshold(model: config.Model) -> float:
     return SIGMOID_ACTIVE if getattr(model.bottleneck, "activation", None) == "sigmoid" else 0.0
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=PROGRAMS)
 def _scorer(built: Built, placement: Placement, unit_range: bool) -> Scorer:
     parts, like, model = built.parts, built.likelihood, built.model
     bernoulli = isinstance(model.likelihood, config.Bernoulli)

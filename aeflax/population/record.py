@@ -15,10 +15,9 @@ from typing import Any
 
 from aeflax import run as runs
 from aeflax.config import Experiment
-from aeflax.document import read_json, write_json
+from aeflax.document import changed, read_json, write_json
 from aeflax.durable import is_leftover
 from aeflax.errors import ConfigError, warn
-from aeflax.manifest import changed_parts
 from aeflax.schema import differences, from_dict
 
 SWEEP = "sweep.json"
@@ -80,8 +79,8 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
         raise ConfigError(f"{path} holds another sweep ({'; '.join(found)}); {mend}")
     if stored is not None and stored.get("data") != asked["data"]:
         raise ConfigError(f"{path} holds a sweep over other data; give the same, or another --run-dir")
-    if stored is not None and (changed := changed_parts(stored.get("parts", {}), asked["parts"])):
-        said = f"{changed[0]} has changed since the sweep in {path} began"
+    if stored is not None and (names := changed(stored.get("parts", {}), asked["parts"])):
+        said = f"{names[0]} has changed since the sweep in {path} began"
         if "members" not in stored:
             raise ConfigError(
                 f"{said}, and members trained before and after cannot be compared; put it back as it was, or begin "

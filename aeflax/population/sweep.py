@@ -19,6 +19,7 @@ from aeflax.population.grid import Axis, Member
 from aeflax.population.group import Group, grouped
 from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
+from aeflax.run import require_free
 from aeflax.schema import to_dict
 from aeflax.training.records import Callback
 
@@ -74,6 +75,7 @@ def sweep(
     members = grids.members(experiment, axes)
     rungs = halvings.rungs(members) if halving else ()
     metric = ranking_metric(member.experiment for member in members)
+    require_free(path)
     require_usable(path, resume=resume, overwrite=overwrite)
     dataset = load_data(experiment.data, None if isinstance(data, str) else data)
     groups = grouped(members, dataset)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from aeflax.errors import warn
 from aeflax.journal import Journal
-from aeflax.run import DIGESTS, METRICS
+from aeflax.run import DIGESTS, EVENTS, METRICS
 
 Kind = Literal["start", "chunk", "train", "evaluation", "checkpoint", "digest", "end"]
 
@@ -130,9 +130,9 @@ def events(directory: Path) -> Callback:
         nonlocal writer
         try:
             if record.kind == "start":
-                again = any(directory.glob("events.out.tfevents.*"))
+                again = any(directory.glob(f"{EVENTS}*"))
                 # The step in the name: two files of the same second would have the same one.
-                name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{record.step}"
+                name = f"{EVENTS}{int(time.time())}.{socket.gethostname()}.{record.step}"
                 writer = RecordWriter(str(directory / name))
                 put(file_version="brain.Event:2")
                 if again:  # what a run without a checkpoint wrote goes, too
