@@ -95,7 +95,7 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def warn_of_changed(stored: Mapping[str, Any], experiment: Experiment) -> None:
+def warn_of_changed_parts(stored: Mapping[str, Any], experiment: Experiment) -> None:
     """Warns where parts of a user's own are defined otherwise than when a run was last trained, by its manifest."""
     _compare_parts(_parts(stored)[-1], own_files(experiment))
 
