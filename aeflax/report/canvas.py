@@ -8,7 +8,7 @@ setting of the user's changes a figure. Text and axes have the colour INK, which
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,10 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from aeflax.report.material import Material
 
 WIDTH = 4.0  # inches: 384 CSS pixels, so a telephone of 360 shows the 10 points of the text as 8.5
+NAMED = 12  # features whose names have room below an axis
+LONGEST = 14  # letters of one
 INK = "#0b0b0c"  # nothing else may have this colour
 GREY = "#8c8c8c"
 # Petroff (2021), "Accessible color sequences for data visualization": ten that the colour-blind can tell apart.
@@ -140,3 +143,13 @@ def svg(figure: Figure, name: str) -> str:
 def _laid_out(figure: Figure) -> None:
     """Keeps the layout that saving has found: finding it again costs as much as drawing."""
     figure.set_layout_engine("none")
+
+
+def feature_axis(axes: Axes, count: int, columns: Sequence[str] | None) -> None:
+    """Says along x which feature is which: by its name where there are names and room for them, else by its place."""
+    if columns is None or len(columns) != count or count > NAMED:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axes.set_xlabel("feature index")
+        return
+    short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in columns]
+    axes.set_xticks(range(count), short, rotation=90, fontsize="x-small")

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aeflax.evaluation.components import components
-from aeflax.report.canvas import BLUE, COLOURS, INK, ORANGE, PINK, POINTS, SEQUENTIAL, blank, drawing
+from aeflax.report.canvas import BLUE, COLOURS, INK, ORANGE, PINK, POINTS, SEQUENTIAL, blank, drawing, feature_axis
 from aeflax.report.cells import few
 from aeflax.report.material import Material
 from aeflax.report.metrics import HEADLINE, named
@@ -118,10 +118,10 @@ def errors(material: Material) -> Figure | None:
     feature = scale * squared.mean(axis=0).reshape(shape)
     if len(shape) == 1:
         right.plot(np.arange(shape[0]), feature, color=BLUE, marker="o" if shape[0] <= 24 else None, markersize=3)
-        right.set(xlabel="feature index", ylabel=f"mse of a feature{unit}")
+        right.set_ylabel(f"mse of a feature{unit}")
+        feature_axis(right, shape[0], material.columns)
         right.set_ylim(bottom=0)
         right.yaxis.set_major_locator(MaxNLocator(4))
-        right.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     else:
         image = right.imshow(feature.mean(axis=-1), cmap=SEQUENTIAL, interpolation="nearest", vmin=0)
         right.set(xlabel="column (pixels)", ylabel="row (pixels)")

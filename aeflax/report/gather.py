@@ -15,6 +15,7 @@ from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.state import Source
 from aeflax.errors import DataError
 from aeflax.evaluation.scores import activity_threshold
+from aeflax.manifest import columns_of
 from aeflax.report.material import Material
 
 SAMPLES = 64
@@ -55,6 +56,7 @@ def gather(
         **_units(inference, codes),
         filters=_filters(inference),
         findings=findings,
+        columns=columns_of(manifest),
     )
 
 

@@ -1,6 +1,7 @@
 """Figures of examples, and of what a model makes: an image as pixels, a vector as a small curve."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aeflax.report.canvas import BLUE, DIVERGING, GREY, ORANGE, WIDTH, blank, drawing
+from aeflax.report.canvas import BLUE, DIVERGING, GREY, ORANGE, WIDTH, blank, drawing, feature_axis
 from aeflax.report.cells import Painter, coloured, diverging, largest, natural, one_per_class, tiles, traces
 from aeflax.report.material import Material
 
@@ -27,7 +28,7 @@ def reconstructions(material: Material) -> Figure | None:
         rows = {"clean": material.examples, "corrupted": material.inputs, "restored": material.reconstructions}
     title = "Test examples, restored" if corrupted else "Test examples and reconstructions"
     if material.examples.ndim == 2:
-        return _overlaid(title, rows, one_per_class(material.labels, len(material.examples))[:6])
+        return _overlaid(title, rows, one_per_class(material.labels, len(material.examples))[:6], material.columns)
     height, width = material.examples.shape[1:3]
     columns = int(np.clip(round(5 * height / width), 1, 10))
     chosen = one_per_class(material.labels, len(material.examples))[: 2 * columns]
@@ -165,7 +166,7 @@ def _colour_bar(figure: Figure, axes: Axes, shown: np.ndarray, label: str) -> No
     bar.outline.set_visible(False)
 
 
-def _overlaid(title: str, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Figure:
+def _overlaid(title: str, rows: dict[str, np.ndarray], chosen: np.ndarray, columns: Sequence[str] | None) -> Figure:
     """Small multiples of vectors: the original, the reconstruction over it, the corrupted one faint behind them."""
     looks = {
         "corrupted": {"color": GREY, "linewidth": 0.7},
@@ -184,11 +185,10 @@ def _overlaid(title: str, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Fi
             axes.plot(np.arange(features), rows[name][index], marker=marker, markersize=3, label=name, **looks[name])
         axes.grid(True)
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     for axes in grid[-1]:
-        axes.set_xlabel("feature index")
+        feature_axis(axes, features, columns)
     figure.supylabel("value, in the model's range", fontsize="medium")
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)

@@ -35,6 +35,7 @@ class Material:
       filters: kernels of the first convolution, [K, kernel, kernel, C]; None without one.
       unit_range: whether the data lies in [0, 1].
       findings: what applications found about this state, by name.
+      columns: names of the features; None where they have none.
     """
 
     name: str
@@ -58,3 +59,4 @@ class Material:
     filters: np.ndarray | None
     unit_range: bool
     findings: Mapping[str, Findings] = field(default_factory=dict)
+    columns: Sequence[str] | None = None

@@ -211,6 +211,25 @@ def test_filters_of_colour_are_each_scaled():
     assert list(colour(figure, figure.axes[0], 2, 0, 0, 0))[3] == 0, "a cell that is left over is empty"
 
 
+@pytest.mark.parametrize(
+    ("count", "names", "said"),
+    [
+        (3, ("mass", "a very long name", "x"), ["mass", "a very long n…", "x"]),
+        (3, None, "feature index"),
+        (13, tuple("abcdefghijklm"), "feature index"),
+    ],
+    ids=["named", "nameless", "many"],
+)
+def test_features_of_a_table_have_their_names_where_there_is_room(count, names, said):
+    material = examples.material((count,), columns=names)
+    for name in ("errors", "reconstructions"):
+        figure = FIGURES[name](material)
+        shown(figure)
+        axes = figure.axes[-1]
+        found = [tick.get_text() for tick in ticks(axes.xaxis)] if names and count == 3 else axes.get_xlabel()
+        assert found == said, name
+
+
 def test_errors_mark_the_mean_of_pca_where_it_compresses():
     def lines(material):
         return [line.get_label() for line in FIGURES["errors"](material).axes[0].lines]
