@@ -67,8 +67,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
-        if error is not None and (hosts.lost(error) or not isinstance(error, Exception)):
-            return  # a save that waits for a process which is gone would never end, and a second Ctrl-C waits for none
+        if error is not None and (hosts.lost(error) or (hosts.count() > 1 and not isinstance(error, Exception))):
+            return  # a save that waits for a process which is gone would never end
         try:
             self.wait()
             if self._manager is not None:
