@@ -26,7 +26,7 @@ from aeflax.program import Program, prepare
 from aeflax.suited import require_range, warn_of_misfit
 from aeflax.task import Task
 from aeflax.trained import Run
-from aeflax.training.records import Callback
+from aeflax.training.records import Callback, require_callbacks
 from aeflax.validation import ARRAY, require_experiment, validate
 
 
@@ -73,6 +73,7 @@ def train(
       >>> run.evaluate("test")["mse"]
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
+    require_callbacks(callbacks)
     hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
     experiment = validate(with_data(experiment, data))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))

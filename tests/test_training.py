@@ -57,6 +57,13 @@ def without_speed(path):
     ]
 
 
+@pytest.mark.parametrize("given", [print, [1], "ab"], ids=["function", "number", "word"])
+def test_callbacks_are_a_list_of_functions(given, tmp_path):
+    with pytest.raises(ConfigError, match=r"callbacks takes a list of functions of a Record, \[f\], and got"):
+        aeflax.train(experiment("vanilla"), images(), run_dir=tmp_path / "run", callbacks=given)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_resume_reproduces_the_uninterrupted_run(variant, placement, tmp_path, short_chunks):

@@ -86,7 +86,8 @@ aeflax train PRESET --help a preset's own defaults. Every command takes
 a kind that it registers.
 
 Exit codes: 0 done, 1 a bug of ours, 2 configuration, 3 diverged,
-4 checkpoint, 5 data, 6 run in use, 75 stopped by a signal, everything saved."""
+4 checkpoint, 5 data, 6 run in use, 75 stopped by a signal, everything saved,
+130 or 143 quit at once by a signal."""
 
 COMMANDS = {
     "train": "aeflax.cli.train:main",

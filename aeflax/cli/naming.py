@@ -91,8 +91,10 @@ def _starting_point(name: str) -> Experiment:
         raise ConfigError(f"unknown preset {name!r}; {hint} {', '.join(PRESETS)}, or a Python file that defines CONFIG")
     module = run_file(name)
     found = getattr(module, "CONFIG", None)
-    if not isinstance(found, Experiment):
+    if found is None:
         raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
+    if not isinstance(found, Experiment):
+        raise ConfigError(f"CONFIG in {name} is a {type(found).__name__}, and must be an aeflax.config.Experiment")
     if faults := problems(found):
         raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
     return found

@@ -50,7 +50,13 @@ class Sweep:
         return next(iter(scores(self.members, self.metric)), None)
 
     def load(self, index: int) -> Run:
-        """One member as a run; with a warning where it diverged, and its weights are of before."""
+        """One member as a run; with a warning where it diverged, and its weights are of before.
+
+        Raises:
+          ConfigError: for an index that no member has.
+        """
+        if index not in range(len(self.members)):
+            raise ConfigError(f"the sweep has no member {index!r}; they are numbered from 0 to {len(self.members) - 1}")
         if (member := self.members[index])["status"] == "diverged":
             told = f"member {index} diverged: {member['reason']}; what is loaded is what was saved of it"
             warn(told)

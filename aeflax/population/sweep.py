@@ -21,7 +21,7 @@ from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
 from aeflax.run import require_free
 from aeflax.schema import to_dict
-from aeflax.training.records import Callback
+from aeflax.training.records import Callback, require_callbacks
 
 
 def sweep(
@@ -70,6 +70,7 @@ def sweep(
     path = Path(run_dir)
     if hosts.count() > 1:
         raise ConfigError("a sweep runs in one process, on all of its devices; start it without --distributed")
+    require_callbacks(callbacks)
     experiment = _for_members(api.with_data(experiment, data))
     axes = grids.axes(grid, experiment)
     members = grids.members(experiment, axes)

@@ -2,14 +2,14 @@
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from aeflax.errors import warn
+from aeflax.errors import ConfigError, warn
 from aeflax.journal import Journal
 from aeflax.run import DIGESTS, EVENTS, METRICS
 
@@ -69,6 +69,12 @@ class Callback(Protocol):
 
     def __call__(self, record: Record, /) -> None:
         """Sees one record."""
+
+
+def require_callbacks(given: object) -> None:
+    """Raises ConfigError for anything but a sequence of functions."""
+    if not isinstance(given, Sequence) or not all(map(callable, given)):
+        raise ConfigError(f"callbacks takes a list of functions of a Record, [f], and got {given!r}")
 
 
 def metrics(directory: Path) -> Callback:

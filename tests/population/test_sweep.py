@@ -52,6 +52,8 @@ def test_every_member_is_the_run_that_it_would_be_alone(variant, tmp_path):
     settings = experiment(variant)
     found = sweep(settings, GRID, DATA, run_dir=tmp_path / "sweep")
     runs = [found.load(member["index"]) for member in found.members]
+    with pytest.raises(ConfigError, match="has no member 99; they are numbered from 0 to 3"):
+        found.load(99)
     # The first and the last differ in all that varies.
     for run, rate, seed in ((runs[0], RATES[0], SEEDS[0]), (runs[-1], RATES[1], SEEDS[1])):
         single = alone(settings, rate, seed)
