@@ -294,8 +294,8 @@ def test_the_command_line_overrides_an_experiment_file(refused, tmp_path):
     ("content", "message"),
     [
         ("x = 1", "mine.py defines no CONFIG, an aeflax.config.Experiment; add one"),
-        ("CONFIG = 3", "mine.py defines no CONFIG"),
-        ("from aeflax.config import *\nCONFIG = Experiment", "mine.py defines no CONFIG"),
+        ("CONFIG = 3", "CONFIG in mine.py is of the type int, and must be an aeflax.config.Experiment"),
+        ("from aeflax.config import *\nCONFIG = Experiment", "CONFIG in mine.py is of the type type"),
         ("\nraise RuntimeError('boom')", "mine.py:2 fails: RuntimeError: boom"),
         ("def f(:\n", "mine.py:1 fails: SyntaxError: invalid syntax"),
         ("\nimport no_such_module_anywhere", "mine.py:2 fails: ModuleNotFoundError"),
