@@ -94,7 +94,9 @@ def _starting_point(name: str) -> Experiment:
     if found is None:
         raise ConfigError(f"{name} defines no CONFIG, an aeflax.config.Experiment; add one")
     if not isinstance(found, Experiment):
-        raise ConfigError(f"CONFIG in {name} is of the type {type(found).__name__}, and must be an aeflax.config.Experiment")
+        raise ConfigError(
+            f"CONFIG in {name} is of the type {type(found).__name__}, and must be an aeflax.config.Experiment"
+        )
     if faults := problems(found):
         raise ConfigError(f"CONFIG in {name} is wrong: {'; '.join(faults)}")
     return found

@@ -1,9 +1,11 @@
 """What examples must be, whether they come whole or in batches. DataError says what they are instead."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from aeflax.data.columns import BEYOND, FILL
 from aeflax.data.rows import Rows
 from aeflax.errors import DataError
 
@@ -50,6 +52,25 @@ def prepared(values: np.ndarray, name: str, index: int | np.ndarray = 0, fill: n
             values_are = "1 value that is" if count == 1 else f"{count} values that are"
             raise DataError(f"{name} holds {values_are} {kind}, the first at index {[row, *place]}; {mend}")
     return values[..., None] if values.ndim == 3 else values
+
+
+def require_values(values: np.ndarray, name: str, place: Callable[[int, int], str], *, missing: bool) -> None:
+    """Raises DataError at the first value that no feature can have.
+
+    Args:
+      values: [N, D] float64.
+      name: of the table.
+      place: says where a row and column of them stand in it.
+      missing: whether values may be missing, as NaN.
+    """
+    with np.errstate(over="ignore"):
+        beyond = np.isinf(values.astype(np.float32))
+    faults = {FILL: np.isnan(values) & (not missing), BEYOND: beyond}
+    for fault, found in faults.items():
+        if found.any():
+            row, column = map(int, np.argwhere(found)[0])
+            more = f" ({np.count_nonzero(found):,} are)" if np.count_nonzero(found) > 1 else ""
+            raise DataError(f"{name}: the value in {place(row, column)} {fault}{more}")
 
 
 def as_examples(values: np.ndarray, fill: np.ndarray | None = None) -> np.ndarray:

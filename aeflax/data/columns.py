@@ -1,9 +1,7 @@
-"""What columns of a table are called, and the mends for those that cannot be features."""
+"""What columns of a table are called, and the mends for those that cannot be features. Standard library only."""
 
 import shlex
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from aeflax.errors import DataError, warn
 
@@ -46,25 +44,6 @@ def to_take(known: Sequence[str] | None, columns: Sequence[str] | None, name: st
         raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
     warn(f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order")
     return None
-
-
-def require_values(values: np.ndarray, name: str, place: Callable[[int, int], str], *, missing: bool) -> None:
-    """Raises DataError at the first value that no feature can have.
-
-    Args:
-      values: [N, D] float64.
-      name: of the table.
-      place: says where a row and column of them stand in it.
-      missing: whether values may be missing, as NaN.
-    """
-    with np.errstate(over="ignore"):
-        beyond = np.isinf(values.astype(np.float32))
-    faults = {FILL: np.isnan(values) & (not missing), BEYOND: beyond}
-    for fault, found in faults.items():
-        if found.any():
-            row, column = map(int, np.argwhere(found)[0])
-            more = f" ({np.count_nonzero(found):,} are)" if np.count_nonzero(found) > 1 else ""
-            raise DataError(f"{name}: the value in {place(row, column)} {fault}{more}")
 
 
 def numbered(drop: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct, require_values
+from aeflax.data.checks import require_values
+from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
 from aeflax.data.files import OF_WORKBOOK, content, first_bytes
 from aeflax.errors import DataError
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import LABEL, leave_out, numbered, require_distinct, require_values
+from aeflax.data.checks import require_values
+from aeflax.data.columns import LABEL, leave_out, numbered, require_distinct
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
