@@ -400,6 +400,7 @@ LIGHT = {
     "preset-help": (["train", "vae", "--help"], 0),
     "evaluate-help": (["evaluate", "--help"], 0),
     "sweep-help": (["sweep", "--help"], 0),
+    "detect-help": (["detect", "--help"], 0),
     "export-help": (["export", "--help"], 0),
     "doctor-help": (["doctor", "--help"], 0),
     "unknown-command": (["trian"], 2),
