@@ -12,7 +12,7 @@ import numpy as np
 
 from aeflax import config, hosts, manifest
 from aeflax import run as runs
-from aeflax.build import require_own_noise
+from aeflax.build import require_own_noise, warn_of_mixed_rows
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
@@ -128,6 +128,7 @@ def train_on(
     program = prepare(resolved, dataset.shape)
     program.require_shares()
     require_own_noise(program.built)
+    hosts.by_one(lambda: warn_of_mixed_rows(program.built, program.hyper))
     hosts.by_one(lambda: warn_of_misfit(program, dataset))
     weights, origin = None, None
     if init_from is not None:

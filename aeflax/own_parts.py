@@ -81,6 +81,25 @@ def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *
         )
 
 
+def mixes_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> bool:
+    """Whether what a process makes of one of two rows depends on the other: on its image, or on its key.
+
+    Args:
+      process: what takes keys [2], images [2, ...] and the others.
+      keys: [3], the last of which takes the place of one.
+      images: [3, ...], alike.
+      others: what it takes beside them.
+    """
+    compute = jax.jit(process)
+    before = np.asarray(compute(keys[:2], images[:2], *others))
+    for changed, kept in ((0, 1), (1, 0)):
+        rows = jnp.arange(2).at[changed].set(2)
+        after = np.asarray(compute(keys[rows], images[rows], *others))
+        if not np.array_equal(after[kept], before[kept], equal_nan=True):
+            return True
+    return False
+
+
 def _parts(closed: Any) -> Iterator[Any]:
     """What a program is made of, in order: its constants, and the names of its operations."""
     consts = getattr(closed, "consts", ())

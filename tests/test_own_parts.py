@@ -69,6 +69,13 @@ def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
     assert told["parts"] not in told["resumed_with_parts"]
 
 
+def test_a_corruption_that_mixes_rows_is_warned_of(aeflax, tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace("reshape(images.shape)", "reshape(images.shape)[::-1]"))
+    code, said = aeflax("train", "own.py", *SHORT)
+    assert code == 0, said
+    assert "model.corruption speckle makes an example depend on the others of its batch" in said
+
+
 def test_a_sweep_does_not_go_on_with_a_file_that_has_changed(aeflax, tmp_path):
     words = ("sweep", "--grid", "train.seed=0,1", "--train.steps", "4", "--run-dir", "run", "--no-report")
     assert aeflax(words[0], "own.py", *words[1:])[0] == 0
