@@ -19,14 +19,14 @@ demo: $(STAMP)  ## train the vanilla autoencoder on the embedded digits, to its 
 	$(BIN)/aeflax train --run-dir runs/demo --overwrite
 
 test: $(STAMP)  ## all tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 tests
 
 test-faults: $(STAMP)  ## try every fault many times (about two hours), record how often the right behaviour was seen
 	$(BIN)/python tests/faults/campaign.py
 	$(BIN)/python benchmarks/tables.py
 
 fast: $(STAMP)  ## the tests that need no process of their own and train nothing for long
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 -m "not slow" tests
 
 test-accelerator: $(STAMP)  ## what must hold on an accelerator, against the CPU beside it
 	$(BIN)/pytest --noconftest tests/accelerator/checks.py

@@ -11,7 +11,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # emitters, which XLA has left no choice of since JAX 0.12, it takes a third less of it. The tests of the command line
 # start processes without these flags.
 _flags = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
-_flags.append("--xla_cpu_parallel_codegen_split_count=1")  # the workers share the processors already: 7 % of it
 if tuple(map(int, version("jax").split(".")[:2])) < (0, 12):
     _flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_flags))

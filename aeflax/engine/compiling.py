@@ -6,7 +6,7 @@ import jax
 
 from aeflax.engine.team import Division
 
-PROGRAMS = 256  # programs of each kind that a process keeps: those of a large sweep, whose structures come around again
+PROGRAMS = 32  # of each kind that a process keeps; each takes memory, and mappings, of which a process has 65,530
 
 
 def repeatable(device: jax.Device, division: Division) -> dict[str, bool] | None:

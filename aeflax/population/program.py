@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aeflax.engine.compiling import PROGRAMS, repeatable
+from aeflax.engine.compiling import repeatable
 from aeflax.engine.epoch import Epoch, make_epoch
 from aeflax.engine.state import Order, Parts, PyTree, Source, TrainState
 from aeflax.engine.step import Sums, zero_sums
@@ -127,7 +127,7 @@ def _width(members: int, devices: int) -> int:
     return -(-members // devices) * devices
 
 
-@functools.lru_cache(maxsize=PROGRAMS)  # all of a sweep's are compiled before the first one is trained
+@functools.lru_cache(maxsize=256)  # all of a sweep's are compiled before the first one is trained
 def _compiled(parts: Parts, division: Division, leaves: tuple[Any, ...], structure: Any) -> Callable[..., Any]:
     epoch, device = make_epoch(parts, ALONE, division), jax.local_devices()[0]
     # One model keeps a processor busy and its numbers in the cache; alone on an accelerator it waits for kernels.
