@@ -1,5 +1,6 @@
 """Tests run on four host devices, with strict dtype promotion; warnings are errors (pyproject.toml)."""
 
+import gc
 import os
 import signal
 from importlib.metadata import version
@@ -88,3 +89,16 @@ def _signals_are_the_runner_s_again():
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+
+
+MAPPINGS = Path("/proc/self/maps")
+MANY = 30_000  # of the 65,530 that Linux allows a process, beyond which XLA cannot compile
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_make_room():
+    """Some thousand compiled programs, each with mappings of its own, are more than a process may have."""
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
+        gc.collect()

@@ -24,8 +24,8 @@ def batch_examples(program: Program) -> int:
     cached = program.placement.devices[0].platform == "cpu"
     values = program.built.widest if cached else math.prod(program.built.shape)
     fitting = min(MAX_BATCH, BATCH_VALUES // values)
-    held = -(-program.experiment.data.batch_size // program.experiment.train.accumulate)
-    size = max(held, fitting)
+    piece = program.experiment.data.batch_size // program.experiment.train.accumulate  # which divides
+    size = max(piece, fitting)
     return size + -size % program.placement.shards
 
 
