@@ -132,7 +132,6 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         was given.
       RunInUseError: where another process holds it.
     """
-    require_free(path)
     require_usable(path, resume=resume, overwrite=overwrite)
     run = RunDirectory(path)
     try:
@@ -143,7 +142,7 @@ def claim(path: Path, *, resume: bool, overwrite: bool) -> RunDirectory:
         run.__exit__()
         raise _unwritable("the run directory", path, error) from error
     try:
-        require_usable(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
+        _require_place(path, resume=resume, overwrite=overwrite)  # again: another process may have been faster
         for left in list(path.rglob(leftover("*"))):  # by a process that was killed while it wrote
             left.unlink()
         if overwrite:
@@ -163,8 +162,14 @@ def require_usable(path: Path | None, *, resume: bool, overwrite: bool) -> None:
       overwrite: replace it.
 
     Raises:
-      ConfigError: as `claim` does.
+      ConfigError, RunInUseError: as `claim` does.
     """
+    require_free(path)
+    _require_place(path, resume=resume, overwrite=overwrite)
+
+
+def _require_place(path: Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Raises ConfigError where a path is no directory for a run, whoever holds it."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other; drop one")
     if resume and path is None:

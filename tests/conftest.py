@@ -92,12 +92,12 @@ def _signals_are_the_runner_s_again():
 
 
 MAPPINGS = Path("/proc/self/maps")
-MANY = 30_000  # of the 65,530 that Linux allows a process, beyond which XLA cannot compile
+MANY = 30_000  # of the 65,530 that Linux allows a process
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs_make_room():
-    """Some thousand compiled programs, each with mappings of its own, are more than a process may have."""
+    """Some thousand compiled programs take gigabytes, and most of the mappings that a process may have."""
     yield
     if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MANY:
         jax.clear_caches()

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from aeflax.data.columns import TRUTH
 from aeflax.errors import ConfigError, DataError
 
 POINTS = 200  # of a ROC curve that is kept
 
-TRUTH = {"true": "1", "false": "0"}
 RECALLS = (0.5, 0.8, 0.9, 0.95, 1.0)  # whose thresholds are told
 
 METRICS = ("auroc", "auprc", "precision", "recall", "f1")

@@ -14,8 +14,7 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 from aeflax import __version__
@@ -143,15 +142,15 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     except Exception as error:
         code, alike, said = _explained(error)
         print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
-        _tell(arguments, code, said, getattr(error, "details", {}))
+        _tell(arguments, code, said, **getattr(error, "details", {}))
         return code, alike
 
 
-def _tell(arguments: list[str], code: int, said: str, details: Mapping[str, Any] = MappingProxyType({})) -> None:
+def _tell(arguments: list[str], code: int, said: str, **details: Any) -> None:
     """Says that a command failed as JSON, too, where its result was to be that."""
     if code and "--json" in arguments and job.speaks():
         told = {"status": STATUS.get(code, "failed"), "exit_code": code, "error": said}
-        print(json.dumps(told | dict(details)))  # noqa: T201
+        print(json.dumps(told | details))  # noqa: T201
 
 
 def _explained(error: Exception) -> tuple[int, bool, str]:

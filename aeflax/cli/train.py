@@ -99,7 +99,6 @@ def _require_possible(command: TrainCommand) -> None:
     looks: tuple[Callable[[], object], ...] = (
         lambda: validate(command.experiment),
         lambda: command.job.require(command.run_dir),
-        lambda: runs.require_free(command.run_dir),
         lambda: runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite),
         lambda: command.init_from and runs.require_first_weights(command.init_from, resumed),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from aeflax.errors import DataError, warn
 
 LABEL = "label"  # the column of a table that holds labels
+TRUTH = {"true": "1", "false": "0"}  # words in small letters that are numbers
 FILL = "is missing; fill it in, drop the line, or train with --data.impute median"
 BEYOND = "is infinite or beyond float32; correct it, or empty the cell and train with --data.impute median"
 

@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data.checks import require_values
-from aeflax.data.columns import FILL, LABEL, leave_out, numbered, require_distinct
+from aeflax.data.columns import FILL, LABEL, TRUTH, leave_out, numbered, require_distinct
 from aeflax.data.files import OF_WORKBOOK, content, first_bytes
 from aeflax.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # cells of a table without a value, in small letters
-TRUTH = {"true": "1", "false": "0"}
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx, .ods and any other zip begin; and .xls
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SEPARATORS = (",", "\t", ";")

@@ -86,9 +86,8 @@ def _marks(named: dict[str, np.ndarray]) -> tuple[str | None, list[str]]:
                 found[name] = f"{extreme:.10g} in {name!r}{f' ({count:,} times)' if count > 1 else ''}"
     if not found:
         return None, []
-    more = f" and in {len(found) - NAMED:,} more columns" if len(found) > NAMED else ""
     looks = "looks like a mark of a missing value" if len(found) == 1 else "look like marks of missing values"
-    said = f"{', '.join([*found.values()][:NAMED])}{more} {looks}, and would be learned as a value"
+    said = f"{_some([*found.values()])} {looks}, and would be learned as a value"
     return f"{said}; empty the cells, which --data.impute median fills", [*found]
 
 
@@ -103,9 +102,14 @@ def _wild(named: dict[str, np.ndarray]) -> str | None:
             found.append(f"{values[int(far.argmax())]:.6g} in {name!r}")
     if not found:
         return None
-    more = f" and in {len(found) - NAMED:,} more columns" if len(found) > NAMED else ""
-    said = f"{', '.join(found[:NAMED])}{more} lie {WILD} times as far out as nearly all others, and outweigh them"
+    said = f"{_some(found)} lie {WILD} times as far out as nearly all others, and outweigh them"
     return f"{said} in training; correct them, or empty the cells, which --data.impute median fills"
+
+
+def _some(found: list[str]) -> str:
+    """What was found in each of some columns, the first of many."""
+    more = f" and in {len(found) - NAMED:,} more columns" if len(found) > NAMED else ""
+    return f"{', '.join(found[:NAMED])}{more}"
 
 
 def _listed(names: list[str]) -> str:

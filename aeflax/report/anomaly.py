@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, styled
+from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, shortened, styled
 from aeflax.report.cells import ranged, sequential, tiles
 from aeflax.report.sections import Section, Table
 
@@ -202,7 +202,7 @@ def _features(features: list[Values]) -> Figure:
     shown = {of: (at, colour) for of, (at, colour) in looks.items() if of in features[0]}
     for of, (at, colour) in shown.items():
         axes.barh(at, [feature[of] for feature in features], 0.36, color=colour, label=f"{of} examples")
-    axes.set_yticks(place, [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
+    axes.set_yticks(place, [shortened(name, 24) for name in names])
     axes.invert_yaxis()
     if all(feature[of] > 0 for feature in features for of in shown):
         _in_powers(axes)

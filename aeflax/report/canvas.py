@@ -151,5 +151,9 @@ def feature_axis(axes: Axes, count: int, columns: Sequence[str] | None) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axes.set_xlabel("feature index")
         return
-    short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in columns]
-    axes.set_xticks(range(count), short, rotation=90, fontsize="x-small")
+    axes.set_xticks(range(count), [shortened(name, LONGEST) for name in columns], rotation=90, fontsize="x-small")
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of so many letters at most."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

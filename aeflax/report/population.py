@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from aeflax.config import cost
-from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, styled
+from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, shortened, styled
 from aeflax.report.metrics import named
 
 Points = tuple[np.ndarray, np.ndarray]
@@ -187,7 +187,7 @@ def _short(text: str) -> str:
     try:
         return f"{float(text):.3g}"
     except ValueError:
-        return text if len(text) <= 12 else f"{text[:11]}…"
+        return shortened(text, 12)
 
 
 def _broken(field: str) -> str:
