@@ -12,7 +12,6 @@ import numpy as np
 
 from aeflax import config, hosts, manifest
 from aeflax import run as runs
-from aeflax.build import require_own_noise, warn_of_mixed_rows
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
@@ -27,6 +26,7 @@ from aeflax.suited import require_range, warn_of_misfit
 from aeflax.task import Task
 from aeflax.trained import Run
 from aeflax.training.records import Callback, require_callbacks
+from aeflax.trial import require_own_noise, warn_of_own_parts
 from aeflax.validation import ARRAY, require_experiment, validate
 
 
@@ -77,44 +77,6 @@ def train(
     hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
     experiment = validate(with_data(experiment, data))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
-    return train_on(
-        experiment,
-        dataset,
-        path=path,
-        resume=resume,
-        overwrite=overwrite,
-        init_from=init_from,
-        report=report,
-        profile=profile,
-        callbacks=callbacks,
-        stop=stop,
-        preset=preset,
-    )
-
-
-def with_data(experiment: config.Experiment, data: str | np.ndarray | None) -> config.Experiment:
-    """The experiment on other data: a source, an array or a data frame; on its own where they are None."""
-    require_experiment(experiment)
-    if data is None:
-        return experiment
-    return replace(experiment, data=replace(experiment.data, source=data if isinstance(data, str) else ARRAY))
-
-
-def train_on(
-    experiment: config.Experiment,
-    dataset: Dataset,
-    *,
-    path: Path | None,
-    resume: bool = False,
-    overwrite: bool = False,
-    init_from: str | Path | None = None,
-    report: bool = True,
-    profile: Path | None = None,
-    callbacks: Sequence[Callback] = (),
-    stop: Callable[[], bool] = never,
-    preset: str = "custom",
-) -> Run:
-    """`train` on data that are loaded already; the experiment is a valid one."""
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
     require_range(resolved, dataset)
     described = manifest.describe(experiment, resolved, dataset, preset, None)
@@ -125,11 +87,7 @@ def train_on(
             "set of arguments": [str(path), resume, overwrite, str(init_from), report, str(profile)],
         }
     )
-    program = prepare(resolved, dataset.shape)
-    program.require_shares()
-    require_own_noise(program.built)
-    hosts.by_one(lambda: warn_of_mixed_rows(program.built, program.hyper))
-    hosts.by_one(lambda: warn_of_misfit(program, dataset))
+    program = _tried(resolved, dataset)
     weights, origin = None, None
     if init_from is not None:
         origin = hosts.by_all(lambda: runs.require_first_weights(Path(init_from), path if resume else None))
@@ -140,6 +98,24 @@ def train_on(
         hosts.by_all(functools.partial(runs.create_folder, profile, "the profile"))
     task = Task(program, dataset, described | {"init_from": origin}, callbacks, stop, weights, profile)
     return task.train() if path is None else task.train_in(path, resume=resume, overwrite=overwrite, report=report)
+
+
+def _tried(resolved: config.Experiment, dataset: Dataset) -> Program:
+    """The program of a training, once its parts and its data are found to serve; of doubts a warning tells."""
+    program = prepare(resolved, dataset.shape)
+    program.require_shares()
+    require_own_noise(program.built)
+    hosts.by_one(lambda: warn_of_own_parts(program.built, program.hyper))
+    hosts.by_one(lambda: warn_of_misfit(program, dataset))
+    return program
+
+
+def with_data(experiment: config.Experiment, data: str | np.ndarray | None) -> config.Experiment:
+    """The experiment on other data: a source, an array or a data frame; on its own where they are None."""
+    require_experiment(experiment)
+    if data is None:
+        return experiment
+    return replace(experiment, data=replace(experiment.data, source=data if isinstance(data, str) else ARRAY))
 
 
 def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which = "latest") -> Run:

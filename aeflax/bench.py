@@ -8,7 +8,7 @@ import functools
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,30 @@ class Measurement:
         return asdict(self) | {"share_of_peak": self.share_of_peak}
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """One of several combinations that cannot be measured.
+
+    Attributes:
+      placement: jit, pmap or mesh.
+      precision: of the model's computation.
+      batch_size: global, in examples.
+      reason: why not.
+    """
+
+    placement: str
+    precision: str
+    batch_size: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"batches of {self.batch_size:,} ({self.placement}, {self.precision}) are left out: {self.reason}"
+
+
+def _warn(left: LeftOut) -> None:
+    warn(str(left))
+
+
 def measure(
     experiment: Experiment,
     batch_sizes: Sequence[int] = (),
@@ -95,6 +119,7 @@ def measure(
     *,
     seconds: float = 3.0,
     profile: Path | None = None,
+    leave_out: Callable[[LeftOut], None] = _warn,
 ) -> list[Measurement]:
     """Measures an experiment's training, at every combination of what is swept.
 
@@ -105,9 +130,10 @@ def measure(
       placements: to measure, jit, pmap or mesh; none: the experiment's own.
       seconds: of training at each, after warming up.
       profile: a directory for a trace of some steps of each, to be opened in TensorBoard or Perfetto.
+      leave_out: told of each of several that cannot be measured, or lacks memory; by default a warning.
 
     Raises:
-      ConfigError: where none of them can be measured; of some that cannot, or lack memory, a warning tells.
+      ConfigError: where none of them can be measured.
       DataError: as training does.
 
     Example:
@@ -123,10 +149,10 @@ def measure(
     ]
     programs, found = [], []
     for one in swept:  # all of them, so that mistakes are told before any measuring
-        with _leaving_out(*one, alone=len(swept) == 1):
+        with _leaving_out(leave_out, *one, alone=len(swept) == 1):
             programs.append((one, _program(experiment, dataset, *one)))
     for one, program in programs:
-        with _leaving_out(*one, alone=len(swept) == 1):
+        with _leaving_out(leave_out, *one, alone=len(swept) == 1):
             found.append(_measure(program, dataset, seconds, limits(program.experiment.train.precision), profile))
     if not found:
         raise ConfigError(f"none of {len(swept)} combinations can be measured, for the reasons above; mend one")
@@ -134,16 +160,18 @@ def measure(
 
 
 @contextlib.contextmanager
-def _leaving_out(placement: str, precision: str, batch_size: int, *, alone: bool) -> Iterator[None]:
-    """Warns of one of several that cannot be or has no memory, and goes on."""
+def _leaving_out(
+    leave_out: Callable[[LeftOut], None], placement: str, precision: str, batch_size: int, *, alone: bool
+) -> Iterator[None]:
+    """Tells of one of several that cannot be or has no memory, and goes on."""
     try:
         yield
     except Exception as error:
         lacks = is_out_of_memory(error)
         if alone or not (lacks or isinstance(error, ConfigError)):
             raise
-        why = f"out of memory ({reason(error)})" if lacks else error
-        warn(f"batches of {batch_size:,} ({placement}, {precision}) are left out: {why}")
+        why = f"out of memory ({reason(error)})" if lacks else str(error)
+        leave_out(LeftOut(placement, precision, batch_size, why))
 
 
 def _program(experiment: Experiment, dataset: Dataset, placement: str, precision: str, batch_size: int) -> Program:

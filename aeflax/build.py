@@ -14,7 +14,7 @@ from aeflax import config, factories, noise, objectives, optimizers
 from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
-from aeflax.errors import ConfigError, warn
+from aeflax.errors import ConfigError
 from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
@@ -22,8 +22,8 @@ from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
 from aeflax.objective import objective, penalties, repairs
 from aeflax.outputs import BatchMean, Context, Outputs
-from aeflax.own_parts import ADDRESSED, function, mixes_rows, require_addressed, require_floats, without_generators
-from aeflax.structure import ReadFromValues, structure, traced
+from aeflax.own_parts import ADDRESSED, function, require_floats, without_generators
+from aeflax.structure import structure, traced, unknown
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
 
@@ -53,27 +53,6 @@ class Built:
             return [example, *(leaf for leaf in jax.tree.leaves(told[1]) if isinstance(leaf, jax.Array))]
 
         return max(int(array.size) for array in jax.eval_shape(between))
-
-
-@functools.lru_cache(maxsize=PROGRAMS)
-def require_own_noise(built: Built) -> None:
-    """Raises ConfigError where the corruption draws noise that is not each example's own at every step."""
-    part = built.model.corruption
-    keys, images = jax.random.split(root_key(0), 2), jax.ShapeDtypeStruct((2, *built.shape), jnp.float32)
-    hyper = {"model": {"corruption": _unknown(part)}}
-    require_addressed(f"model.corruption {part.kind}", built.parts.corrupt, keys, images, hyper)
-
-
-def warn_of_mixed_rows(built: Built, hyper: Hyper) -> None:
-    """Warns of a corruption of a user's own that makes an example depend on the others of its batch."""
-    part = built.model.corruption
-    if type(part).__module__.partition(".")[0] == __name__.partition(".")[0]:
-        return
-    keys, images = jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
-    if mixes_rows(built.parts.corrupt, keys, images, hyper):
-        said = f"model.corruption {part.kind} makes an example depend on the others of its batch"
-        mend = "let row i depend on image i and key i alone, as jax.vmap over both does"
-        warn(f"{said}, so that other devices and the padding of a last batch change the result; {mend}")
 
 
 def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
@@ -150,13 +129,7 @@ def _build(
 
 def blank(model: config.Model) -> Context:
     """What the bottleneck of a structure knows while its weights are drawn: nothing depends on its numbers then."""
-    return Context(values=_unknown(model.bottleneck))
-
-
-def _unknown(part: Any) -> dict[str, jax.Array]:
-    """The traced numbers of a part of a structure, by name, for what does not look at them."""
-    numbers = (name for name, value in vars(part).items() if isinstance(value, ReadFromValues))
-    return dict.fromkeys(numbers, jnp.float32(jnp.nan))
+    return Context(values=jax.tree.map(jnp.float32, unknown(model.bottleneck)))
 
 
 def _following(model: config.Model) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 CUT = 200  # characters of a library's message
 _PASSED = (os.path.dirname(__file__) + os.sep, contextlib.__file__, functools.__file__)  # on the way to a caller
@@ -23,7 +23,12 @@ class AeflaxError(Exception):
     """Base of every error that aeflax raises on purpose."""
 
     exit_code = 1
-    details: Mapping[str, Any] = MappingProxyType({})  # what else a command found, for its JSON
+    details: Mapping[str, Any] = MappingProxyType({})  # what else is known, for the JSON of a command
+
+    def telling(self, **details: Any) -> Self:
+        """The same error, which tells so much more."""
+        self.details = {**self.details, **details}
+        return self
 
 
 class ConfigError(AeflaxError, ValueError):

@@ -9,7 +9,7 @@ from aeflax import config, factories, objectives
 from aeflax.engine.state import Hyper
 from aeflax.errors import ConfigError
 from aeflax.outputs import BatchMean, Outputs, Values
-from aeflax.own_parts import function, require_floats, without_generators
+from aeflax.own_parts import ELSEWHERE, function, require_floats, without_generators
 
 KL = "kl"  # the penalty that a bound holds already
 
@@ -38,7 +38,7 @@ def objective(model: config.Model, like: objectives.Likelihood) -> Any:
         if bound:
             loss = weighted(outputs, targets, values["likelihood"])
         for name, cost in charges.items():
-            with without_generators(f"model.penalties.{name}", "noise is a corruption's or a bottleneck's"):
+            with without_generators(f"model.penalties.{name}", ELSEWHERE):
                 found: Any = cost(outputs, batch_mean, values["penalties"][name], step)
             if len(pair := found if isinstance(found, tuple) else ()) != 2:
                 raise ConfigError(

@@ -14,6 +14,7 @@ from aeflax.errors import ConfigError
 
 DRAWN = "draws from NumPy or Python, once when it is compiled and never again"
 ADDRESSED = "draw from `keys`, by aeflax.noise or under jax.vmap"
+ELSEWHERE = "noise is a corruption's or a bottleneck's"
 DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
 
 
@@ -56,7 +57,9 @@ def _generators() -> tuple[Any, ...]:
     return random.getstate(), kind, np.asarray(keys).tobytes(), place
 
 
-def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
+def require_addressed(
+    name: str, process: Callable[..., Any], keys: jax.Array, *others: Any, mend: str = ADDRESSED
+) -> None:
     """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
 
     It is traced twice: what NumPy draws is another constant each time, unless its generator is seeded each time, too.
@@ -66,18 +69,18 @@ def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *
       process: what takes the keys [B] and the others.
       keys: what it should draw from; as the others, shapes and types will do.
       others: what it takes beside them.
+      mend: for the message.
     """
     with jax.disable_jit():  # what is jitted within it is not traced again, and hides what becomes of the keys
         # A function of its own each time, for the same reason.
         one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
     parts, again = list(_parts(one)), list(_parts(two))
     if len(parts) != len(again) or not all(map(_alike, parts, again)):
-        raise ConfigError(f"{name} {DRAWN}; {ADDRESSED}")
+        raise ConfigError(f"{name} {DRAWN}; {mend}")
     unused = all(one.jaxpr.invars[0] not in equation.invars for equation in one.eqns)
     if unused and any(part in DRAWS for part in parts if isinstance(part, str)):
         raise ConfigError(
-            f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step; "
-            f"{ADDRESSED}"
+            f"{name} draws noise in which aeflax' `keys` have no part, so that it is no other one at every step; {mend}"
         )
 
 

@@ -1,6 +1,7 @@
 """Splits a configuration into the numbers that a compiled program takes as arguments and the rest, which shapes it."""
 
 import copy
+import math
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
@@ -53,6 +54,16 @@ def traced(config: Any) -> dict[str, Any]:
         elif value is not None and _is_traced(hint):
             numbers[name] = float(value)
     return numbers
+
+
+def unknown(structure: Any) -> dict[str, Any]:
+    """What `traced` gives, of a structure: each number is NaN, for what depends on none of their values."""
+    parts = ((name, value) for name, value in vars(structure).items() if is_dataclass(value) or _is_unknown(value))
+    return {name: math.nan if _is_unknown(value) else unknown(value) for name, value in parts}
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, ReadFromValues)
 
 
 def structure(config: T) -> T:

@@ -181,8 +181,7 @@ class Task:
             found[name] = with_floor(self.program, self.dataset, name, trainer.evaluate(name))
             if broken := [metric for metric, value in found[name].items() if not math.isfinite(value)]:
                 raise divergence.unusable(run.experiment, run.step, f"the {name} split's {', '.join(broken)}")
-        epoch = run.step / trainer.steps_per_epoch
-        best = {}
+        epoch, best = trainer.epoch, {}
         if (monitor := trainer.monitor) is not None:
             best = {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}
         summary = {

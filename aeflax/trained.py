@@ -206,7 +206,8 @@ class Run:
         dataset = None if threshold is not None else self._dataset()
         found = anomaly.detect(self.inference, dataset, inputs, labels, options)
         told, arrays = oddities.findings(self.inference, dataset, inputs, found)
-        self.judge.remember("anomaly", told, arrays)
+        name = "anomaly" if found.anomalous is None else "separation"  # so that the page keeps what labels judged
+        self.judge.remember(name, told, arrays)
         return replace(found, oddest=told.get("oddest", ()))
 
     def report(self, directory: str | Path | None = None) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 import fault_tables
 import scale_tables as scale
-from records import newest
+from records import newest, newest_of_machines, read
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
@@ -51,32 +51,37 @@ def filled(text: str) -> str:
 
 
 def summary() -> str:
-    """One row a workload: aeflax, its strongest rival, and the target."""
-    lines = ["| workload | aeflax, ms a step | share of peak | strongest peer | its time, in aeflax' | target |"]
-    lines.append("|---|---|---|---|---|---|")
-    records = newest("compare")
+    """One row a workload and kind of processor: aeflax, its strongest rival, and the target."""
+    heads = ("workload", "on", "aeflax, ms a step", "share of peak", "strongest peer", "its time, in aeflax'", "target")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    machines = {of: records for of, records in newest_of_machines("compare").items() if WORKLOADS.keys() <= {*records}}
     for name, workload in WORKLOADS.items():
-        record = records[name]
-        peer, row = _rival(record)
-        own = record["aeflax"]
-        reached = "" if row["ratio"] >= workload.target else ", not reached"
-        cells = (
-            f"{name}: {workload.title}",
-            f"{own['ms_per_step']:.2f}",
-            f"{own['share_of_peak']:.0%}",
-            NAMES[peer],
-            _ratio(row),
-            f"{workload.target:g}{reached}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _machines(records)])
+        title = f"{name}: {workload.title}"
+        for processor, records in machines.items():
+            peer, row = _rival(records[name])
+            own = records[name]["aeflax"]
+            reached = "" if row["ratio"] >= workload.target else ", not reached"
+            cells = (
+                title,
+                _short(processor),
+                f"{own['ms_per_step']:.2f}",
+                f"{own['share_of_peak']:.0%}",
+                NAMES[peer],
+                _ratio(row),
+                f"{workload.target:g}{reached}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+            title = ""
+    told = [_machine(processor, records) for processor, records in machines.items()]
+    return "\n".join([*lines, "", f"{'. '.join(told)}. Medians of paired rounds, with the least and the largest."])
 
 
 def peers() -> str:
-    """Every peer of every workload."""
+    """Every peer of every workload, on the machine that was measured last."""
     lines = ["| workload | side | ms a step | its time, in aeflax' | pairs | loss, nats an image | peak memory |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for name, record in newest("compare").items():
+    records = newest_of_machines("compare")[read("compare")[-1]["machine"]["processor"].strip()]
+    for name, record in ((name, records[name]) for name in WORKLOADS):
         own = record["aeflax"]
         rate = f"{own['flops_per_second'] / 1e9:.0f} GFLOP/s"
         lines.append(f"| {name} | **aeflax**, {rate} | {own['ms_per_step']:.2f} | 1 | | | {_memory(own)} |")
@@ -91,7 +96,8 @@ def peers() -> str:
                 _memory(row),
             )
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    (processor,) = {record["machine"]["processor"].strip() for record in records.values()}
+    return "\n".join([*lines, "", f"{_machine(processor, records)}."])
 
 
 def gpu() -> str:
@@ -206,16 +212,18 @@ def _ratio(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _machines(records: dict[str, dict[str, Any]]) -> str:
-    """The machine of each record, said once for those that share it."""
-    found: dict[str, list[str]] = {}
-    for name in WORKLOADS:
-        record = records[name]
-        machine, peak = record["machine"], record["peak_flops_per_second"] / 1e9
-        what = f"{machine['cores']} CPU cores ({machine['processor'].strip()}), JAX {record['versions']['jax']}"
-        found.setdefault(what, []).append(f"{name} {peak:.0f}")
-    told = [f"{what}; peak, a 2048³ float32 product, GFLOP/s: {', '.join(peaks)}" for what, peaks in found.items()]
-    return f"{'. '.join(told)}. Medians of paired rounds, with the least and the largest."
+def _short(processor: str) -> str:
+    """What a processor is called for short: AMD EPYC, Intel Xeon."""
+    return " ".join(processor.replace("(R)", "").split()[:2])
+
+
+def _machine(processor: str, records: dict[str, dict[str, Any]]) -> str:
+    """What the records of a processor were measured on, and by which JAX."""
+    peaks = sorted(record["peak_flops_per_second"] / 1e9 for record in records.values())
+    (cores,) = {record["machine"]["cores"] for record in records.values()}
+    jax = " and ".join(sorted({record["versions"]["jax"] for record in records.values()}))
+    peak = f"together {peaks[0]:.0f} to {peaks[-1]:.0f} GFLOP/s in a float32 product of 2048³"
+    return f"{_short(processor)}: {cores} cores, {peak}; JAX {jax}"
 
 
 TABLES: dict[str, Callable[[], str]] = {"summary": summary, "peers": peers, "whole": whole, "curves": curves} | {

@@ -156,6 +156,18 @@ def test_what_lacks_memory_is_left_out_and_alone_an_error(measured):
         measure(small("vanilla"), batch_sizes=(64,))
 
 
+def test_the_json_lists_what_was_left_out(capsys):
+    words = ["bench", "--batch-sizes", "16", "400", "--seconds", "0.05", "--json"]
+    assert cli.main([*words, "--data.source", "synthetic:8x8x1:400"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [one["batch_size"] for one in found["measurements"]] == [16]
+    (left,) = found["left_out"]
+    assert (left["batch_size"], left["precision"]) == (400, "float32")
+    assert "a batch of 400 exceeds" in left["reason"]
+    assert f"batches of 400 ({left['placement']}, float32) are left out: {left['reason']}" in printed.err
+
+
 def test_a_sweep_of_which_nothing_can_be_measured_is_refused():
     with pytest.warns(AeflaxWarning, match="left out"), pytest.raises(ConfigError, match="none of 2 combinations"):
         measure(small("vanilla"), batch_sizes=(10_000, 20_000))

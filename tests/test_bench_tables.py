@@ -30,9 +30,11 @@ def test_pages_show_what_is_recorded(tables):
 
 
 def test_a_target_that_is_missed_is_said(tables):
-    rows = tables.summary().splitlines()
+    rows = iter(tables.summary().splitlines()[2:])
+    machines = tables.newest_of_machines("compare").values()
     for name, workload in tables.WORKLOADS.items():
-        record = tables.newest("compare")[name]
-        rivals = [row["ratio"] for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))]
-        (row,) = [row for row in rows if row.startswith(f"| {name}:")]
-        assert ("not reached" in row) is (min(rivals) < workload.target)
+        for number, records in enumerate(machines):
+            row, record = next(rows), records[name]
+            assert row.startswith(f"| {name}:") is (number == 0)
+            rivals = [row["ratio"] for peer, row in record["peers"].items() if peer.startswith(("torch", "keras"))]
+            assert ("not reached" in row) is (min(rivals) < workload.target)

@@ -73,7 +73,8 @@ def test_a_signal_saves_everything_and_resume_ends_bit_identical(number, tmp_pat
     assert process.returncode == 75, errors
     assert "--resume" in errors
     told = json.loads(said)
-    assert (told["status"], told["exit_code"]) == ("stopped", 75)
+    assert (told["status"], told["exit_code"], told["run_dir"]) == ("stopped", 75, "run")
+    assert f"stopped at step {told['step']} of 8000" in told["error"]
     assert errors.endswith(f"aeflax: {told['error']}\n")
     resumed = json.loads(aeflax(*words, "--run-dir", "run", "--resume", cwd=tmp_path).stdout.splitlines()[-1])
     whole = json.loads(aeflax(*words, "--run-dir", "whole", cwd=tmp_path).stdout.splitlines()[-1])

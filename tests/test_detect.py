@@ -60,7 +60,7 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     assert found["detectors"]["aeflax"]["metrics"]["auroc"] > 0.9
     assert found["detectors"]["aeflax"]["threshold"]["contamination"] == pytest.approx(0.1)
     assert list(found["detectors"]["aeflax"]["threshold"]["held_out"]) == ["validation"]
-    kept = json.loads((runs / "table" / "applications" / "anomaly.json").read_text())
+    kept = json.loads((runs / "table" / "applications" / "separation.json").read_text())
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
     values, labels = tables.read(Path("out.csv"), drop=("feature",))
@@ -128,8 +128,9 @@ def test_a_given_threshold_needs_no_training_data(run, runs, gone):
     assert Path("second.csv").read_bytes() == Path("first.csv").read_bytes()
     assert "The threshold was given" in err
     page = aeflax.load(runs / "table").report("page").read_text()
-    assert "The threshold was given" in page
-    assert "in training" not in page
+    judged = page.partition(">Anomalies by labels</h2>")[2]
+    assert "The threshold was given" in judged
+    assert "in training" not in judged
 
 
 def test_labels_that_judge_nothing_are_told_of(run, runs):
@@ -167,13 +168,20 @@ def test_a_detection_is_shown_in_one_line(runs):
 
 
 def test_the_report_shows_it(run, runs):
+    """What was searched without labels takes nothing away from what labels judged."""
     run("detect", runs / "table", runs / "odd.csv", "out.csv", "--normal", "0")
+    values, _ = tables.read(runs / "odd.csv")
+    np.save("x.npy", values[:7])
+    run("detect", runs / "table", "x.npy", "out.csv")
     assert run("report", runs / "table")[0] == 0
     page = (runs / "table" / "report.html").read_text()
     assert ">Anomalies</h2>" in page
+    assert ">Anomalies by labels</h2>" in page
     assert "AUROC" in page
     assert "height" in page
-    assert (runs / "table" / "figures" / "anomaly_features.png").exists()
+    assert "of 7 examples of x.npy score above" in page
+    for named in ("anomaly", "separation"):
+        assert (runs / "table" / "figures" / f"{named}_features.png").exists()
 
 
 def test_unlabelled_examples_have_no_labels(run, runs):

@@ -10,7 +10,7 @@ import pytest
 from variants import Harness, experiment, images
 
 import aeflax
-from aeflax import config, factories, kinds
+from aeflax import config, factories, kinds, noise
 from aeflax.errors import AeflaxWarning, ConfigError, DivergedError
 from aeflax.outputs import Latent
 from aeflax.own_parts import function
@@ -111,7 +111,7 @@ def test_a_mean_over_an_evaluated_batch_leaves_padding_out():
     def shared(part):
         def cost(outputs, mean, values, step):
             code = outputs.latent.code
-            return jnp.zeros(len(code)), jnp.full(len(code), jnp.sum(mean(code)))
+            return values["weight"] * jnp.zeros(len(code)), jnp.full(len(code), jnp.sum(mean(code)))
 
         return cost
 
@@ -288,9 +288,98 @@ def test_a_backbone_is_two_modules_of_which_one_gives_examples(factory, message)
 
 
 def test_a_part_that_is_not_finite_from_the_first_batch_on_is_what_is_named():
-    factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: jnp.log(images - 2))
-    with pytest.raises(DivergedError, match=r"no update before them was good\); check what test_extending.py computes"):
+    factories.corruption.register(
+        Dimmed, lambda part: lambda keys, images, values: values["share"] * jnp.log(images - 2)
+    )
+    named = (
+        r"no update before them was good; the first that was not finite: the output of model.corruption \S+\); check"
+    )
+    with pytest.raises(DivergedError, match=f"{named} what test_extending.py computes"):
         aeflax.train(replace(base := settings(corruption=Dimmed()), train=replace(base.train, steps=12)), DATA)
+
+
+def drawn_by_numpy(part):
+    def cost(outputs, mean, values, step):
+        drawn = np.random.default_rng().uniform(size=len(outputs.latent.code))
+        found = values["weight"] * jnp.sum(outputs.latent.code, axis=-1) * drawn.astype(np.float32)
+        return found, found
+
+    return cost
+
+
+def drawn_by_a_key(part):
+    def cost(outputs, mean, values, step):
+        found = values["weight"] * jax.random.uniform(jax.random.key(3), (len(outputs.latent.code),))
+        return found, found
+
+    return cost
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"), [(drawn_by_numpy, "draws from NumPy or Python"), (drawn_by_a_key, "`keys` have no part")]
+)
+def test_noise_of_a_penalty_is_refused(factory, said):
+    factories.penalty.register(Energy, factory)
+    with pytest.raises(ConfigError, match=rf"model\.penalties\.energy {said}|energy draws noise in which .*{said}"):
+        aeflax.train(own(), DATA, report=False)
+
+
+class Noisy(nn.Module):
+    features: int
+    addressed: bool
+
+    @nn.compact
+    def __call__(self, hidden, context):
+        code = nn.Dense(self.features, name="code")(hidden.reshape(hidden.shape[0], -1))
+        if context.keys is not None:
+            key = jax.random.key(3)
+            code += noise.normal(context.keys, self.features) if self.addressed else jax.random.normal(key, code.shape)
+        return Latent(code=code + context.values["threshold"])
+
+
+def test_noise_of_a_bottleneck_is_by_its_keys_or_refused():
+    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, addressed=True))
+    aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
+    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, addressed=False))
+    with pytest.raises(ConfigError, match=r"model\.bottleneck threshold-for-tests draws noise in which aeflax' `keys`"):
+        aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
+
+
+def test_a_number_that_nothing_reads_is_told_of(tmp_path):
+    grid = {"model.penalties.energy.weight": [0.1, 0.2]}
+    factories.penalty.register(
+        Energy, lambda part: lambda outputs, mean, values, step: (jnp.sum(outputs.latent.code**2, axis=-1),) * 2
+    )
+    for train in (
+        lambda: aeflax.train(own(), DATA, report=False),
+        lambda: aeflax.sweep(own(), grid, DATA, run_dir=tmp_path, report=False),
+    ):
+        with pytest.warns(AeflaxWarning) as found:
+            train()
+        (said,) = {str(one.message) for one in found}
+        assert said.startswith("model.penalties.energy.weight changes nothing: no part reads it; read it from `values`")
+
+
+def test_what_is_not_finite_first_is_named():
+    """A root's derivative is infinite at 0, where the root is not; a term that is not finite is named by itself."""
+    found = {}
+    for power, cost in {2: lambda code: jnp.sqrt(code - code), 3: lambda code: jnp.log(code - code)}.items():
+        factories.penalty.register(
+            Energy,
+            lambda part, cost=cost: (
+                lambda outputs, mean, values, step: (
+                    values["weight"] * cost(outputs.latent.code[:, 0]),
+                    cost(outputs.latent.code[:, 0]),
+                )
+            ),
+        )
+        with pytest.raises(DivergedError) as caught:
+            aeflax.train(replace(base := own(power=power), train=replace(base.train, steps=12)), DATA, report=False)
+        found[power] = str(caught.value)
+    assert (
+        "the first that was not finite: the gradient of bottleneck/code/bias, though the loss is finite" in found[2]
+    ), found[2]
+    assert "the first that was not finite: the term energy)" in found[3]
 
 
 def test_a_callable_without_a_signature_is_taken():

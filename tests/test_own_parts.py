@@ -142,7 +142,7 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
         (
             "noise.normal(keys, rows.shape[1])",
             '__import__("jax").random.normal(__import__("jax").random.key(0), rows.shape)',
-            r"speckle draws noise in which its `keys` have no part",
+            r"speckle draws noise in which aeflax' `keys` have no part",
         ),
     ],
 )

@@ -5,7 +5,6 @@ Results go to standard output, progress and messages to standard error.
 
 import faulthandler
 import importlib
-import json
 import logging
 import os
 import re
@@ -18,13 +17,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aeflax import __version__
-from aeflax.cli import cache, job, streams
+from aeflax.cli import cache, failure, job, streams
 from aeflax.cli.stopping import end_at_once
 from aeflax.errors import (
     AeflaxError,
     AeflaxWarning,
     ConfigError,
-    DivergedError,
     StoppedError,
     is_out_of_memory,
     no_devices,
@@ -33,7 +31,6 @@ from aeflax.errors import (
 from aeflax.presets import PRESETS
 from aeflax.schema import nearest
 
-STATUS = {StoppedError.exit_code: "stopped", DivergedError.exit_code: "diverged"}  # of a command that fails
 ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 HELP = """\
 usage: aeflax COMMAND [ARGUMENTS]
@@ -148,9 +145,8 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
 
 def _tell(arguments: list[str], code: int, said: str, **details: Any) -> None:
     """Says that a command failed as JSON, too, where its result was to be that."""
-    if code and "--json" in arguments and job.speaks():
-        told = {"status": STATUS.get(code, "failed"), "exit_code": code, "error": said}
-        print(json.dumps(told | details))  # noqa: T201
+    if code and failure.awaited(arguments) and job.speaks():
+        print(failure.told(code, said, **details))  # noqa: T201
 
 
 def _explained(error: Exception) -> tuple[int, bool, str]:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ import tyro
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, warn
 from aeflax.run import create_folder
 from aeflax.validation import validate
 
@@ -67,7 +67,13 @@ def main(arguments: list[str]) -> int:
         create_folder(file.parent, "the measurements")
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
-    from aeflax.bench import measure
+    from aeflax.bench import LeftOut, measure
+
+    left_out: list[LeftOut] = []
+
+    def leave_out(one: LeftOut) -> None:
+        left_out.append(one)
+        warn(str(one))
 
     found = measure(
         experiment,
@@ -76,10 +82,12 @@ def main(arguments: list[str]) -> int:
         command.placements,
         seconds=command.seconds,
         profile=command.profile,
+        leave_out=leave_out,
     )
     console(stderr=command.json).print(_table(found))
     measured = [one.as_dict() for one in found]
-    text = json.dumps({"source": experiment.data.source, "measurements": measured})
+    left = [asdict(one) for one in left_out]
+    text = json.dumps({"source": experiment.data.source, "measurements": measured, "left_out": left})
     if command.out is not None:
         _write(command.out, text.encode() + b"\n")
     if command.figure is not None:

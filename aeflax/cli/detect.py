@@ -108,10 +108,11 @@ def main(arguments: list[str]) -> int:
 
 def _before(run: "Run", kind: str) -> str:
     """The threshold that an earlier search with the same kind of score took, for an error to name."""
-    kept = run.judge.findings().get("anomaly")
-    if kept is None or kept.values.get("kind") != kind:
-        return ""
-    return f" {kept.values['detectors']['aeflax']['threshold']['value']:.9g} as before"
+    kept = run.judge.findings()
+    for found in (kept[name].values for name in ("anomaly", "separation") if name in kept):
+        if found.get("kind") == kind:
+            return f" {found['detectors']['aeflax']['threshold']['value']:.9g} as before"
+    return ""
 
 
 def _contamination(command: DetectCommand) -> float:

@@ -39,9 +39,7 @@ def main(arguments: list[str]) -> int:
     if problems:
         first = problems[0]
         more = f" (and {len(problems) - 1} more, see above)" if len(problems) > 1 else ""
-        error = ConfigError(f"{first.name}: {first.value}; {first.mend}{more}")
-        error.details = told
-        raise error
+        raise ConfigError(f"{first.name}: {first.value}; {first.mend}{more}").telling(**told)
     if command.json:
         print(json.dumps(told))  # noqa: T201
     return 0

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from aeflax.cli import failure
 from aeflax.durable import abandon
 from aeflax.errors import StoppedError
 
@@ -18,13 +19,17 @@ class Stop:
     process where it stands: an exception would become another error, or a line on the terminal, of whatever library
     it comes up in. Then it asks for a clean stop. A SIGINT after that quits at once, and waits for nothing.
 
+    Args:
+      json: whether the command's result was to be JSON; then its end is told as JSON, too.
+
     Attributes:
       together: whether other processes train with this one: they stop when all of them are asked, and not before.
       created: a directory made for the run, which goes again if nothing came into it.
     """
 
-    def __init__(self) -> None:
-        self.together = self._heard = self._asked = False
+    def __init__(self, *, json: bool = False) -> None:
+        self._json, self.together = json, False
+        self._heard = self._asked = False
         self.created: Path | None = None
         # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
         named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -46,12 +51,15 @@ class Stop:
 
     def _end(self, said: str) -> None:
         mend = "run the same command again, with --resume where its directory holds a run"
+        code = StoppedError.exit_code
         with suppress(OSError):  # nobody has to listen
             os.write(2, f"aeflax: {said}; {mend}\n".encode())
+            if self._json:
+                os.write(1, f"{failure.told(code, said)}\n".encode())
         if self.created is not None:
             with suppress(OSError):  # it holds a run
                 self.created.rmdir()
-        os._exit(StoppedError.exit_code)
+        os._exit(code)
 
 
 def end_at_once() -> None:

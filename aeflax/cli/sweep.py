@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from aeflax import run as runs
+from aeflax.cli import failure
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
@@ -55,7 +56,7 @@ class SweepCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains the grid, prints the leaderboard and returns the exit code."""
-    stop = Stop()
+    stop = Stop(json=failure.awaited(arguments))
     begun = resumed(arguments, read_sweep)
     named = named_experiment("sweep", arguments, begun)
     default = SweepCommand(experiment=named.experiment)
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
             return _sweep(command, path, stem, stop)
         except StoppedError as error:
             place = "" if command.run_dir is not None else f" (add --run-dir {shlex.quote(str(path))})"
-            raise StoppedError(f"{error}{place}") from error
+            raise StoppedError(f"{error}{place}").telling(run_dir=str(path), **error.details) from error
 
 
 def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...]]:

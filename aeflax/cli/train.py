@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import tyro
 
 from aeflax import run as runs
+from aeflax.cli import failure
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import ConfigError, DivergedError, StoppedError
 from aeflax.validation import validate
 
 EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
@@ -46,7 +47,7 @@ class TrainCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
-    stop = Stop()
+    stop = Stop(json=failure.awaited(arguments))
     begun = resumed(arguments, lambda path: _without_other_budget(runs.read_manifest(path), arguments))
     named = named_experiment("train", arguments, begun)
     default = TrainCommand(experiment=named.experiment)
@@ -69,7 +70,11 @@ def main(arguments: list[str]) -> int:
         except StoppedError as error:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])
-            raise StoppedError(f"{error} ({' and '.join(more)})" if more else str(error)) from error
+            whole = f"{error} ({' and '.join(more)})" if more else str(error)
+            raise StoppedError(whole).telling(run_dir=str(path), **error.details) from error
+        except DivergedError as error:
+            error.telling(run_dir=str(path))
+            raise
 
 
 def _require_something_to_resume(arguments: list[str], command: TrainCommand, default: TrainCommand) -> None:

@@ -45,9 +45,8 @@ def main(arguments: list[str]) -> int:
     if not found.sound:
         at = found.resumes_at
         then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"
-        error = CheckpointError(f"{command.run} is not sound, as the table says; {then}")
-        error.details = found.entry()
-        raise error
+        said = f"{command.run} is not sound, as the table says; {then}"
+        raise CheckpointError(said).telling(**found.entry())
     if command.json:
         print(json.dumps(found.entry()))  # noqa: T201
     return 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aeflax import api, manifest
+from aeflax import manifest
 from aeflax import run as runs
 from aeflax.document import write_json
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DivergedError
@@ -18,11 +18,13 @@ from aeflax.population.grid import Member
 from aeflax.population.group import Group
 from aeflax.population.places import Place
 from aeflax.population.record import MEMBERS, Record
-from aeflax.population.trainer import Trainer
+from aeflax.population.trainer import PopulationTrainer
 from aeflax.suited import warn_of_misfit
+from aeflax.task import Task
 from aeflax.trained import Run
 from aeflax.training import memory
 from aeflax.training.records import Callback
+from aeflax.trial import warn_of_own_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Course:
         with self._said_once():
             for program in group.programs:
                 warn_of_misfit(program, group.dataset)
+            warn_of_own_parts(group.programs[0].built, group.programs[0].hyper)
         started = time.perf_counter()
         group.waves  # noqa: B018
         seconds = time.perf_counter() - started
@@ -84,7 +87,7 @@ class Course:
                     Place(program, self._begin(wave, member), member.index in lost)
                     for member, program in zip(wave.members, wave.programs, strict=True)
                 ]
-            trainer = Trainer(
+            trainer = PopulationTrainer(
                 places,
                 group.dataset,
                 until=until,
@@ -185,16 +188,14 @@ class Course:
 
     def _completed(self, member: Member, group: Group) -> Run:
         """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
-        place = self.place(member)
-        resume = functools.partial(
-            api.train_on, member.experiment, group.dataset, path=place, resume=True, report=False, stop=self.stop
-        )
+        place, program = self.place(member), group.programs[group.members.index(member)]
+        task = Task(program, group.dataset, self._described(member, group), (), self.stop)
+        resume = functools.partial(task.train_in, place, resume=True, overwrite=False, report=False)
         try:
-            return resume(preset=self.preset)
+            return resume()
         except CheckpointError:
-            program = group.programs[group.members.index(member)]
             Place(program, place).set_aside_damaged()
-            return resume(preset=self.preset)
+            return resume()
 
     @contextmanager
     def _said_once(self) -> Iterator[None]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 
-from aeflax.build import require_own_noise
 from aeflax.data.dataset import Dataset
 from aeflax.defaults import resolve
 from aeflax.population.grid import Member
@@ -16,6 +15,7 @@ from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
 from aeflax.structure import structure
 from aeflax.suited import require_range
+from aeflax.trial import require_own_noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,20 +18,20 @@ from aeflax.data.order import permutation
 from aeflax.engine.feed import Tables
 from aeflax.engine.state import Order, PyTree, TrainState
 from aeflax.engine.step import zero_sums
-from aeflax.errors import StoppedError
 from aeflax.evaluation.scores import evaluate
 from aeflax.population.places import Place, common_step
 from aeflax.population.program import Population, members_of
 from aeflax.training.clock import Clock, Pace
 from aeflax.training.meter import means, progress
 from aeflax.training.monitor import Monitor
+from aeflax.training.odometer import Odometer
 from aeflax.training.records import Callback, Kind, Record, events, metrics
 
 MANY = 128  # members beyond which none writes TensorBoard events: each would keep a file open
 SPARING = 10  # times as long as it takes to save all members they are trained before they are saved again
 
 
-class Trainer:
+class PopulationTrainer:
     """Trains a population in the run directories of its members, which end with a checkpoint of where it stops.
 
     Args:
@@ -64,11 +64,10 @@ class Trainer:
         self._places, self._dataset, self._callbacks, self._stop = places, dataset, callbacks, stop
         experiment = places[0].program.experiment
         self._train = experiment.train
-        self._total = experiment.train.steps or 0
-        self._until, self._name, self._sparing = until or self._total, name, sparing
-        self._saved_at, self._saving_took = time.monotonic(), 0.0
         rows = dataset.train.values[:]
-        self._steps_per_epoch = experiment.data.steps_per_epoch(len(rows))
+        self._at = Odometer(experiment.train.steps or 0, experiment.data.steps_per_epoch(len(rows)))
+        self._until, self._name, self._sparing = until or self._at.total, name, sparing
+        self._saved_at, self._saving_took = time.monotonic(), 0.0
         self._population = Population(
             [place.program for place in places],
             rows.reshape(len(rows), -1),
@@ -79,7 +78,7 @@ class Trainer:
                 functools.partial(permutation, seed, examples=len(rows)),
                 len(rows),
                 experiment.data.batch_size,
-                self._steps_per_epoch,
+                self._at.steps_per_epoch,
                 slice(None),
             )
             for seed in dict.fromkeys(place.program.experiment.train.seed for place in places)
@@ -93,7 +92,7 @@ class Trainer:
             for _ in places
         ]
         self._pace, self.clock = Pace(), Clock()
-        self._step = self._saved = 0
+        self._saved = 0  # the step that was saved last
         self._state: TrainState
 
     def fit(self) -> None:
@@ -105,17 +104,15 @@ class Trainer:
         """
         try:
             self._begin()
-            while self._step < self._until:
+            while self._at.step < self._until:
                 if self._stop():
                     self._save()
-                    raise StoppedError(
-                        f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
-                    )
+                    raise self._at.stopped()
                 self._advance()
-                if self._due(self._train.log_every):
+                if self._at.due(self._train.log_every):
                     self._record()
-                improved = self._due(self._train.eval_every) and self._evaluate()
-                if improved or self._due_to_save() or self._step == self._until:
+                improved = self._at.due(self._train.eval_every) and self._evaluate()
+                if improved or self._due_to_save() or self._at.step == self._until:
                     self._save()
                     self.clock.start()
                     self._pace.reset()
@@ -134,26 +131,22 @@ class Trainer:
         return found
 
     def _begin(self) -> None:
-        self._step = self._saved = common_step(self._places)
-        if self._step:
+        self._at.step = self._saved = common_step(self._places)
+        if self._at.step:
             self._restore()
         else:
             self._state, self._sums = self._population.initial_state(), self._population.zero_sums()
         for index in self._alive():
             self._log(index, "start")
         self._tell("start", devices=f"{self._name}{self._population}", data=str(self._dataset))
-        if self._step < self._until:
+        if self._at.step < self._until:
             self._run(0)  # no steps: the clock starts when all is in its place
             jax.block_until_ready(self._state)
         self.clock.start()
         self._pace.reset()
 
-    @property
-    def _epoch(self) -> float:
-        return self._step / self._steps_per_epoch
-
     def _run(self, count: int) -> None:
-        epoch, first = divmod(self._step, self._steps_per_epoch)
+        epoch, first = divmod(self._at.step, self._at.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             of_seed = {seed: tables[epoch] for seed, tables in self._tables.items()}
             example = [of_seed[place.program.experiment.train.seed] for place in self._places]
@@ -162,11 +155,13 @@ class Trainer:
         self._state, self._sums = self._population.run(self._state, self._sums, self._order[1], first, count)
 
     def _advance(self) -> None:
-        every = (self._train.log_every, self._train.eval_every, self._train.checkpoint_every, self._steps_per_epoch)
-        boundary = min(self._until, *(self._step - self._step % n + n for n in every if n))
-        before, count = self._state.step + 0, min(self._pace.steps, boundary - self._step)
+        train, before = self._train, self._state.step + 0
+        ahead = self._at.ahead(
+            train.log_every, train.eval_every, train.checkpoint_every, self._at.steps_per_epoch, self._until
+        )
+        count = min(self._pace.steps, ahead)
         self._run(count)
-        self._step += count
+        self._at.step += count
         jax.block_until_ready(before)
         self._pace.dispatched(count)
         self._tell("chunk")
@@ -194,7 +189,7 @@ class Trainer:
             found[index] = evaluate(self._places[index].program, state, self._dataset, split)
             self._log(index, "evaluation", split=split, metrics=found[index])
             monitor = self._monitors[index]
-            better |= monitor is not None and monitor.observe(self._step, found[index])
+            better |= monitor is not None and monitor.observe(self._at.step, found[index])
         self._tell("evaluation", split=split, metrics=_middle(found))
         self.clock.start()
         self._pace.reset()
@@ -214,7 +209,7 @@ class Trainer:
     def _save(self) -> None:
         """Saves every member."""
         self._settle()
-        if self._saved == self._step:
+        if self._saved == self._at.step:
             return
         began = time.monotonic()
         states, sums = (members_of(stacked, len(self._places)) for stacked in (self._state, self._sums))
@@ -229,12 +224,14 @@ class Trainer:
             kept = progress(self.clock.seconds * share, self.clock.record_seconds * share, sums[index], monitor)
             self._places[index].save(states[index], kept, None if monitor is None else monitor.step)
         self._saving_took, self._saved_at = time.monotonic() - began, time.monotonic()
-        self._saved = self._step
+        self._saved = self._at.step
 
     def _due_to_save(self) -> bool:
         """Whether a checkpoint is due, and worth its time where nobody has said how often."""
         waited = time.monotonic() - self._saved_at
-        return self._due(self._train.checkpoint_every) and not (self._sparing and waited < SPARING * self._saving_took)
+        return self._at.due(self._train.checkpoint_every) and not (
+            self._sparing and waited < SPARING * self._saving_took
+        )
 
     def _restore(self) -> None:
         """Takes every member's state of the common step."""
@@ -244,7 +241,7 @@ class Trainer:
                 states.append(jax.device_get(place.program.initial_state()))
                 sums.append(jax.device_get(zero_sums(place.program.built.parts)))
                 continue
-            state, kept = place.restore(self._step)
+            state, kept = place.restore(self._at.step)
             states.append(jax.device_get(state))
             sums.append({name: np.float32(value) for name, value in kept["sums"].items()})
             if monitor is not None:
@@ -253,22 +250,19 @@ class Trainer:
             self.clock.record_seconds += kept["record_seconds"]
         self._state, self._sums = self._population.stacked(states), self._population.stacked(sums)
 
-    def _due(self, every: int | None) -> bool:
-        return every is not None and (self._step % every == 0 or self._step == self._total)
-
     def _alive(self) -> list[int]:
         """Places of the members that are not lost."""
         return [index for index in range(len(self._places)) if index not in self._lost]
 
     def _log(self, index: int, kind: Kind, **details: Any) -> None:
-        record = Record(kind, self._step, self._total, self._epoch, **details)
+        record = Record(kind, self._at.step, self._at.total, self._at.epoch, **details)
         for log in self._logs[index]:
             log(record)
 
     def _tell(self, kind: Kind, **details: Any) -> None:
         examples = called(self._dataset.shape)
         for callback in self._callbacks:
-            callback(Record(kind, self._step, self._total, self._epoch, examples=examples, **details))
+            callback(Record(kind, self._at.step, self._at.total, self._at.epoch, examples=examples, **details))
 
 
 def _is_finite(held: PyTree) -> bool:

@@ -41,31 +41,32 @@ _SHOWN = 8  # of the oddest
 
 
 def section(found: Findings) -> Section:
-    """What `aeflax detect` found last."""
+    """What `aeflax detect` found last, by itself or where labels judged it."""
     values, arrays = found.values, found.arrays
+    named, title = ("anomaly", "Anomalies") if values["anomalous"] is None else ("separation", "Anomalies by labels")
     with styled():
         figures = {
-            "anomaly_scores": (
+            f"{named}_scores": (
                 _scores(values),
                 "Shares of examples by score. What is beyond the right end counts into the last step.",
             )
         }
         if values.get("roc"):
             caption = "True positives over false positives as the threshold falls; chance is the diagonal."
-            figures["anomaly_roc"] = (_roc(values["roc"]), caption)
+            figures[f"{named}_roc"] = (_roc(values["roc"]), caption)
         if "features" in values:
             beside = ", beside their mean squared error in training" if "training" in values["features"][0] else ""
             caption = f"Features that err most in the oddest examples{beside}."
-            figures["anomaly_features"] = (_features(values["features"]), caption)
+            figures[f"{named}_features"] = (_features(values["features"]), caption)
         elif len(arrays["example"]):
             caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
-            figures["anomaly_oddest"] = (_oddest(arrays, unit_range=values["unit_range"]), caption)
+            figures[f"{named}_oddest"] = (_oddest(arrays, unit_range=values["unit_range"]), caption)
     tables = [table(values)]
     if values.get("choices"):
         tables.append(choices(values))
     if values.get("oddest"):
         tables.append(oddest(values))
-    return Section("Anomalies", sentences(values), tables, figures)
+    return Section(title, sentences(values), tables, figures)
 
 
 def sentences(values: Values) -> list[str]:

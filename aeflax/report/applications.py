@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, Callable[[Findings], Section]] = {
     "transfer": codes.transfer,
     "finetune": codes.finetune,
     "anomaly": anomaly.section,
+    "separation": anomaly.section,
     "denoising": denoising.section,
     "compression": compression.section,
     "generation": generation.section,

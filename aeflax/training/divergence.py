@@ -7,24 +7,37 @@ from aeflax.errors import DivergedError
 from aeflax.manifest import own_files
 
 
-def skipped(experiment: Experiment, step: int, in_row: int, last: Mapping[str, float]) -> DivergedError:
-    """Too many updates in a row were not applied, up to a step; `last` are the metrics of good ones before them."""
+def skipped(
+    experiment: Experiment, step: int, in_row: int, last: Mapping[str, float], culprit: str | None
+) -> DivergedError:
+    """Too many updates in a row were not applied, up to a step.
+
+    Args:
+      experiment: what was trained.
+      step: updates that were tried.
+      in_row: skipped ones.
+      last: metrics of good ones before them.
+      culprit: what was not finite first, where that is known.
+    """
     what = f"{in_row} updates in a row before step {step} had a non-finite loss or gradient and were skipped"
-    return DivergedError(
-        f"training diverged: {what} ({_last_good(last)}); {_what_to_try(experiment, begun=bool(last))}"
-    )
+    first = f"; the first that was not finite: {culprit}" if culprit else ""
+    return _diverged(step, f"{what} ({_last_good(last)}{first}); {_what_to_try(experiment, begun=bool(last))}")
 
 
 def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float]) -> DivergedError:
     """The weights of a step are not finite, and nothing leads back from them; `held` is the newest step saved."""
     kept = "nothing was saved" if held is None else f"the last good state, of step {held}, is saved"
     what = f"the weights at step {step} are not finite"
-    return DivergedError(f"training diverged: {what} ({_last_good(last)}; {kept}); {_what_to_try(experiment)}")
+    return _diverged(step, f"{what} ({_last_good(last)}; {kept}); {_what_to_try(experiment)}")
 
 
 def unusable(experiment: Experiment, step: int, what: str) -> DivergedError:
     """What the final evaluation found is not finite."""
-    return DivergedError(f"training diverged: {what} at step {step} is not finite; {_what_to_try(experiment)}")
+    return _diverged(step, f"{what} at step {step} is not finite; {_what_to_try(experiment)}")
+
+
+def _diverged(step: int, what: str) -> DivergedError:
+    return DivergedError(f"training diverged: {what}").telling(step=step)
 
 
 def _last_good(means: Mapping[str, float]) -> str:

@@ -17,15 +17,17 @@ from aeflax.data.dataset import Dataset, called
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import PyTree, TrainState, all_finite
-from aeflax.errors import DataError, StoppedError
+from aeflax.errors import DataError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
 from aeflax.training import divergence
 from aeflax.training.clock import Pace
+from aeflax.training.culprit import culprit
 from aeflax.training.digests import Batches
 from aeflax.training.feeding import next_chunk, open_feed
 from aeflax.training.meter import Meter
 from aeflax.training.monitor import Monitor
+from aeflax.training.odometer import Odometer
 from aeflax.training.records import Callback, Kind, Record
 from aeflax.training.saver import Saver, Snapshot
 
@@ -46,7 +48,6 @@ class Trainer:
     Attributes:
       monitor: follows the validation split; None without one.
       compile_seconds: spent compiling the loop.
-      steps_per_epoch: batches that a pass over the training split takes.
     """
 
     def __init__(
@@ -71,9 +72,7 @@ class Trainer:
         self._saver, self._batches = Saver(None), Batches()
         self._feed: Feed | None = None
         self._epoch: Epoch
-        self._total = train.steps or 0
-        self.steps_per_epoch = program.experiment.data.steps_per_epoch(len(dataset.train.values))
-        self._step = 0
+        self._at = Odometer(train.steps or 0, program.experiment.data.steps_per_epoch(len(dataset.train.values)))
         self._state: TrainState
         self._streak: jax.Array  # most updates skipped in a row, up to the end of the chunk before
         self._evaluated: dict[str, tuple[int, dict[str, float]]] = {}  # the last one of each split, and its step
@@ -84,16 +83,21 @@ class Trainer:
         return self._meter.clock.seconds
 
     @property
+    def epoch(self) -> float:
+        """Passes over the training split so far."""
+        return self._at.epoch
+
+    @property
     def stopped_early(self) -> bool:
         """Whether patience with the validation split ended the run."""
-        return self.monitor is not None and self.monitor.exhausted and self._step < self._total
+        return self.monitor is not None and self.monitor.exhausted and not self._at.at_end
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of the state over a whole split."""
         step, metrics = self._evaluated.get(split, (-1, {}))
-        if step != self._step:
+        if step != self._at.step:
             metrics = evaluate(self.program, self._state, self.dataset, split)
-            self._evaluated[split] = self._step, metrics
+            self._evaluated[split] = self._at.step, metrics
         return metrics
 
     def fit(self, checkpoints: Checkpoints | None = None) -> TrainState:
@@ -118,25 +122,23 @@ class Trainer:
             stop, pace = self._agreed()
             if stop:
                 self._save(durably=True)
-                raise StoppedError(
-                    f"stopped at step {self._step} of {self._total}; run the same command with --resume to go on"
-                )
+                raise self._at.stopped()
             try:
                 self._advance(pace)
             except DataError as error:  # of all processes alike, before anything of this chunk was computed
                 self._save(durably=True)
                 if checkpoints is None:
                     raise
-                said = f"{error}; step {self._step} is saved, and --resume goes on from it once they are whole"
+                said = f"{error}; step {self._at.step} is saved, and --resume goes on from it once they are whole"
                 raise type(error)(said) from error
-            if self._due(train.digest_every):
+            if self._at.due(train.digest_every):
                 self._settle()
                 self._tell("digest", digests={"state": state_sha256(self._state)})
                 self._resume_clock()
-            if self._due(train.log_every):
-                self._meter.close(self._step)
-            improved = self._due(train.eval_every) and self._evaluate()
-            if improved or self._ended() or self._due(train.checkpoint_every):
+            if self._at.due(train.log_every):
+                self._meter.close(self._at.step)
+            improved = self._at.due(train.eval_every) and self._evaluate()
+            if improved or self._ended() or self._at.due(train.checkpoint_every):
                 self._save(durably=self._ended())
                 self._resume_clock()
         self._require_finite(self._state.most_skipped_in_row)
@@ -161,10 +163,10 @@ class Trainer:
                 self.monitor.restore(progress["monitor"])
         else:
             self._state = self.program.initial_state(self._weights)
-        self._step = int(self._state.step)
+        self._at.step = int(self._state.step)
         self._tell("start", devices=str(placement), data=str(self.dataset))
         self._require_finite(self._state.most_skipped_in_row)
-        if self._step < self._total:
+        if not self._at.at_end:
             started = time.perf_counter()
             self._run(limit=0)
             jax.block_until_ready(self._state)
@@ -174,10 +176,10 @@ class Trainer:
     def _run(self, limit: int) -> int:
         """Dispatches at most `limit` steps; returns how many."""
         assert self._feed is not None
-        chunk, waited = next_chunk(self._feed, self._step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
+        chunk, waited = next_chunk(self._feed, self._at.step, limit, self._state.step.is_ready)  # type: ignore[attr-defined]
         self._meter.waited += waited if limit else 0.0
         if self.program.experiment.train.digest_every is not None:
-            for step, digest in enumerate(self._batches.digests(chunk), self._step + 1):
+            for step, digest in enumerate(self._batches.digests(chunk), self._at.step + 1):
                 self._tell("digest", step=step, digests={"batch": digest})
         self._state, self._meter.sums = self._epoch(self._state, self._meter.sums, *self.program.arguments(chunk))
         self._streak = self._state.most_skipped_in_row + 0  # a copy: the next chunk donates the state it lies in
@@ -191,11 +193,10 @@ class Trainer:
     def _advance(self, pace: int) -> None:
         """Dispatches at most `pace` steps, then waits for the chunk before and settles what that completed."""
         train, before = self.program.experiment.train, self._streak
-        intervals = (train.log_every, train.eval_every, train.checkpoint_every, train.digest_every)
-        boundary = min(self._total, *(self._step - self._step % n + n for n in intervals if n))
+        ahead = self._at.ahead(train.log_every, train.eval_every, train.checkpoint_every, train.digest_every)
         run, most = (self._run, pace) if self._profile is None else (self._profiled, PROFILED_STEPS)
-        count = run(min(most, boundary - self._step))
-        self._step += count
+        count = run(min(most, ahead))
+        self._at.step += count
         jax.block_until_ready(before)
         self._pace.dispatched(count)
         if self._meter.closed is not None:
@@ -218,7 +219,7 @@ class Trainer:
         metrics = self.evaluate(split)
         self._tell("evaluation", split=split, metrics=metrics)
         self._resume_clock()
-        return self.monitor is not None and self.monitor.observe(self._step, metrics)
+        return self.monitor is not None and self.monitor.observe(self._at.step, metrics)
 
     def _settle(self) -> None:
         """Waits for the chunks of the closed record and reports it; without one, for all that was dispatched."""
@@ -232,14 +233,15 @@ class Trainer:
         experiment = self.program.experiment
         if int(streak) >= experiment.train.max_nonfinite:
             self._save(durably=True)
-            in_row = int(self._state.most_skipped_in_row)
-            raise divergence.skipped(experiment, self._step, in_row, self._meter.last_means())
+            in_row, last = int(self._state.most_skipped_in_row), self._meter.last_means()
+            first = culprit(self.program, self.dataset, self._state)
+            raise divergence.skipped(experiment, self._at.step, in_row, last, first)
 
     def _require_finite_weights(self) -> None:
         """Refuses weights that overflowed in an update whose gradient was finite."""
         if not all_finite(self._state.params):
             raise divergence.overflowed(
-                self.program.experiment, self._step, self._saver.latest(), self._meter.last_means()
+                self.program.experiment, self._at.step, self._saver.latest(), self._meter.last_means()
             )
 
     def _resume_clock(self) -> None:
@@ -250,7 +252,7 @@ class Trainer:
     def _save(self, *, durably: bool = False) -> None:
         """Saves the state when all that was dispatched is done; `durably` returns when it is on disk."""
         self._settle()
-        held = self._saver.holds(self._step)
+        held = self._saver.holds(self._at.step)
         if not held:
             self._require_finite_weights()
             self._tell("checkpoint")
@@ -262,14 +264,11 @@ class Trainer:
             self._saver.begin(snapshot)
 
     def _ended(self) -> bool:
-        return self._step >= self._total or self.stopped_early
-
-    def _due(self, every: int | None) -> bool:
-        return every is not None and (self._step % every == 0 or self._step == self._total)
+        return self._at.at_end or self.stopped_early
 
     def _tell(self, kind: Kind, *, step: int | None = None, **details: Any) -> None:
-        at = self._step if step is None else step
-        examples = called(self.dataset.shape)
-        record = Record(kind, at, self._total, at / self.steps_per_epoch, examples=examples, **details)
+        step = self._at.step if step is None else step
+        epoch, examples = step / self._at.steps_per_epoch, called(self.dataset.shape)
+        record = Record(kind, step, self._at.total, epoch, examples=examples, **details)
         for callback in self._callbacks:
             callback(record)

@@ -51,8 +51,9 @@ def found(shape, *, labelled=True):
 @pytest.mark.parametrize("shape", [(6, 5, 1), (6, 5, 3), (1, 1, 1), (4,)], ids=str)
 def test_every_kind_of_data_has_its_figures(shape, labelled):
     made = section(found(shape, labelled=labelled))
-    expected = {"anomaly_scores", "anomaly_features" if len(shape) == 1 else "anomaly_oddest"}
-    assert set(made.figures) == (expected | {"anomaly_roc"} if labelled else expected)
+    named = "separation" if labelled else "anomaly"
+    expected = {f"{named}_scores", f"{named}_features" if len(shape) == 1 else f"{named}_oddest"}
+    assert set(made.figures) == (expected | {"separation_roc"} if labelled else expected)
     for name, (figure, caption) in made.figures.items():
         assert caption.endswith(".")
         assert canvas.INK not in canvas.svg(figure, name), "figures take the page's colour"
@@ -84,7 +85,7 @@ def test_a_model_that_knows_its_training_examples_better_is_said_to():
 def test_a_logarithmic_axis_has_plain_numbers():
     made = found((4,))
     made.values["features"] = [{"name": "a", "oddest": 300.0, "training": 0.01}]
-    drawn = canvas.svg(section(made).figures["anomaly_features"][0], "features")
+    drawn = canvas.svg(section(made).figures["separation_features"][0], "features")
     assert "mathdefault" not in drawn
     assert ">100</text>" in drawn
 
