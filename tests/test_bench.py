@@ -115,6 +115,7 @@ def test_the_figure_draws_every_program(tmp_path):
     assert drawn != throughput([one])
 
 
+@pytest.mark.slow
 def test_a_program_whose_chunks_all_took_the_same_time_is_drawn():
     speeds = {"flops_per_step": 1e6, "bytes_per_step": 1e6, "flops_per_second": 1e9}
     limits = {"peak_flops_per_second": 1e11, "peak_bytes_per_second": 1e10}
@@ -156,6 +157,7 @@ def test_what_lacks_memory_is_left_out_and_alone_an_error(measured):
         measure(small("vanilla"), batch_sizes=(64,))
 
 
+@pytest.mark.slow
 def test_the_json_lists_what_was_left_out(capsys):
     words = ["bench", "--batch-sizes", "16", "400", "--seconds", "0.05", "--json"]
     assert cli.main([*words, "--data.source", "synthetic:8x8x1:400"]) == 0

@@ -64,6 +64,7 @@ def test_experiments_that_differ_in_numbers_share_their_parts():
     assert build.build(resolve(deeper, (9, 7, 1), 44), (9, 7, 1)) is not built[0]
 
 
+@pytest.mark.slow
 def test_training_again_with_other_numbers_compiles_nothing():
     from jax._src import monitoring
 
@@ -96,6 +97,7 @@ def test_training_again_with_other_numbers_compiles_nothing():
     assert first.summary["test"] != second.summary["test"]
 
 
+@pytest.mark.slow
 def test_a_users_corruption_and_penalty_train_without_touching_aeflax(own_parts):
     base = experiment("vanilla")
     model = replace(base.model, **own_parts)
@@ -106,6 +108,7 @@ def test_a_users_corruption_and_penalty_train_without_touching_aeflax(own_parts)
     np.testing.assert_allclose(sums["loss"], sums["reconstruction_nats"] + 2.0 * sums["energy"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_users_parts_loads_again(own_parts, tmp_path):
     base = experiment("vanilla", steps=3)
     model = replace(base.model, **own_parts)

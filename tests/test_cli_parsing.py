@@ -85,6 +85,7 @@ def test_version(aeflax):
     assert out.splitlines()[0] == f"aeflax {package.__version__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["", *PRESETS])
 def test_train_help_shows_the_defaults_of_the_preset(aeflax, preset):
     code, out, err = aeflax("train", *filter(None, [preset]), "--help")
@@ -102,6 +103,7 @@ def test_help_shows_the_fields_of_the_kinds_chosen_so_far(aeflax):
     assert "(default: top-k)" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -422,6 +424,7 @@ LIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LIGHT)
 def test_help_and_configuration_errors_import_nothing_heavy(case, tmp_path):
     arguments, expected = LIGHT[case]
@@ -461,6 +464,7 @@ def test_a_reader_that_leaves_ends_neither_the_run_nor_its_exit_code(stderr):
         assert process.wait() == 3
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_its_own_settings_where_no_preset_is_named(run):
     first = ("train", "sparse", "--model.latent-dim", "3", "--train.steps", "4", "--data.batch-size", "300")
     assert run(*first, "--no-report", "--run-dir", "run")[0] == 0

@@ -33,6 +33,7 @@ def runs(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_what_was_compressed_comes_back(run, runs):
     code, out, err = run("compress", runs / "vae", "digits", "x.aez", "--step-size", "0.01")
     assert code == 0, err
@@ -57,6 +58,7 @@ def test_every_format_of_reconstructions_is_written(run, runs):
         assert shown.size == (89, 89)  # 10 by 10 of 8, and lines between them
 
 
+@pytest.mark.slow
 def test_json_is_all_of_standard_output(run, runs):
     code, out, err = run("compress", runs / "vae", "digits", "x.aez", "--split", "test", "--json")
     assert code == 0, err
@@ -83,6 +85,7 @@ def test_a_table_comes_back_in_its_units(run, runs):
     assert 3 < back.mean() < 7
 
 
+@pytest.mark.slow
 def test_the_judgement_is_printed_kept_and_reported(run, runs, monkeypatch):
     monkeypatch.setattr(codecs, "LOSSY", tuple(replace(codec, qualities=(5, 90)) for codec in codecs.LOSSY))
     monkeypatch.setattr(rates, "MAX_VALUES", 30 * 64)
@@ -119,6 +122,7 @@ def test_a_container_of_another_model_is_refused(run, runs):
     assert not Path("x.npy").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected", "message"),
     [

@@ -106,6 +106,7 @@ def bad_values() -> Iterator[Any]:
                 yield pytest.param(build(broken), name, id=f"{name}-{part.__name__}-{str(value)[:20]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "name"), [*bad_values()])
 def test_a_value_that_does_not_fit_its_field_is_refused_by_name(experiment, name):
     assert f"{name}=" in messages(experiment)

@@ -43,6 +43,7 @@ def few_filters(monkeypatch):
     monkeypatch.setattr(denoising, "FILTERS", few)
 
 
+@pytest.mark.slow
 def test_a_denoised_example_is_its_reconstruction(run, runs):
     for command in ("denoise", "reconstruct"):
         code, out, err = run(command, runs / "digits", "digits", f"{command}.npz", "--split", "test")
@@ -54,6 +55,7 @@ def test_a_denoised_example_is_its_reconstruction(run, runs):
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
+@pytest.mark.slow
 def test_what_it_did_is_said_on_standard_error(run, runs):
     code, out, err = run("denoise", runs / "digits", runs / "noisy.npy", "out.npy")
     assert (code, out, err.strip()) == (0, "", "40 denoised examples in out.npy")
@@ -93,6 +95,7 @@ def test_vectors_and_data_of_any_range_are_compared_by_their_squared_error(run, 
         assert json.loads(out)["clean"]["before"]["mse"]["mean"] == 0
 
 
+@pytest.mark.slow
 def test_judging_prints_keeps_and_reports(run, runs):
     words = ("denoise", runs / "digits", runs / "noisy.npy", "out.npy", "--judge", "--examples", "9")
     code, out, err = run(*words, "--json")
@@ -143,6 +146,7 @@ def test_mistakes_are_answered_in_one_sentence(run, runs, tmp_path, words, expec
     assert (runs / "clean.npy").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table", "fitted"])
 def test_what_cannot_be_judged_is_refused_before_jax_is_imported(name, runs):
     code = f"""

@@ -33,6 +33,7 @@ def runs(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_scores_anomalies_and_labels_are_written(run, runs):
     code, out, err = run("detect", runs / "threes", "digits", "out.npz")
     assert code == 0, err
@@ -70,6 +71,7 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     assert labels.sum() == 9
 
 
+@pytest.mark.slow
 def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     """A row of ordinary values but for one of 60."""
     rows = np.random.RandomState(1).normal(5, 2, size=(20, 3))
@@ -104,6 +106,7 @@ def gone(runs):
     (runs / "gone.csv").rename(runs / "table.csv")
 
 
+@pytest.mark.slow
 def test_a_given_threshold_needs_no_training_data(run, runs, gone):
     """An earlier search tells it; the run is then used where its data are not."""
     code, out, err = run("detect", runs / "table", runs / "odd.csv", "first.csv", "--anomalous", "1", "--json")
@@ -140,6 +143,7 @@ def test_labels_that_judge_nothing_are_told_of(run, runs):
     assert "judged nothing" not in out
 
 
+@pytest.mark.slow
 def test_words_in_any_column_judge_the_scores(run, runs):
     lines = (
         (runs / "odd.csv").read_text().replace("label", "status").replace(",0\n", ",ok\n").replace(",1\n", ",faulty\n")
@@ -160,6 +164,7 @@ def test_words_in_any_column_judge_the_scores(run, runs):
     assert run("detect", runs / "table", "labelled.csv", "labelled-out.csv")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_detection_is_shown_in_one_line(runs):
     model = aeflax.load(runs / "table")
     found = model.detect(np.full((4, 3), 60.0), np.array([1, 1, 1, 0]))
@@ -167,6 +172,7 @@ def test_a_detection_is_shown_in_one_line(runs):
     assert (found.threshold, found.metrics) == (found.own.threshold.value, found.own.metrics)
 
 
+@pytest.mark.slow
 def test_the_report_shows_it(run, runs):
     """What was searched without labels takes nothing away from what labels judged."""
     run("detect", runs / "table", runs / "odd.csv", "out.csv", "--normal", "0")
@@ -202,6 +208,7 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         assert aeflax.load(runs / "table").detect(tables.read(runs / "odd.csv")[0]).scores.shape == (99,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected", "message"),
     [
@@ -251,6 +258,7 @@ def named(runs):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:named.csv. the run was not trained on:aeflax.errors.AeflaxWarning")
 @pytest.mark.parametrize("suffix", ["csv", "npz", "parquet"])
 def test_columns_go_along_as_they_stand(run, runs, named, suffix):

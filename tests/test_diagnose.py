@@ -39,6 +39,7 @@ def run(monkeypatch, capsys):
     return command
 
 
+@pytest.mark.slow
 def test_a_collapsed_posterior_is_said_to_be_one(run, runs):
     code, out, err = run(runs / "vae", "--samples", "2")
     assert code == 0, err
@@ -52,6 +53,7 @@ def test_a_collapsed_posterior_is_said_to_be_one(run, runs):
     assert "Try a --model.penalties.kl.beta smaller than 100; 1 is the ELBO" in out
 
 
+@pytest.mark.slow
 def test_json_holds_what_python_gives_and_tables_go_to_standard_error(run, runs):
     code, out, err = run(runs / "vae", "--samples", "2", "--split", "train", "--json")
     assert code == 0
@@ -70,6 +72,7 @@ def test_a_sparse_code_has_its_own_panel(run, runs):
         assert word in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "figures"), [("vae", ["posterior_kl", "posterior_aggregated"]), ("sparse", ["sparsity_density"])]
 )

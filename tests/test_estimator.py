@@ -39,6 +39,7 @@ def fitted(kind=AutoencoderTransformer, data=X, **arguments):
     return kind(**{"epochs": 3, "random_state": 0} | arguments).fit(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=[pytest.mark.slow] * (name != "vanilla")) for name in PRESETS]
@@ -63,6 +64,7 @@ def test_all_of_scikit_learns_checks_pass_and_none_is_skipped(kind, variant):
     assert found["passed"] >= CHECKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vanilla", "denoising", "vae"])
 def test_fit_gives_the_weights_of_the_project_s_own_trainer(variant):
     model = fitted(variant=variant, batch_size=50)
@@ -98,6 +100,7 @@ def test_partial_fit_keeps_the_first_scaling():
     np.testing.assert_array_equal(model.partial_fit(X + 100).shift_, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOTH)
 def test_fits_of_nearly_equal_size_compile_once(kind):
     """Other seeds, rates, budgets and numbers of examples are arguments of the compiled programs."""
@@ -122,6 +125,7 @@ def test_fits_of_nearly_equal_size_compile_once(kind):
         listening = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vanilla", "vae"])
 def test_equal_seeds_give_equal_fits_and_none_draws_one(variant):
     def digest(seed):
@@ -148,6 +152,7 @@ def test_what_is_scored_is_the_error_of_the_reconstruction():
     assert odd.score_samples(X).dtype == np.float64
 
 
+@pytest.mark.slow
 def test_training_teaches_more_than_the_mean():
     """Which would score -1. A single layer reaches PCA's error, a hidden layer half of it."""
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -213,6 +218,7 @@ def test_a_bad_contamination_is_named_in_fit(share):
         fitted(AutoencoderOutlierDetector, contamination=share)
 
 
+@pytest.mark.slow
 def test_numbers_and_lists_of_a_parameter_search_are_taken():
     model = fitted(latent_dim=np.int64(3), widths=[np.int32(5), 4], learning_rate=np.float32(0.01), epochs=np.int64(1))
     assert model.transform(X).shape == (len(X), 3)
@@ -221,6 +227,7 @@ def test_numbers_and_lists_of_a_parameter_search_are_taken():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corruption", ["gaussian", "masking", "salt-pepper"])
 def test_the_level_of_every_corruption_is_the_noise(corruption):
     def digest(noise):
@@ -231,6 +238,7 @@ def test_the_level_of_every_corruption_is_the_noise(corruption):
     assert digest(None) == digest(standard) != digest(0.1)
 
 
+@pytest.mark.slow
 def test_it_is_a_step_of_a_pipeline_and_searched():
     steps = make_pipeline(AutoencoderTransformer(random_state=0, **WELL), KNeighborsClassifier())
     search = GridSearchCV(steps, {"autoencodertransformer__latent_dim": [1, 6]}, cv=2).fit(X, LABELS)
@@ -248,6 +256,7 @@ def test_a_clone_and_a_pickle_give_the_same(kind):
     np.testing.assert_array_equal(getattr(clone(model).fit(X), use)(X), expected)
 
 
+@pytest.mark.slow
 def test_names_of_features_are_kept_and_codes_have_names():
     frame = pandas.DataFrame(X, columns=[f"f{i}" for i in range(13)])
     model = fitted(data=frame, latent_dim=2)
@@ -267,6 +276,7 @@ def test_large_offsets_cost_no_precision():
     assert far.score(X + 1e9) == pytest.approx(near.score(X), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_constant_feature_comes_back():
     data = np.c_[X, np.full(len(X), 0.1)]
     model = fitted(data=data, latent_dim=6, **WELL)
@@ -275,6 +285,7 @@ def test_a_constant_feature_comes_back():
     np.testing.assert_allclose(back, 0.1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bernoulli_reconstructions_lie_in_the_range_of_the_data():
     model = fitted(likelihood="bernoulli", scale="unit", latent_dim=2, epochs=100)
     back = model.inverse_transform(model.transform(X))
@@ -335,6 +346,7 @@ def test_the_examples_of_the_docstrings_run(module):
     assert found.failed == 0
 
 
+@pytest.mark.slow
 def test_a_linear_code_spans_what_principal_components_do():
     """Of two factors that are linear in five features."""
     random = np.random.RandomState(0)

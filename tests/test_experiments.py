@@ -25,6 +25,7 @@ def no_report(monkeypatch):
     monkeypatch.setattr("aeflax.trained.Run.report", lambda run: None)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_measured_anew(tmp_path):
     """Or the record of today's code would hold an older one's figures."""
     _, first = measured(CONFIG, tmp_path / "run", "vanilla")
@@ -36,6 +37,7 @@ def test_a_finished_run_is_measured_anew(tmp_path):
     assert run.step == 40
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     polls = iter(range(2))
     with pytest.raises(StoppedError):
@@ -47,6 +49,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert begun[0].step > 0
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_every_experiment_file_wherever_it_is_called(tmp_path):
     # A process each, as of commands of their own, which share what was imported before.
     code = (

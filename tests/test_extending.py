@@ -85,6 +85,7 @@ def differ(a, b):
     return any(np.any(x != y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_a_factory_that_is_registered_anew_makes_another_model():
     """As in a notebook, whose cell was mended and run again."""
     first = digest(own(weight=1.0))
@@ -98,6 +99,7 @@ def test_a_factory_that_is_registered_anew_makes_another_model():
     assert differ(noisy, digest(settings(corruption=Dimmed())))
 
 
+@pytest.mark.slow
 def test_what_an_own_penalty_reports_is_evaluated():
     run = aeflax.train(own(power=2), DATA, report=False)
     codes = run.encode(run.split("test").values)
@@ -287,6 +289,7 @@ def test_a_backbone_is_two_modules_of_which_one_gives_examples(factory, message)
         aeflax.train(settings(backbone=Flat()), DATA, report=False)
 
 
+@pytest.mark.slow
 def test_a_part_that_is_not_finite_from_the_first_batch_on_is_what_is_named():
     factories.corruption.register(
         Dimmed, lambda part: lambda keys, images, values: values["share"] * jnp.log(images - 2)
@@ -337,6 +340,7 @@ class Noisy(nn.Module):
         return Latent(code=code + context.values["threshold"])
 
 
+@pytest.mark.slow
 def test_noise_of_a_bottleneck_is_by_its_keys_or_refused():
     factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, addressed=True))
     aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
@@ -345,6 +349,7 @@ def test_noise_of_a_bottleneck_is_by_its_keys_or_refused():
         aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
 
 
+@pytest.mark.slow
 def test_a_number_that_nothing_reads_is_told_of(tmp_path):
     grid = {"model.penalties.energy.weight": [0.1, 0.2]}
     factories.penalty.register(
@@ -360,6 +365,7 @@ def test_a_number_that_nothing_reads_is_told_of(tmp_path):
         assert said.startswith("model.penalties.energy.weight changes nothing: no part reads it; read it from `values`")
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_first_is_named():
     """A root's derivative is infinite at 0, where the root is not; a term that is not finite is named by itself."""
     found = {}
@@ -386,6 +392,7 @@ def test_a_callable_without_a_signature_is_taken():
     assert function("a part", dict, "outputs") is dict  # which says nothing of what it takes
 
 
+@pytest.mark.slow
 def test_a_session_without_a_file_is_told_that_its_parts_have_changed(tmp_path):
     def typed(cell, body):
         names = {}
@@ -404,6 +411,7 @@ def test_a_session_without_a_file_is_told_that_its_parts_have_changed(tmp_path):
         aeflax.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_programs_cannot_be_made_does_not_stand_in_the_way(tmp_path):
     grid = {"train.seed": [0, 1]}
     factories.corruption.register(Dimmed, lambda part: lambda keys, images, values: images[:1])

@@ -18,6 +18,7 @@ def place(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_sound_findings_are_read_and_verified(place):
     (found,) = kept(place, FOUND.state_sha256).values()
     np.testing.assert_array_equal(found.arrays["codes"], FOUND.arrays["codes"])
@@ -25,6 +26,7 @@ def test_sound_findings_are_read_and_verified(place):
     assert aeflax.verify(place).sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["codes.json", "codes.npz"])
 def test_a_changed_byte_is_told(place, name):
     path = place / "applications" / name

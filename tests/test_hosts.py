@@ -81,6 +81,7 @@ def pair(*words, cwd, code=0):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

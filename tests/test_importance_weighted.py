@@ -34,6 +34,7 @@ def densities(nats, codes, mean, log_var):
     return -np.log(total / len(nats))
 
 
+@pytest.mark.slow
 def test_the_bound_is_the_mean_of_the_weights():
     random = np.random.RandomState(0)
     mean, log_var = random.randn(3, 4), random.randn(3, 4)
@@ -43,6 +44,7 @@ def test_the_bound_is_the_mean_of_the_weights():
     np.testing.assert_allclose(found, densities(nats, codes, mean, log_var), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_of_training_is_the_bound_of_its_own_draws():
     harness = Harness(settings(5))
     parts, state = harness.built.parts, harness.initial()
@@ -83,6 +85,7 @@ def test_one_draw_is_the_elbo_as_before():
     assert one.parts == before.parts
 
 
+@pytest.mark.slow
 def test_more_draws_are_a_tighter_bound_on_average():
     """At fixed weights E[bound] falls with the draws (Burda et al. 2016, theorem 1); 200 keys leave .05 nats."""
     means = []
@@ -99,6 +102,7 @@ def test_more_draws_are_a_tighter_bound_on_average():
     assert means[1] < means[0] - 0.1
 
 
+@pytest.mark.slow
 def test_the_draws_do_not_depend_on_the_devices():
     states = []
     for name in ("jit", "pmap"):
@@ -108,6 +112,7 @@ def test_the_draws_do_not_depend_on_the_devices():
         np.testing.assert_allclose(a, b, atol=1e-6)  # sums in another order
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_evaluated_by_the_elbo():
     run = aeflax.train(settings(4), images(EXAMPLES), report=False)
     assert {"elbo", "kl"} <= set(run.summary["test"])

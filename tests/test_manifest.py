@@ -22,6 +22,7 @@ def train(run_dir, **changes):
     return aeflax.train(settings, ARRAY, run_dir=run_dir, resume=run_dir.exists(), report=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -38,6 +39,7 @@ def test_where_and_how_a_run_is_computed_may_change(changes, tmp_path):
     assert resumed.summary["test"]["mse"] == pytest.approx(alone.summary["test"]["mse"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"resident": False}, {"workers": 2}], ids=str)
 def test_how_data_are_read_may_change(changes, tmp_path):
     np.save(tmp_path / "a.npy", ARRAY)
@@ -56,6 +58,7 @@ def test_how_data_are_read_may_change(changes, tmp_path):
         run(7, **changes)
 
 
+@pytest.mark.slow
 def test_how_often_is_written_may_change(tmp_path):
     train(tmp_path / "run", checkpoint_every=2, log_every=2)
     resumed = train(tmp_path / "run", steps=9, checkpoint_every=3, log_every=4)
@@ -85,6 +88,7 @@ def test_data_that_have_moved_are_named_anew(tmp_path):
         run(f"npy:{tmp_path / 'b.npy'}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"precision": "bfloat16"}, {"accumulate": 2}, {"exact": True}, {"seed": 4}], ids=lambda c: next(iter(c))
 )
@@ -103,6 +107,7 @@ def test_every_field_is_free_or_tried_as_one_that_is_not():
     }
 
 
+@pytest.mark.slow
 def test_other_versions_go_on_with_one_warning_and_are_kept_beside_the_first(tmp_path):
     train(tmp_path / "run")
     told = read_json(tmp_path / "run" / MANIFEST)

@@ -53,6 +53,7 @@ def without_speed(path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_training_stops_when_patience_ends(placement, tmp_path):
     run = aeflax.train(overfitting(patience=2, placement=placement), ARRAY, run_dir=tmp_path / "run")
@@ -72,6 +73,7 @@ def test_early_stopping_decides_alike_on_one_device_and_on_four(tmp_path):
     assert stopped[0] == stopped[1]
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_outlives_newer_ones(tmp_path):
     run = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run")
     scores = validation(tmp_path / "run")
@@ -157,6 +159,7 @@ def test_a_psnr_monitor_needs_data_in_the_unit_range():
         aeflax.train(settings, np.random.RandomState(0).normal(size=(75, 9)).astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "monitor"), [("vanilla", "bce"), ("vae", "elbo"), ("denoising", "restored_bce"), ("sparse", "bce")]
 )
@@ -178,6 +181,7 @@ def test_higher_is_better_for_some_metrics_and_nan_is_never():
     assert Monitor("bce").observe(0, {"bce": float("nan")}) is False
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_what_a_run_wrote(tmp_path):
     run = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run")
     reader = EventAccumulator(str(tmp_path / "run"))
@@ -212,6 +216,7 @@ def test_a_resumed_run_replaces_the_events_it_writes_again(tmp_path):
     assert [event.step for event in reader.Scalars("train/loss")] == list(range(5, 61, 5))
 
 
+@pytest.mark.slow
 def test_history_is_the_metrics_log_as_arrays(tmp_path):
     kept = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run")
     alone = aeflax.train(overfitting(), ARRAY)
@@ -222,6 +227,7 @@ def test_history_is_the_metrics_log_as_arrays(tmp_path):
         assert np.isfinite(run.history["train"]["loss"]).all()
 
 
+@pytest.mark.slow
 def test_callbacks_see_read_only_records_of_every_kind(tmp_path):
     seen = []
     aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run", callbacks=[seen.append])
@@ -255,6 +261,7 @@ def test_a_profile_holds_a_trace_and_changes_nothing(tmp_path):
     assert run.summary["state_sha256"] == aeflax.train(overfitting(), ARRAY).summary["state_sha256"]
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another(tmp_path):
     first = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "first")
     second = replace(overfitting(), train=Train(steps=2, seed=9), optimizer=Optimizer(learning_rate=0.0))
@@ -266,6 +273,7 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path):
         aeflax.train(second, ARRAY, run_dir=tmp_path / "second", resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_checkpoint_needs_the_run_it_began_with_no_more(tmp_path):
     """It goes on where the first run was trained further, and where it is gone."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -283,6 +291,7 @@ def test_a_run_with_a_checkpoint_needs_the_run_it_began_with_no_more(tmp_path):
     assert json.loads((second / "experiment.json").read_text())["init_from"] == origin
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_gets_the_report_that_it_lacks(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("aeflax.trained.Run.report", lambda run: drawn.append(run.step))
@@ -330,6 +339,7 @@ def test_checkpoints_neither_warn_nor_silence_the_logger_that_orbax_shares_with_
     assert heard == ["mine"]
 
 
+@pytest.mark.slow
 def test_first_weights_are_the_averaged_ones_where_they_are_kept(tmp_path):
     settings = replace(overfitting(), optimizer=Optimizer(learning_rate=0.02, ema=0.9))
     first = aeflax.train(settings, ARRAY, run_dir=tmp_path / "first")
@@ -346,6 +356,7 @@ def test_first_weights_of_another_model_are_refused_with_the_difference(tmp_path
         aeflax.train(other, ARRAY, init_from=tmp_path / "first")
 
 
+@pytest.mark.slow
 def test_weights_that_overflow_are_never_saved_nor_called_done(tmp_path):
     """A finite gradient times an infinite step: every later update is skipped, and nothing leads back."""
     hot = Optimizer(schedule="piecewise", boundaries=(20,), factor=3e38, learning_rate=10.0)
@@ -362,6 +373,7 @@ def test_a_run_that_breaks_in_its_last_steps_is_not_done():
         aeflax.train(replace(overfitting(), train=Train(steps=5), optimizer=Optimizer(learning_rate=1e38)), ARRAY)
 
 
+@pytest.mark.slow
 def test_a_damaged_summary_is_made_again(tmp_path):
     first = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text('{"step": 60}')

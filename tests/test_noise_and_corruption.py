@@ -88,6 +88,7 @@ def test_no_corruption_is_the_identity():
     assert corruption.identity(KEYS, IMAGES, {}) is IMAGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 7), (3, 4, 5, 2)])
 @pytest.mark.parametrize(
     ("process", "values"),

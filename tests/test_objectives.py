@@ -34,6 +34,7 @@ def test_bernoulli_nats_equal_the_definition_in_float64(logits, targets):
     np.testing.assert_allclose(objectives.bernoulli_nats(logits, targets), expected, rtol=2e-6, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("magnitude", [1e4, 1e30])
 def test_bernoulli_nats_and_gradient_are_finite_at_extreme_logits(magnitude):
     logits = jnp.array([[magnitude, -magnitude, magnitude, -magnitude]])
@@ -73,6 +74,7 @@ def test_a_bounded_mean_is_the_sigmoid_of_the_output():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_learned_scale_takes_the_place_of_the_fixed_one():
     mean, targets = jnp.zeros((2, 3)), jnp.ones((2, 3))
     fixed = objectives.gaussian(learned=False).nats(outputs(mean), targets, {"scale": jnp.float32(0.5)})

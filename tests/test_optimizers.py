@@ -40,6 +40,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_each_name_is_optaxs_optimizer(name):
     values = VALUES | ({} if name in ("adam", "sgd") else {"weight_decay": jnp.float32(0.1)})
@@ -61,6 +62,7 @@ def test_numbers_may_be_traced(name):
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(one(values, jnp.float32(0.1))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_weight_decay_spares_biases(name):
     """With zero gradients only decay moves anything."""
@@ -91,6 +93,7 @@ def test_constant_stays_at_the_peak():
     np.testing.assert_array_equal(curve("constant"), 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "own"),
     [

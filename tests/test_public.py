@@ -125,6 +125,7 @@ def test_importing_sets_no_environment_variable_and_loads_nothing_heavy():
     assert python(code) == "[]"
 
 
+@pytest.mark.slow
 def test_using_the_whole_interface_sets_no_environment_variable():
     code = (
         "import os; before = dict(os.environ); import jax; theirs = dict(os.environ)\n"

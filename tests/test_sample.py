@@ -62,6 +62,7 @@ def test_a_signal_ends_it_at_once_and_leaves_the_file_that_was_there(runs, tmp_p
     assert (tmp_path / "out.csv").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_nothing_is_written_among_what_the_run_keeps(run, runs):
     for place in ("applications/a.npz", "checkpoints/60/a.npy", "figures/a.png"):
         (runs / "vae" / place).parent.mkdir(exist_ok=True)
@@ -71,6 +72,7 @@ def test_nothing_is_written_among_what_the_run_keeps(run, runs):
     assert run("sample", runs / "vae", runs / "vae" / "mine.npy")[0] == 0
 
 
+@pytest.mark.slow
 def test_temperature_multiplies_the_codes(run, runs):
     for temperature in (1, 0.5):
         words = ("--count", "5", "--temperature", temperature)
@@ -100,6 +102,7 @@ def test_nearest_training_examples_are_written_beside_samples(run, runs):
     assert kept["samples"] == found["samples"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_what_was_found(run, runs):
     assert run("sample", runs / "vae", "a.png", "--count", "4", "--nearest")[0] == 0
     assert size("a.png") == (2 * 18 - 1, 2 * 9 - 1)  # two by two pairs of images of eight pixels, a line between
@@ -110,6 +113,7 @@ def test_the_report_shows_what_was_found(run, runs):
     assert (runs / "vae" / "figures" / "generation_traversal.png").exists()
 
 
+@pytest.mark.slow
 def test_a_model_without_a_prior_has_ways_through_its_code_in_the_report(run, runs):
     found = aeflax.load(runs / "vectors").judge.generation()
     assert not found["prior"]
@@ -133,6 +137,7 @@ def test_interpolations_lead_from_one_input_to_the_other(run, runs):
         np.testing.assert_array_equal(made["pair"], [0] * 4 + [1] * 4)
 
 
+@pytest.mark.slow
 def test_a_picture_has_a_row_for_each_pair_and_each_dimension(run, runs):
     assert run("interpolate", runs / "vae", "digits", "a.png", "--between", "3", "8", "0", "1")[0] == 0
     assert size("a.png") == (9 * 9 - 1, 2 * 9 - 1)
@@ -167,6 +172,7 @@ def test_a_traversal_goes_over_its_span_in_order_of_the_kl(run, runs):
         assert made["dimension"].tolist() == [each["dimension"] for each in found["traversal"] for _ in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected", "message"),
     [

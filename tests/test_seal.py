@@ -22,6 +22,7 @@ def test_a_sealed_folder_is_sound(sealed):
     assert set(json.loads((sealed / seal.NAME).read_text())["files"]) == {"state/d/weights", "meta", "empty"}
 
 
+@pytest.mark.slow
 def test_every_bit_counts(sealed):
     path = sealed / "state" / "d" / "weights"
     content = path.read_bytes()

@@ -20,18 +20,21 @@ def settings(likelihood, beta=1.0):
     return replace(base, model=model, train=Train(steps=2))
 
 
+@pytest.mark.slow
 def test_a_scale_that_makes_the_code_worthless_is_told_with_its_worth():
     """Uniform bytes have the variance 1 / 12: of 63 pixels a code saves ½ · 63 / 12 = 2.6 nats, less than 4."""
     with pytest.warns(AeflaxWarning, match=r"saves 2\.[567] nats .* each of its 4 dimensions"):
         aeflax.train(settings(GaussianLikelihood()), DATA)
 
 
+@pytest.mark.slow
 def test_a_sweep_says_it_once(tmp_path):
     with pytest.warns(AeflaxWarning, match="saves") as found:
         aeflax.sweep(settings(GaussianLikelihood()), {"train.seed": [0, 1, 2]}, DATA, run_dir=tmp_path, report=False)
     assert len(found) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("likelihood", "beta", "data"),
     [
@@ -49,6 +52,7 @@ def test_a_code_that_pays_is_not_warned_of(likelihood, beta, data):
         aeflax.train(settings(likelihood, beta), data)
 
 
+@pytest.mark.slow
 def test_a_feature_that_outweighs_all_others_is_told_of():
     rows = np.random.RandomState(0).normal(size=(60, 9)).astype(np.float32)
     rows[:, 4] *= 1e4
@@ -63,6 +67,7 @@ def test_a_feature_that_outweighs_all_others_is_told_of():
         aeflax.train(replace(base, model=model, data=replace(base.data, scale="standard")), rows, report=False)
 
 
+@pytest.mark.slow
 def test_a_column_that_numbers_the_rows_is_told_of(tmp_path):
     rows = np.random.RandomState(0).normal(size=(60, 3))
     lines = [f"{100 + 2 * i},{','.join(map(str, row))}" for i, row in enumerate(rows)]

@@ -65,6 +65,7 @@ READINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pandas", "polars", "nullable"])
 def test_a_data_frame_of_mixed_columns_is_numbers(kind, tmp_path):
     frames = pytest.importorskip("polars" if kind == "polars" else "pandas")
@@ -101,6 +102,7 @@ def test_columns_of_a_frame_that_are_no_features_are_named(change, message):
         aeflax.train(replace(presets.vanilla(2), data=Data(**change)), frame)
 
 
+@pytest.mark.slow
 def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
     frame = pd.DataFrame({"a": np.linspace(0, 1, 40), "label": [0, 1] * 20, "b": [0.2, 0.8] * 20})
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -135,6 +137,7 @@ def test_the_index_that_pandas_writes_has_the_name_that_its_file_has(tmp_path):
     np.testing.assert_allclose(run.score(pd.read_csv(tmp_path / "t.csv")), run.score(frame), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_a_data_frame_s_columns_are_found_by_their_names(kind, tmp_path):
     frames = pytest.importorskip(kind)

@@ -64,6 +64,7 @@ def test_callbacks_are_a_list_of_functions(given, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_resume_reproduces_the_uninterrupted_run(variant, placement, tmp_path, short_chunks):
@@ -103,6 +104,7 @@ def test_records_stand_where_they_were_asked_for(tmp_path):
         assert np.isfinite(record[name])
 
 
+@pytest.mark.slow
 def test_a_records_loss_is_the_mean_over_its_own_examples(tmp_path):
     every = aeflax.train(replace(settings("vanilla"), train=Train(steps=6, log_every=1)), ARRAY, run_dir=tmp_path / "a")
     whole = aeflax.train(replace(settings("vanilla"), train=Train(steps=6, log_every=6)), ARRAY, run_dir=tmp_path / "b")
@@ -113,6 +115,7 @@ def test_a_records_loss_is_the_mean_over_its_own_examples(tmp_path):
     np.testing.assert_allclose(np.average(single, weights=weights), together, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_directory_a_listener_and_the_placement_of_data_change_no_bit(tmp_path):
     digests = {
         aeflax.train(settings("denoising"), ARRAY).summary["state_sha256"],
@@ -135,6 +138,7 @@ def test_a_finished_run_is_returned_as_it_is(tmp_path):
     assert seen == []
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_train_longer(tmp_path):
     aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
     longer = replace(settings("vanilla"), train=replace(settings("vanilla").train, steps=STEPS + 4))
@@ -143,6 +147,7 @@ def test_a_resumed_run_may_train_longer(tmp_path):
     assert resumed.step == STEPS + 4
 
 
+@pytest.mark.slow
 def test_a_page_that_tells_of_an_earlier_step_goes_where_none_is_drawn(tmp_path):
     first = aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run")
     page = tmp_path / "run" / "report.html"
@@ -155,6 +160,7 @@ def test_a_page_that_tells_of_an_earlier_step_goes_where_none_is_drawn(tmp_path)
     assert not page.exists()
 
 
+@pytest.mark.slow
 def test_a_run_moves_between_placements(tmp_path):
     with pytest.raises(StoppedError):
         aeflax.train(settings("vae"), ARRAY, run_dir=tmp_path / "run", stop=stop_after(1))
@@ -164,6 +170,7 @@ def test_a_run_moves_between_placements(tmp_path):
         assert moved.summary["test"][name] == pytest.approx(value, rel=1e-3)  # Adam amplifies float32 rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -191,6 +198,7 @@ def test_resuming_on_other_data_is_refused(tmp_path):
         loaded.evaluate()
 
 
+@pytest.mark.slow
 def test_a_schedule_that_depends_on_the_length_may_not_be_lengthened(tmp_path):
     cosine = replace(settings("vanilla"), optimizer=Optimizer(schedule="cosine"))
     aeflax.train(cosine, ARRAY, run_dir=tmp_path / "run")
@@ -200,6 +208,7 @@ def test_a_schedule_that_depends_on_the_length_may_not_be_lengthened(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_divergence_ends_the_run_saves_the_last_good_state_and_says_what_to_try(tmp_path):
     # A squared error beyond float32 overflows: non-finite from some step on, with parameters that stay finite.
     hot = replace(
@@ -215,6 +224,7 @@ def test_divergence_ends_the_run_saves_the_last_good_state_and_says_what_to_try(
 
 
 # Orbax leaves a coroutine behind where a restore fails half-way.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_never_restored(tmp_path):
     """Read, it is passed over with a warning; taken for more training, it is moved aside; the result is the same."""
@@ -260,6 +270,7 @@ def damaged(path, step):
     weights.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_last_checkpoint_is_damaged_is_finished_again(tmp_path):
     asked = replace(settings("vanilla"), train=replace(settings("vanilla").train, steps=STEPS, checkpoint_every=4))
     first = aeflax.train(asked, ARRAY, run_dir=tmp_path / "run").summary
@@ -289,6 +300,7 @@ def shape(leaf):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
+@pytest.mark.slow
 def test_the_newest_and_the_best_are_kept(saved):
     save, _, _ = saved
     assert [save(step, best) for step, best in ((1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, 4))] == [
@@ -296,6 +308,7 @@ def test_the_newest_and_the_best_are_kept(saved):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_best_one_that_could_not_be_saved_does_not_cost_the_one_before(saved, monkeypatch):
     from aeflax import seal
 
@@ -315,6 +328,7 @@ def test_a_best_one_that_could_not_be_saved_does_not_cost_the_one_before(saved, 
     assert save(6, 6) == [5, 6]
 
 
+@pytest.mark.slow
 def test_what_is_passed_over_can_be_saved_again_and_costs_no_other(saved, tmp_path):
     save, checkpoints, template = saved
     save(6)
@@ -334,6 +348,7 @@ def test_a_checkpoint_under_another_name_is_refused(saved, tmp_path):
         checkpoints.restore(template)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["7.orbax-checkpoint-tmp", "5.orbax-checkpoint-tmp-old"])
 def test_what_a_killed_process_left_goes_and_only_under_the_lock(saved, tmp_path, name):
     save, _, template = saved
@@ -383,6 +398,7 @@ def test_checkpoints_keep_the_newest_and_name_a_missing_one(tmp_path):
             empty.restore(None, None)
 
 
+@pytest.mark.slow
 def test_a_run_directory_holds_what_the_contract_names(tmp_path):
     run = aeflax.train(settings("vae"), ARRAY, run_dir=tmp_path / "run", preset="vae")
     manifest = json.loads((tmp_path / "run" / "experiment.json").read_text())
@@ -402,6 +418,7 @@ def test_a_run_directory_holds_what_the_contract_names(tmp_path):
     assert set(summary["test"]) == {"bce", "bce_floor", "mse", "psnr", "reconstruction_nats", "kl", "elbo"}
 
 
+@pytest.mark.slow
 def test_load_gives_the_same_run(tmp_path):
     run = aeflax.train(settings("denoising"), ARRAY, run_dir=tmp_path / "run")
     loaded = aeflax.load(tmp_path / "run", ARRAY)
@@ -434,6 +451,7 @@ def test_bad_calls_say_what_to_do(tmp_path):
     assert api.Run.__doc__
 
 
+@pytest.mark.slow
 def test_a_run_loads_and_scores_on_other_devices_than_it_was_trained_on(tmp_path, monkeypatch):
     run = aeflax.train(settings("vae", placement="pmap"), ARRAY, run_dir=tmp_path / "run")
     three = jax.local_devices()[:3]  # 16 does not divide over three
@@ -451,6 +469,7 @@ def test_bad_data_costs_nothing_of_the_run_that_was_to_be_overwritten(tmp_path):
     assert aeflax.load(tmp_path / "run", ARRAY).summary == first.summary
 
 
+@pytest.mark.slow
 def test_data_that_go_bad_while_they_are_streamed_end_the_run_with_everything_saved(tmp_path, short_chunks):
     source = tmp_path / "a.npy"
     np.save(source, ARRAY)
@@ -524,6 +543,7 @@ def test_the_pace_settles_at_the_asked_time(step_seconds):
     assert set(chunks[20:]) == {max(1, round(CHUNK_SECONDS / step_seconds))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 50])
 def test_a_long_run_of_skipped_updates_ends_the_run_whatever_the_chunk_lengths(length, monkeypatch):
     """Four updates in a row are skipped and good ones follow, all within one long chunk."""

@@ -29,6 +29,7 @@ def runs(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_encode_writes_codes_and_labels(run, runs):
     model = aeflax.load(runs / "vae")
     code, out, err = run("encode", runs / "vae", "digits", "codes.npz", "--split", "test")
@@ -50,6 +51,7 @@ def test_encode_takes_every_kind_of_file(run, runs):
         np.testing.assert_allclose(np.load("codes.npy"), model.encode(table), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_are_resized_and_made_grey_as_the_run_has_them(run, tmp_path):
     for index in range(20):
         Image.fromarray(np.full((9 + index, 12, 3), index, np.uint8)).save(tmp_path / f"{index:02d}.png")
@@ -63,6 +65,7 @@ def test_images_are_resized_and_made_grey_as_the_run_has_them(run, tmp_path):
     assert np.load("back.npy").shape == (20, 4, 4, 1)
 
 
+@pytest.mark.slow
 def test_colour_files_of_grey_pictures_suit_a_run_of_one_channel(run, tmp_path):
     grey = np.random.RandomState(0).randint(0, 256, (20, 5, 4), np.uint8)
     np.save(tmp_path / "grey.npy", grey)
@@ -75,6 +78,7 @@ def test_colour_files_of_grey_pictures_suit_a_run_of_one_channel(run, tmp_path):
     np.testing.assert_array_equal(np.load("codes.npy"), model.encode(grey))
 
 
+@pytest.mark.slow
 def test_a_table_s_columns_are_left_out_wherever_the_run_is_used(run, tmp_path):
     rows = np.random.RandomState(0).normal(size=(30, 3)).round(4)
     lines = [f"A{index},{x},{y},{z}" for index, (x, y, z) in enumerate(rows)]
@@ -99,6 +103,7 @@ def test_a_table_s_columns_are_left_out_wherever_the_run_is_used(run, tmp_path):
     assert json.loads(Path("kept/experiment.json").read_text())["inputs"]["columns"] == ["x", "y", "z"]
 
 
+@pytest.mark.slow
 def test_what_is_filled_is_told(run, tmp_path):
     (tmp_path / "gaps.csv").write_text("x,y\n" + "".join(f"{'' if index < 9 else index},1\n" for index in range(20)))
     words = ("--data.source", "csv:gaps.csv", "--data.impute", "mean", "--data.scale", "standard", "--train.steps", "2")
@@ -109,6 +114,7 @@ def test_what_is_filled_is_told(run, tmp_path):
     assert (code, "gaps.csv: 9 of 40 values are missing and filled: 9 of x" in err) == (0, True), err
 
 
+@pytest.mark.slow
 def test_csv_codes_are_read_back_with_their_labels(run, runs):
     run("encode", runs / "vae", "digits", "codes.csv")
     codes, labels = tables.read(Path("codes.csv"))
@@ -116,6 +122,7 @@ def test_csv_codes_are_read_back_with_their_labels(run, runs):
     assert labels.max() == 9
 
 
+@pytest.mark.slow
 def test_reconstruct_keeps_shape_and_units(run, runs):
     assert run("reconstruct", runs / "vae", "digits", "back.npy", "--split", "test")[0] == 0
     model = aeflax.load(runs / "vae")
@@ -249,6 +256,7 @@ def test_a_run_is_used_without_its_data(run, runs, tmp_path):
         (runs / "away.npy").rename(moved)
 
 
+@pytest.mark.slow
 def test_columns_are_found_by_their_names(run, tmp_path):
     """In any order, beside others; by their places where all names are other ones, and never a few of them."""
     rows = np.random.RandomState(0).rand(60, 3)

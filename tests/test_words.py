@@ -98,6 +98,7 @@ def _value(name: str, hint: Any) -> st.SearchStrategy[Any]:
 NAMES = st.sampled_from([*PRESETS, "custom"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(experiment=configurations(Experiment), preset=NAMES)
 @example(experiment=varied(Experiment(), backbone=Conv(features=())), preset="conv")
@@ -109,6 +110,7 @@ def test_the_command_line_reads_the_words_as_the_same_experiment(experiment, pre
     assert parsed(words.arguments(experiment, preset)) == experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("other", PRESETS)
 def test_every_preset_can_be_said_from_every_other(preset, other):

@@ -47,6 +47,7 @@ def bounds(run, values, samples):
     return tuple(map(np.concatenate, zip(*run.inference.bounds([values], samples), strict=True)))
 
 
+@pytest.mark.slow
 def test_the_importance_weighted_bound_is_tighter_with_more_samples(vae):
     """Burda et al. 2016, theorem 1: in expectation it falls with every sample; with one it is the ELBO."""
     elbo, one = bounds(vae, images(55), 1)
@@ -56,6 +57,7 @@ def test_the_importance_weighted_bound_is_tighter_with_more_samples(vae):
     assert abs(elbo.mean() - one.mean()) < 0.1 * elbo.mean()  # the KL in closed form and as one draw
 
 
+@pytest.mark.slow
 def test_the_importance_weighted_bound_reaches_the_likelihood_of_a_linear_gaussian_model(tables):
     """Its log p(x) is a Gaussian's of covariance W Wᵀ + scale²; the encoder may be whatever it is."""
     base = tables.inference.scaled_decode(np.zeros((1, 2), np.float32))
@@ -80,11 +82,13 @@ def test_an_examples_draws_depend_on_its_place_alone(vae, monkeypatch):
     assert not np.allclose(np.roll(other, -1, axis=1), whole, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_no_two_examples_share_their_draws(vae):
     alike = np.repeat(images(1), 40, axis=0)
     assert all(len(np.unique(found)) > 35 for found in bounds(vae, alike, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["pmap", "mesh"])
 def test_devices_change_no_bound(vae, placement):
     chosen = choose(placement)
@@ -94,6 +98,7 @@ def test_devices_change_no_bound(vae, placement):
     np.testing.assert_allclose(found, bounds(vae, images(55), 4), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reconstruction", "elbo", "likelihood"])
 def test_anomalies_are_found_by_every_score(tables, kind):
     found = tables.detect(SEARCHED, KNOWN, kind=kind, samples=8)

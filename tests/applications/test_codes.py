@@ -42,6 +42,7 @@ def neighbourhood_cost(far, near, k):
     return 1 - cost * 2 / (count * k * (2 * count - 3 * k - 1))
 
 
+@pytest.mark.slow
 def test_components_without_compression_are_perfect():
     """A rotation: nothing is lost, every distance is as it was."""
     random = np.random.RandomState(0)
@@ -67,6 +68,7 @@ def test_neighbourhoods_are_those_of_the_paper():
     assert _neighbourhoods({"inputs": inputs, "codes": codes}, "codes", np.arange(10)) == {}  # too few
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_evaluation(run):
     found = run.judge.codes(label_counts=())["codes"]["spaces"]
     np.testing.assert_allclose(found["codes"]["mse"], run.evaluate()["mse"], rtol=1e-5)
@@ -75,6 +77,7 @@ def test_errors_are_those_of_evaluation(run):
     np.testing.assert_allclose(1 - found["codes"]["explained_variance"], found["codes"]["mse"] / variance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_labels_nothing_is_said_of_classes():
     bare = aeflax.train(replace(presets.vanilla(4), train=Train(steps=5)), run_images())
     assert set(bare.judge.codes()) == {"codes"}
@@ -118,6 +121,7 @@ def test_a_probe_holds_out_some_of_every_class():
     np.testing.assert_array_equal(probes._rank(known), np.repeat(np.arange(10), 2))
 
 
+@pytest.mark.slow
 def test_probes_find_what_is_there_and_nothing_else():
     random = np.random.RandomState(0)
     train, held = (np.repeat(np.arange(3), count) for count in (100, 60))
@@ -136,16 +140,19 @@ def test_probes_find_what_is_there_and_nothing_else():
                 assert low <= entry["spaces"]["codes"][method]["mean"] <= high, (entry, method)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_figures(run):
     assert run.judge.codes(label_counts=(5,), seeds=2) == run.judge.codes(label_counts=(5,), seeds=2)
 
 
+@pytest.mark.slow
 def test_by_default_as_many_labels_as_there_are(run):
     found = run.judge.codes(seeds=2)["transfer"]
     assert [entry["per_class"] for entry in found["counts"]] == [10, "all"]
     assert found["counts"][1]["labels"] == 260
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -160,6 +167,7 @@ def test_what_cannot_be_is_refused(run, options, message):
         run.judge.codes(**options)
 
 
+@pytest.mark.slow
 def test_the_command_tells_keeps_and_shows(run, capsys):
     assert main(["codes", str(run.path), "--seeds", "2", "--split", "validation", "--json"]) == 0
     out, err = capsys.readouterr()

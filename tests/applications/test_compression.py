@@ -337,6 +337,7 @@ def decompressed(run, found):
     return np.concatenate([part["reconstruction"] for part in packing.decompress(run.inference, opened)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_every_variant_comes_back_as_the_decoder_of_its_quantised_codes(variant):
     values = images(55)
@@ -353,6 +354,7 @@ def test_every_variant_comes_back_as_the_decoder_of_its_quantised_codes(variant)
     assert found.bits_per_pixel == 8 * len(found.data) / (55 * 63)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "floats"),
     [
@@ -388,6 +390,7 @@ def test_floats_given_to_a_run_of_bytes_come_back_as_floats(run):
     np.testing.assert_allclose(back, decompressed(run, compressed(run, values, step_size=0.01)) / 255, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_data_of_any_range_have_a_step_and_no_psnr():
     base = presets.vanilla(2)
     random = np.random.RandomState(0)  # of rank 2: codes are worth something, and so is their step
@@ -406,6 +409,7 @@ def test_data_of_any_range_have_a_step_and_no_psnr():
     json.dumps(far.values() | {"state": DIGEST}, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_quality_is_reached_by_the_coarsest_step(digits, monkeypatch):
     monkeypatch.setattr(packing, "SOUGHT", 40)  # so that the sample's step may fail for all
     values = np.asarray(digits.split("test").values)
@@ -506,6 +510,7 @@ def test_rate_and_distortion_of_a_run_beside_codecs(run, two_qualities):
     assert all(len(other["points"]) == len(bits) for other in found["at_same_psnr"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "message"), [((12,), "vectors of 12 values"), ((4, 4, 2), "images of 2 channels")])
 def test_what_codecs_do_not_take_is_not_judged(shape, message):
     values = images(30, shape)

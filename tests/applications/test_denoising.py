@@ -53,6 +53,7 @@ def entry(values, kind, level):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "corruption", [GaussianNoise(sigma=0.25), Masking(rate=0.3), SaltPepper()], ids=lambda c: c.kind
 )
@@ -67,6 +68,7 @@ def test_the_trained_level_scores_as_evaluation_does(corruption, quick):
     assert found["noisy"]["psnr"]["mean"] == pytest.approx(metrics["corrupted_psnr"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_strengths_depend_on_training_images_alone(run, monkeypatch):
     monkeypatch.setattr(denoising, "TUNED_ON", 3)
     dataset = run._dataset()
@@ -110,6 +112,7 @@ def test_a_run_without_noise_was_trained_on_none(corruption):
     assert sum(noise.shown for noise in found) == 3
 
 
+@pytest.mark.slow
 def test_an_image_meets_the_same_draws_at_every_level(run):
     clean = denoising._Clean.of(run.inference, run._dataset(), "test", 10, 0)
     light, heavy = (clean.noisy(Masking(rate=rate)) == 0 for rate in (0.2, 0.6))
@@ -120,11 +123,13 @@ def test_an_image_meets_the_same_draws_at_every_level(run):
     assert len({row.tobytes() for row in heavy[:, :, :, 0]}) == len(heavy), "every image has draws of its own"
 
 
+@pytest.mark.slow
 def test_a_binarised_run_is_judged_on_binary_images(quick):
     _, arrays = judge(trained(GaussianNoise(), binarize="fixed"))
     assert set(np.unique(arrays["clean"])) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 7, 3), (5, 4, 2)], ids=str)
 def test_images_of_any_shape_are_judged(shape, quick):
     values, arrays = judge(trained(NoCorruption(), shape), examples=5)
@@ -218,6 +223,7 @@ def test_examples_are_compared_with_what_they_should_be(run):
         assert found[name]["psnr"]["low"] < found[name]["psnr"]["mean"] < found[name]["psnr"]["high"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "beyond [0, 1]"])
 def test_what_has_no_noise_levels_is_not_judged_and_yet_compared(vectors):
     base = experiment("vanilla", steps=5)

@@ -38,6 +38,7 @@ def apart(count, seed=0):
     return (8 * np.eye(4)[known] + random.normal(size=(count, 4))).astype(np.float32), known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_a_classifier_begins_with_the_autoencoders_codes(variant):
     run = aeflax.train(experiment(variant, steps=6), images(55))
@@ -70,6 +71,7 @@ def test_the_objective_is_the_cross_entropy_of_the_label_in_the_row():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_engine_trains_a_classifier_as_a_plain_loop_does():
     """Full batches, then no order matters; up to float32 rounding."""
     rows, known = apart(31)  # not 30: Adam makes steps of the rounding of a gradient that is zero
@@ -107,6 +109,7 @@ def test_a_classifier_that_diverges_is_no_result():
         classifier.train(IDENTITY, rows, known, 3, scaling=PLAIN, weights=None, budget=wild, seed=0)
 
 
+@pytest.mark.slow
 def test_three_arms_with_intervals_and_a_gain(run):
     found = run.judge.finetuning((2, 10), budget=SHORT, seeds=2)
     assert [(entry["per_class"], entry["labels"]) for entry in found["counts"]] == [(2, 20), (10, 100)]
@@ -120,12 +123,14 @@ def test_three_arms_with_intervals_and_a_gain(run):
     assert found == run.judge.finetuning((2, 10), budget=SHORT, seeds=2)
 
 
+@pytest.mark.slow
 def test_fine_tuning_leaves_the_run_as_it_was(run):
     before = jax.device_get(run.state.params)
     run.judge.finetuning((2,), budget=SHORT, seeds=1)
     jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(run.state.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -143,6 +148,7 @@ def test_what_cannot_be_is_refused(run, options, message):
         run.judge.finetuning(**options)
 
 
+@pytest.mark.slow
 def test_the_command_tells_keeps_and_shows(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")  # tables are not broken
     words = ["--labels-per-class", "2", "5", "--steps", "30", "--seeds", "2", "--json"]

@@ -228,6 +228,7 @@ def test_samples_unlike_the_data_are_beyond_the_test_examples(normal):
     assert judged(5 * fresh, train, test, test)["beyond"]["low"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_every_variant_has_what_a_report_shows(variant):
     run = aeflax.train(experiment(variant, steps=6), ARRAY)
@@ -250,6 +251,7 @@ def test_every_variant_has_what_a_report_shows(variant):
         assert (np.diff(arrays["distance"][0, 1]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_codes_of_two_dimensions_have_the_grid_of_the_prior():
     run = aeflax.train(replace(experiment("vae", steps=6), model=replace(experiment("vae").model, latent_dim=2)), ARRAY)
     values, arrays = generation.judge(run.inference, run._dataset(), temperature=0.0)

@@ -49,6 +49,7 @@ def test_codes_and_reconstructions_are_the_models_own(variant):
     np.testing.assert_allclose(run.decode(run.encode(ARRAY)), run.reconstruct(ARRAY), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_batches_and_devices_change_nothing(variant, monkeypatch):
     run = trained(variant)
@@ -76,6 +77,7 @@ def test_values_come_out_in_the_units_they_went_in():
     np.testing.assert_array_equal(run.reconstruct(ARRAY.reshape(55, -1)), run.reconstruct(ARRAY).reshape(55, -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["standard", "unit", "none"])
 def test_the_scaling_is_inverted(scale):
     """A code as large as the data, trained long, gives the data back: in its own units, far from [0, 1]."""
@@ -155,12 +157,14 @@ def test_the_prior_draws_what_nothing_else_does():
     assert not np.isin(codes, again).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vanilla", "sparse", "denoising"])
 def test_only_a_posterior_has_a_prior(variant):
     with pytest.raises(ConfigError, match="sample needs a model with a prior, as the preset vae has"):
         trained(variant).sample(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -206,6 +210,7 @@ def test_a_scaling_fitted_on_the_training_data_takes_values_beyond_them():
     assert outside > inside
 
 
+@pytest.mark.slow
 def test_an_anomaly_beyond_the_range_of_the_training_data_is_scored():
     """Floats have one meaning only, so there is nothing to refuse; a Bernoulli likelihood has no such values."""
     table = np.random.RandomState(0).rand(60, 5).astype(np.float32)

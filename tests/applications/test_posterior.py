@@ -58,6 +58,7 @@ def linear():
     return run, Inference(run._program, run.state.replace(params=params), run.inference.domain)
 
 
+@pytest.mark.slow
 def test_the_importance_weighted_bound_is_the_exact_likelihood_of_a_linear_gaussian_model(linear):
     """Of each example the error falls as 1 / √samples: a factor 4 from 16 to 256, here within a fifth."""
     _, inference = linear
@@ -71,6 +72,7 @@ def test_the_importance_weighted_bound_is_the_exact_likelihood_of_a_linear_gauss
     assert errors[1] < 0.05
 
 
+@pytest.mark.slow
 def test_its_mean_lies_within_its_standard_error_of_the_expected_likelihood_and_that_falls_with_examples(linear):
     """E log p(x) is the negative entropy. Three standard errors hold 99.7 %; the bias at 256 samples is .001."""
     run, inference = linear
@@ -94,6 +96,7 @@ def channel(count, signal, noise, units=2):
     return posterior.information(found, kl), kl
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signal", "noise"), [(0.1, 1.0), (0.8, 0.6), (1.5, 0.3)])
 def test_the_mutual_information_of_a_gaussian_channel_is_known(signal, noise):
     """½ log(1 + signal² / noise²) a dimension; so is KL(N(0, signal² + noise²) || N(0, 1)).
@@ -121,6 +124,7 @@ def test_its_standard_error_is_the_spread_over_data_sets():
     assert np.mean(errors) == pytest.approx(np.std(found), rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_kl_add_up_to_it():
     found, kl = channel(4000, 1.5, 0.3)
     told, aggregated = found["mutual_information"], found["aggregated_kl"]
@@ -182,6 +186,7 @@ def hand_made(run, kernel, bias, **others):
     return Inference(run._program, run.state.replace(params=params), run.inference.domain)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # its encoder is not a trained one
 def test_active_units_of_a_hand_made_encoder():
     """Means 2 x₀, .2 x₁ (variance .04), .05 x₂ (.0025) and the constant 3; all deviations 1 but the first's, e^-1."""
@@ -203,6 +208,7 @@ def test_active_units_of_a_hand_made_encoder():
     np.testing.assert_allclose(found["kl"]["mean"], arrays["kl"].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:at model.likelihood.scale")  # its encoder is not a trained one
 def test_many_draws_add_no_error():
     """Where every draw is alike, as of a decoder that looks at no code, the bounds are those of one draw."""
@@ -221,6 +227,7 @@ def test_a_collapse_is_told_by_active_units_and_the_kl(active, kl, said):
     assert posterior.collapse(active, 8, kl) == said
 
 
+@pytest.mark.slow
 def test_binarized_examples_are_judged_as_the_model_is_scored():
     base = experiment("vae", steps=6)
     run = aeflax.train(replace(base, data=replace(base.data, binarize="fixed")), images(55), report=False)

@@ -47,6 +47,7 @@ def model():
     return known(Sparse())
 
 
+@pytest.mark.slow
 def test_every_metric_of_examples_is_numpys(model):
     inference, dataset, x = model
     values, arrays = sparsity.judge(inference, dataset)
@@ -84,6 +85,7 @@ def test_every_metric_of_the_dictionary_is_numpys(model):
     assert values["of_units"]["density"]["high"] == pytest.approx(np.quantile(arrays["density"], 0.95))
 
 
+@pytest.mark.slow
 def test_top_k_keeps_k():
     inference, dataset, x = known(TopK(k=2))
     values, arrays = sparsity.judge(inference, dataset)
@@ -135,6 +137,7 @@ def test_directions_without_a_length_are_alike_to_nothing():
     assert sparsity.nearest_cosines(np.float32([[2, 1]])) == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", [Dense(widths=(8,)), Conv(features=(3,))], ids=["dense", "conv"])
 def test_what_needs_an_encoder_matrix_is_left_out_of_other_backbones(backbone):
     base = experiment("sparse", steps=2)
@@ -146,6 +149,7 @@ def test_what_needs_an_encoder_matrix_is_left_out_of_other_backbones(backbone):
     assert len(tables(values)[1].rows) == 2
 
 
+@pytest.mark.slow
 def test_a_sigmoid_is_active_above_a_tenth_and_data_without_length_has_no_cosine():
     base = experiment("rate", steps=2)
     assert isinstance(base.model.penalties.rate, Rate)

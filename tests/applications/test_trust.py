@@ -31,6 +31,7 @@ def linear(latent_dim, values, steps):
     return aeflax.train(settings, values, report=False)
 
 
+@pytest.mark.slow
 def test_a_model_that_compresses_is_no_copy(digits):
     found = trust.judge(digits.inference, digits.split("test").values, DIGITS)
     shares = {name: of["unexplained"] for name, of in found["inputs"].items()}
@@ -41,6 +42,7 @@ def test_a_model_that_compresses_is_no_copy(digits):
     assert found["inputs"]["data"]["mse"] == pytest.approx(mse, rel=1e-5)  # 359 examples: all are looked at
 
 
+@pytest.mark.slow
 def test_a_code_as_wide_as_its_input_is_found_to_copy():
     random = np.random.RandomState(0)
     values = random.randn(400, 12) @ (np.eye(12) + 0.3 * random.randn(12, 12))
@@ -67,6 +69,7 @@ def test_shuffled_examples_have_the_data_s_features_and_noise_its_range(digits, 
     assert noise.max() <= 1
 
 
+@pytest.mark.slow
 def test_the_gap_is_the_test_error_over_the_training_error(digits):
     values = digits.split("test").values
     assert trust.judge(digits.inference, values, DIGITS)["gap"] == pytest.approx(1.1)
@@ -106,12 +109,14 @@ def test_a_tenth_of_odd_examples_is_borne(digits):
     assert trust.unfamiliar(digits.inference, known, Inputs("mixed", mixed)) is None
 
 
+@pytest.mark.slow
 def test_a_model_of_corrupted_examples_is_not_asked():
     run = aeflax.train(replace(experiment("denoising"), train=Train(steps=2)), GREY, report=False)
     noise = np.full((5, 9, 7), 255, np.uint8)
     assert trust.unfamiliar(run.inference, np.zeros((9, 9, 7), np.uint8), Inputs("noise", noise)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_is_judged_and_has_a_section(variant):
     values = np.random.RandomState(0).randint(0, 256, (40, 9, 7), np.uint8)

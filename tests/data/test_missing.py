@@ -114,6 +114,7 @@ def run(rows, tmp_path):
     return aeflax.train(experiment, rows, run_dir=tmp_path / "run", report=False)
 
 
+@pytest.mark.slow
 def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
     again = aeflax.load(run.path, data=rows)
     new = rows + 1

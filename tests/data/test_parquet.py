@@ -111,6 +111,7 @@ def store_of(monkeypatch, store):
         return store()
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_from_either_format(store, tmp_path):
     rows = np.random.RandomState(0).normal(5, 2, (60, 3)).round(3)
     names = ("a", "b", "c")

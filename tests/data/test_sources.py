@@ -72,6 +72,7 @@ def test_digits_are_scikit_learns_with_divisor_sixteen(where, monkeypatch):
     np.testing.assert_array_equal(raw.train.labels, theirs.target)
 
 
+@pytest.mark.slow
 def test_training_on_digits_imports_no_scikit_learn():
     """Which alone takes longer than so small a model trains."""
     trained = "aeflax.train(replace(aeflax.presets.vanilla(2), train=aeflax.config.Train(steps=2)))"

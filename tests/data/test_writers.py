@@ -83,6 +83,7 @@ def test_arrays_of_any_layout_are_written_in_order(tmp_path, values):
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
 def test_a_result_larger_than_memory_is_never_held_whole(tmp_path, suffix):
     block = np.zeros((1000, 64), np.float32)
@@ -212,6 +213,7 @@ def test_a_picture_shows_a_hundred_images_and_asks_for_no_more(tmp_path):
     assert pixels(tmp_path / "x.png").shape == (29, 29)
 
 
+@pytest.mark.slow
 def test_a_picture_of_large_images_shows_fewer(tmp_path):
     assert write(tmp_path / "x.png", [{"pixel": np.zeros((30, 2048, 2048), np.uint8)}]) == 16
 

@@ -30,6 +30,7 @@ def on(devices):
     return Placement("pmap" if devices > 1 else "jit", tuple(jax.devices()[:devices]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [case for case in BY_VARIANT if case.values[0] not in BATCH_WIDE])
 def test_pieces_add_up_to_the_batch(variant):
     """The last batch has 12 of 16 examples: with four pieces on one device the last piece is all padding.
@@ -46,6 +47,7 @@ def test_pieces_add_up_to_the_batch(variant):
         chex.assert_trees_all_close(sums, whole_sums, rtol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["rate", "batch-top-k", "lifetime", "dictionary"])
 def test_what_is_batch_wide_sees_the_same_pieces_in_every_placement(variant):
     """A piece has every fourth example of the batch, wherever they lie; the last batch's fourth piece has none."""
@@ -55,6 +57,7 @@ def test_what_is_batch_wide_sees_the_same_pieces_in_every_placement(variant):
         chex.assert_trees_all_close(sums, results[0][1], rtol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["rate", "free-bits"])
 def test_a_batch_wide_penalty_sees_one_piece_and_stays_finite_on_padding(variant):
     _, whole, _ = trained(variant, choose("jit"))
@@ -67,6 +70,7 @@ def test_a_batch_wide_penalty_sees_one_piece_and_stays_finite_on_padding(variant
         assert sums[penalty] > 1.0001 * whole[penalty]
 
 
+@pytest.mark.slow
 def test_pieces_are_computed_one_after_another():
     """The memory that the compiled loop needs beside its arguments falls."""
     sizes = []
@@ -83,6 +87,7 @@ def test_pieces_are_computed_one_after_another():
     assert sizes[1] < sizes[0] / 2, sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_exact_mode_gives_the_same_bits_on_any_number_of_devices(variant):
     digests = {trained(variant, on(devices), exact=True)[2] for devices in (1, 2, 4)}
@@ -115,6 +120,7 @@ def test_a_batch_that_does_not_divide_into_pieces_names_the_nearest_that_does():
         on(3).require_shares(24, Division(exact=True))
 
 
+@pytest.mark.slow
 def test_a_learned_scale_is_trained_in_pieces_as_in_one():
     """What the outputs hold beside values of examples, such as a scale, is no part of a piece."""
     settings = experiment("vanilla", optimizer=SGD)

@@ -16,6 +16,7 @@ from aeflax.engine.step import make_step, zero_sums
 SGD = Optimizer(name="sgd", learning_rate=1e-4, b1=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_compiled_loop_equals_a_python_loop_over_numpy_batches(variant):
     harness = Harness(experiment(variant))
@@ -48,6 +49,7 @@ def test_chunk_length_does_not_change_a_bit(variant):
     chex.assert_trees_all_equal(whole_sums, single_sums)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", "pmap"])
 def test_streamed_and_resident_data_give_the_same_bits(placement, monkeypatch):
     monkeypatch.setattr("aeflax.engine.feed.CHUNK_BYTES", 2 * BATCH * 63)  # two of an epoch's three steps
@@ -67,6 +69,7 @@ def optimized():
             yield pytest.param(name, Optimizer(learning_rate=3e-3), marks=case.marks, id=f"{name}-adam")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "optimizer"), list(optimized()))
 def test_pmap_on_four_devices_equals_jit_on_one(variant, optimizer):
     """Three batches an epoch, the last one masked and empty on the fourth device.
@@ -88,6 +91,7 @@ def test_pmap_on_four_devices_equals_jit_on_one(variant, optimizer):
     chex.assert_trees_all_close(moved, moved_four, atol=(1e-4 if optimizer is SGD else 1e-2) * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 def test_noise_does_not_depend_on_the_number_of_devices(devices):
     """The inputs that the encoder sees are equal to the bit, whatever device holds the example."""
@@ -116,6 +120,7 @@ def test_noise_does_not_depend_on_the_number_of_devices(devices):
         np.testing.assert_array_equal(image, seen[1][key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_padding_changes_nothing(variant):
     """One example, padded to a batch of 16 with whatever rows, trains as it does in a batch of one."""
@@ -139,6 +144,7 @@ def test_an_epoch_sees_every_example_once():
     assert sorted(order) == list(range(EXAMPLES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", "pmap"])
 def test_a_non_finite_update_is_skipped_counted_and_leaves_no_trace(placement):
     harness = Harness(experiment("vanilla"), choose(placement))
@@ -183,6 +189,7 @@ def test_changing_a_number_never_recompiles(variant):
     assert harness.epoch._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_every_number_reaches_the_step():
     """Each traced number, changed alone, changes the training of a model that uses it."""
     settings = {
@@ -238,6 +245,7 @@ def test_average_follows_the_parameters():
     assert state.inference_params is state.ema
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_the_longest_run_of_skipped_updates_is_remembered_whatever_came_after(chunk):
     """Steps 2, 3 and 6 are skipped: the longest run of them is two, also when the last one is one."""
@@ -253,6 +261,7 @@ def test_the_longest_run_of_skipped_updates_is_remembered_whatever_came_after(ch
     assert (int(state.skipped), int(state.skipped_in_row), int(state.most_skipped_in_row)) == (3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", "pmap"])
 def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(placement):
     """The last batch has 12 examples; four devices get 4, 4, 4 and none."""
@@ -283,6 +292,7 @@ def test_a_model_state_is_updated_with_the_mean_over_the_whole_masked_batch(plac
     assert float(state.model["examples"]) == 12.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vae", "conv"])
 def test_a_state_that_is_compiled_quickly_is_drawn_with_the_same_bits(variant):
     harness = Harness(experiment(variant))

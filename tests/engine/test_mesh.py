@@ -33,6 +33,7 @@ def spreads():
         yield from (pytest.param(name, fsdp, marks=case.marks) for fsdp in ((4, 2, 1) if name in PRESETS else (4,)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "fsdp"), list(spreads()))
 @pytest.mark.usefixtures("_everything_is_large")
 def test_a_spread_state_trains_as_a_whole_one(variant, fsdp):
@@ -59,6 +60,7 @@ def test_a_spread_state_trains_as_a_whole_one(variant, fsdp):
         assert leaf.sharding.is_fully_replicated == (not divides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.usefixtures("_everything_is_large")
 def test_streamed_data_on_a_mesh_give_the_same_bits(resident, monkeypatch):
@@ -106,6 +108,7 @@ def test_what_is_smaller_travels():
     assert travels((512,), 1)
 
 
+@pytest.mark.slow
 def test_memory_falls_with_the_devices():
     """A model of wide layers: what a device holds of its state, and what a step takes beside it, fall as 1/N."""
     sizes = {}

@@ -13,6 +13,7 @@ from aeflax.evaluation import baseline, components
 from aeflax.evaluation.batches import targets
 
 
+@pytest.mark.slow
 def test_no_more_is_read_than_the_fit_takes(monkeypatch):
     run = aeflax.train(experiment("vanilla", steps=2), images(200))
     dataset, read = run._dataset(), []
@@ -104,6 +105,7 @@ def test_a_mean_far_from_zero_costs_the_components_nothing(offset):
     assert found == pytest.approx(least, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("binarize", "alike"), [("dynamic", False), ("fixed", True)])
 def test_pixels_drawn_anew_have_components_of_their_own(binarize, alike):
     """A fixed draw belongs to the data, a dynamic one to the seed."""
@@ -116,6 +118,7 @@ def test_pixels_drawn_anew_have_components_of_their_own(binarize, alike):
     assert baseline.pca(other._program, dataset) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarize", ["fixed", "dynamic"])
 def test_every_nth_example_is_drawn_as_it_is_among_all(binarize):
     base = experiment("vanilla", steps=1)

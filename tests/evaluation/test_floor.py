@@ -27,6 +27,7 @@ def entropy(values):
     return np.mean(special.entr(values) + special.entr(1 - values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [GREY, (GREY / 255).astype(np.float32)], ids=["bytes", "floats"])
 def test_the_floor_is_the_mean_binary_entropy_of_each_split(values):
     run = trained(values)
@@ -40,6 +41,7 @@ def test_the_floor_is_the_mean_binary_entropy_of_each_split(values):
     assert both == pytest.approx(entropy(GREY / 255), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_scaling_by_feature_counts_what_the_model_sees():
     values = np.random.RandomState(1).randint(0, 200, (40, 6), np.uint8)
     run = trained(values, scale="unit")
@@ -47,11 +49,13 @@ def test_a_scaling_by_feature_counts_what_the_model_sees():
     assert run.evaluate("test")["bce_floor"] == pytest.approx(entropy(np.clip(shown, 0, 1)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_it_stands_right_after_bce():
     names = list(trained(GREY).evaluate("test"))
     assert names[names.index("bce") + 1] == "bce_floor"
 
 
+@pytest.mark.slow
 def test_there_is_none_for_black_and_white_binarised_or_other_likelihoods():
     assert "bce_floor" not in trained((GREY > 99).astype(np.float32)).evaluate("test")
     assert "bce_floor" not in trained(GREY, binarize="dynamic").evaluate("test")

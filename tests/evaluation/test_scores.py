@@ -87,6 +87,7 @@ def test_gaussian_likelihood_has_no_bce_and_its_output_is_the_mean():
     assert found["reconstruction_nats"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_elbo_is_a_sample_with_beta_one_whatever_was_trained():
     run = trained("free-bits")  # beta .5, warm-up, free bits
     found = run.evaluate("test")
@@ -99,6 +100,7 @@ def test_elbo_is_a_sample_with_beta_one_whatever_was_trained():
     assert run.evaluate("test") == found  # the sample is drawn from the run's own keys
 
 
+@pytest.mark.slow
 def test_sparse_metrics_count_units():
     run = trained("top-k")
     found = run.evaluate("test")
@@ -133,6 +135,7 @@ def test_all_joins_the_splits():
     assert parts["all"] == pytest.approx((48 * parts["train"] + 12 * parts["test"]) / 60, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_fixed_binarisation_is_the_same_for_a_split_alone_and_for_all():
     base = experiment("vanilla", steps=3)
     run = aeflax.train(replace(base, data=replace(base.data, binarize="fixed")), ARRAY)
@@ -175,6 +178,7 @@ def test_a_batch_is_no_larger_than_a_piece_of_the_step_where_more_may_not_fit(mo
         assert BATCHES.batch_examples(prepare(resolve(settings, shape, 64), shape)) == size
 
 
+@pytest.mark.slow
 def test_splits_of_any_size_share_one_program():
     sizes = {"train": 48, "test": 12}
     base = experiment("vanilla", steps=3)
@@ -200,6 +204,7 @@ def test_the_baseline_is_scored_batch_by_batch(monkeypatch):
     assert parted["test"] == pytest.approx(whole["test"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_psnr_is_left_out_for_data_beyond_the_unit_range():
     array = np.random.RandomState(0).randn(40, 6).astype(np.float32)
     base = experiment("vanilla", steps=3)
@@ -208,6 +213,7 @@ def test_psnr_is_left_out_for_data_beyond_the_unit_range():
     assert set(run.summary["pca"]["test"]) == {"mse"}
 
 
+@pytest.mark.slow
 def test_pca_equals_the_truncated_svd_and_is_exact_at_full_size():
     run = trained("vanilla")
     baseline = run.pca()

@@ -52,6 +52,7 @@ def close(found, expected):
     assert np.max(np.abs(found - expected)) <= TOLERANCE * max(1.0, np.max(np.abs(expected)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "variant"), FORMS)
 def test_what_is_exported_computes_what_the_model_does(form, variant, tmp_path):
     run = trained(experiment(variant))
@@ -74,6 +75,7 @@ def test_what_is_exported_computes_what_the_model_does(form, variant, tmp_path):
     assert size["encoder"] < 0.8 * size["autoencoder"]  # the weights of each are its own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["elu", "gelu", "silu"])
 def test_activations_and_normalizations_are_known_to_onnx(activation, tmp_path):
     settings = experiment("conv")
@@ -84,6 +86,7 @@ def test_activations_and_normalizations_are_known_to_onnx(activation, tmp_path):
     close(foreign(folder, "encoder")(DATA.astype(np.float32)), run.encode(DATA))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [1, 3, 4])
 def test_pooling_and_transposed_convolutions_are_known_to_onnx(kernel, tmp_path):
     settings = experiment("conv")
@@ -95,6 +98,7 @@ def test_pooling_and_transposed_convolutions_are_known_to_onnx(kernel, tmp_path)
     close(foreign(folder, "autoencoder")(examples), run.reconstruct(DATA))
 
 
+@pytest.mark.slow
 def test_scaling_and_missing_values_are_inside(tmp_path):
     rows = np.random.RandomState(0).randn(60, 5).astype(np.float32) * 3 + 2
     rows[::7, 1] = np.nan
@@ -117,6 +121,7 @@ def test_scaling_and_missing_values_are_inside(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_averaged_parameters_are_exported(tmp_path):
     settings = experiment("vanilla")
     run = trained(replace(settings, optimizer=replace(settings.optimizer, ema=0.5)))
@@ -125,6 +130,7 @@ def test_averaged_parameters_are_exported(tmp_path):
     assert not np.array_equal(found["bottleneck.code.kernel"], run.state.params["bottleneck"]["code"]["kernel"])
 
 
+@pytest.mark.slow
 def test_safetensors_hold_every_number_by_its_name(tmp_path):
     run = trained(experiment("batch-top-k"))
     found = load_file(run.export("safetensors", tmp_path) / "model.safetensors")
@@ -138,6 +144,7 @@ def test_safetensors_hold_every_number_by_its_name(tmp_path):
     assert told["state_sha256"] == run.summary["state_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "module"), [("onnx", onnx_export), ("stablehlo", stablehlo)])
 def test_what_computes_something_else_is_not_exported(form, module, tmp_path, monkeypatch):
     run, honest = trained(experiment("vanilla")), module.runnable
@@ -187,6 +194,7 @@ def test_a_run_that_is_kept_nowhere_needs_a_place():
         run.export("tflite", "out")
 
 
+@pytest.mark.slow
 def test_constants_are_kept_once(tmp_path):
     """A graph holds the weights, and not what is computed from them alone."""
     run = trained(experiment("top-k"))
@@ -198,6 +206,7 @@ def test_constants_are_kept_once(tmp_path):
     assert {node.op_type for node in graph.node} >= {"TopK", "MatMul"}
 
 
+@pytest.mark.slow
 def test_the_command_exports_into_the_run(run, tmp_path):
     code, _, _ = run("train", "vanilla", "--train.steps", "10", "--run-dir", "kept", "--no-report")
     assert code == 0

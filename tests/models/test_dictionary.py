@@ -53,6 +53,7 @@ def test_directions_begin_as_those_along_which_the_units_read(unit_norm):
     assert not np.allclose(decoder(drawn), expected, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", "pmap", "mesh"])
 def test_directions_stay_of_length_one(placement):
     found = harness(choose(placement))
@@ -63,6 +64,7 @@ def test_directions_stay_of_length_one(placement):
     assert np.abs(np.linalg.norm(decoder(state.params), axis=1) - 1.0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_averaged_directions_are_of_length_one_too():
     found = harness(optimizer=Optimizer(learning_rate=0.1, ema=0.9))
     state, _ = found.run(found.initial(), 7)
@@ -82,6 +84,7 @@ def test_the_part_of_a_gradient_along_its_direction_is_removed():
     np.testing.assert_array_equal(found["decoder"]["output"]["bias"], np.ones(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["jit", "pmap", "mesh"])
 def test_examples_since_a_unit_was_active_are_counted_over_all_devices(placement):
     """The last of three batches has 12 examples."""
@@ -110,6 +113,7 @@ def test_only_the_largest_dead_units_are_spared():
     np.testing.assert_array_equal(spare(code, jnp.zeros(4, bool), 2), np.zeros((2, 4)))
 
 
+@pytest.mark.slow
 def test_the_loss_of_dead_units_is_what_they_make_of_the_residual():
     """Gao et al. 2024: weight · |e - ê|² of the detached residual e; here ½ / scale², as the likelihood has it."""
     found = harness()
@@ -147,6 +151,7 @@ def test_the_loss_of_dead_units_is_what_they_make_of_the_residual():
     chex.assert_tree_all_finite(grads)
 
 
+@pytest.mark.slow
 def test_without_dead_units_the_loss_is_that_without_the_term():
     results = []
     for weight in (1 / 32, None):
@@ -158,6 +163,7 @@ def test_without_dead_units_the_loss_is_that_without_the_term():
     assert "auxk" not in plain
 
 
+@pytest.mark.slow
 def test_a_pre_bias_is_taken_from_the_input_and_given_back():
     found = harness()
     state = found.initial()

@@ -31,6 +31,7 @@ def test_sub_pixel_convolution_moves_channels_into_space():
     np.testing.assert_array_equal(out[0, :, :, 1], [[1, 3], [5, 7]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_max_pooling_is_flax_own_with_its_gradient(side):
     """Sides that do not divide the map, too; every value differs, so a window has one largest."""
@@ -68,6 +69,7 @@ def test_pooled_and_transposed_is_keras_convolutional_example():
     assert settings_.model.latent_dim == 7 * 7 * 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "variance"),
     [
@@ -96,6 +98,7 @@ def test_initial_kernels_have_the_variance_that_is_asked_for(name, variance, bac
 SHAPES = [(28, 28, 1), (25, 25, 1), (7, 11, 3), (1, 1, 1), (32, 32, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(
     "backbone",
@@ -159,6 +162,7 @@ def test_top_k_keeps_exactly_the_k_largest_positive_units(k, seed):
         np.testing.assert_array_equal(kept, expected)
 
 
+@pytest.mark.slow
 def test_posterior_samples_have_the_posteriors_moments_and_no_keys_give_its_mean():
     module = bottlenecks.GaussianPosterior(features=2)
     hidden = jnp.tile(jnp.array([[0.3, -0.8]]), (20000, 1))

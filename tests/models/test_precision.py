@@ -55,6 +55,7 @@ def products(function, params):
     return [re.findall(r"x(f32|bf16)>", line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_bfloat16_gradients_point_where_float32_ones_do(variant):
     """Eight bits of mantissa: each rounding is off by up to 0.4 %, and those of some layers add up, at random."""
@@ -70,6 +71,7 @@ def test_bfloat16_gradients_point_where_float32_ones_do(variant):
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_every_product_of_a_bfloat16_model_is_one_of_bfloat16(variant):
     loss, params, _ = losses(with_train(experiment(variant), precision="bfloat16"))
@@ -80,6 +82,7 @@ def test_every_product_of_a_bfloat16_model_is_one_of_bfloat16(variant):
     assert all(set(types) == {"f32"} for types in products(jax.grad(single), params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_a_bfloat16_run_is_finite_and_keeps_its_state_in_float32(variant):
     harness = Harness(with_train(experiment(variant), precision="bfloat16"))
@@ -91,6 +94,7 @@ def test_a_bfloat16_run_is_finite_and_keeps_its_state_in_float32(variant):
     chex.assert_trees_all_equal_dtypes(sums, single.run(single.initial(), 1)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_noise_and_data_are_those_of_float32(variant):
     """What a model computes in decides nothing of what it is given."""
@@ -104,6 +108,7 @@ def test_noise_and_data_are_those_of_float32(variant):
     np.testing.assert_array_equal(*seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_float32_adds_no_conversion_to_the_model(variant):
     _, params, built = losses(experiment(variant))
@@ -123,6 +128,7 @@ def test_decoding_computes_in_the_runs_precision():
     assert {types[-1] for types in products(lambda p: built.decode(p, codes), params)} == {"bf16"}
 
 
+@pytest.mark.slow
 def test_a_learned_scale_is_never_rounded():
     settings = with_train(Experiment(model=Model(latent_dim=3)), precision="bfloat16")
     settings = replace(settings, model=replace(settings.model, likelihood=GaussianLikelihood(scale=None)))
@@ -133,6 +139,7 @@ def test_a_learned_scale_is_never_rounded():
     assert outputs.log_scale != np.asarray(outputs.log_scale.astype(jnp.bfloat16), np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["layer", "group"])
 def test_statistics_of_normalisation_are_float32(normalization):
     backbone = Conv(features=(8,), normalization=normalization)
@@ -145,6 +152,7 @@ def test_statistics_of_normalisation_are_float32(normalization):
     assert all("bf16" not in line for line in sums)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_to_rematerialize_changes_neither_parameters_nor_results(variant):
     loss, params, _ = losses(experiment(variant))
@@ -159,6 +167,7 @@ DEEP = Dense(widths=(256,) * 8, activation="gelu")
 MAPS = Conv(features=(8, 16), activation="gelu", normalization="layer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "share"),
     [(DEEP, 0.35), (replace(DEEP, activation="relu"), 0.7), (MAPS, 0.15)],

@@ -32,6 +32,7 @@ VALUES = st.sampled_from([0.0, 1e-45, 1e-38, 0.25, 0.5, 0.5000001, 1.0, 7.0, 3.4
 BATCHES = st.lists(st.lists(VALUES, min_size=5, max_size=5), min_size=7, max_size=7)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BATCHES, st.integers(1, 40), st.integers(1, 7))
 def test_the_threshold_is_the_one_that_sorting_gives(rows, kept, examples):
@@ -45,6 +46,7 @@ def test_the_threshold_is_the_one_that_sorting_gives(rows, kept, examples):
     np.testing.assert_array_equal(marks, values >= expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BATCHES, st.floats(0.01, 1.0), st.integers(1, 7))
 def test_each_unit_keeps_its_own_share(rows, rate, examples):
@@ -56,6 +58,7 @@ def test_each_unit_keeps_its_own_share(rows, rate, examples):
     np.testing.assert_array_equal(threshold, [sorted_threshold(unit, count) for unit in values[:examples].T])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("examples", "rate", "kept"), [(100, 0.05, 5), (60_000, 0.05, 3000), (3, 1 / 3, 1), (7, 1.0, 7)]
 )

@@ -36,6 +36,7 @@ def code_of(harness, state, inputs, mean=None):
     return np.asarray(outputs.latent.code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2, 4])
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,6 +90,7 @@ def test_lifetime_keeps_each_units_largest_in_training_and_all_in_inference():
     assert (whole > 0).sum() > (trained > 0).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_code_in_inference_depends_on_its_example_alone(kind):
     run = aeflax.train(experiment(kind), images(55))
@@ -101,6 +103,7 @@ def test_a_code_in_inference_depends_on_its_example_alone(kind):
     assert (whole > 0).any()
 
 
+@pytest.mark.slow
 def test_a_code_in_training_depends_on_the_batch():
     """So that the test above can fail."""
     harness = Harness(experiment("batch-top-k"))
@@ -117,6 +120,7 @@ def test_jump_relu_is_zero_up_to_its_threshold_and_the_identity_above():
     np.testing.assert_array_equal(found.active, [[0, 0, 1, 1]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bandwidth", [0.01, 0.3, 2.0])
 def test_the_gradients_of_jump_relu_are_the_papers(bandwidth):
     """Rajamanoharan et al. 2024: dJump/dθ = -(θ/ε) K((z-θ)/ε), dH/dθ = -(1/ε) K, K the rectangle of width 1."""
@@ -155,6 +159,7 @@ def test_thresholds_begin_low_and_the_penalty_raises_them():
     assert found[30.0][1] < found[0.0][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [l0, l1, rate])
 def test_a_sparsity_penalty_rises_linearly_over_its_warm_up(penalty):
     code = jnp.array([[0.5, 0.25]])
@@ -170,6 +175,7 @@ def test_a_sparsity_penalty_rises_linearly_over_its_warm_up(penalty):
         np.testing.assert_allclose(charge(step, 4), share * full, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_run_reproduces_the_uninterrupted_one_to_the_bit(kind, tmp_path):
     """The model's state included: `state_sha256` covers it."""

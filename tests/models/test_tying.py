@@ -30,6 +30,7 @@ def layers(params):
     return {name: set(layer) for name, layer in params["decoder"].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", WIDTHS, ids=IDS)
 def test_kernels_are_held_once(widths):
     params = Harness(settings(widths)).initial().params
@@ -40,6 +41,7 @@ def test_kernels_are_held_once(widths):
     chex.assert_trees_all_equal(params["bottleneck"], drawn["bottleneck"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", WIDTHS, ids=IDS)
 def test_the_decoder_is_the_encoder_transposed(widths):
     """By hand: a code of ones is led back through the encoder's kernels."""
@@ -54,6 +56,7 @@ def test_the_decoder_is_the_encoder_transposed(widths):
     np.testing.assert_allclose(tied.built.decode(params, jnp.ones((2, 6))), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", WIDTHS, ids=IDS)
 def test_a_kernel_learns_from_both_places(widths):
     """A step of plain SGD on the shared kernel is that of the encoder's, plus the transposed one of the decoder's."""
@@ -73,6 +76,7 @@ def test_a_kernel_learns_from_both_places(widths):
         np.testing.assert_allclose(after.params[part][name]["kernel"], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_placements_agree():
     """Adam hides factors of gradients, SGD shows them."""
     found = {}
@@ -83,6 +87,7 @@ def test_placements_agree():
     chex.assert_trees_all_close(found["mesh"], found["jit"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_that_are_exported_hold_a_tied_kernel_in_both_places(tmp_path):
     run = aeflax.train(settings((8,)), images(60), report=False)
     found = load_file(run.export("safetensors", tmp_path) / "model.safetensors")

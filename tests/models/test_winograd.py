@@ -57,6 +57,7 @@ def test_it_equals_xlas_own_convolution(size, side, pads, channels, features):
     chex.assert_trees_all_close(to_kernel, kernel_too, atol=CLOSE * np.sqrt(2 * size[0] * size[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", winograd.SIDES)
 def test_in_exact_arithmetic_it_is_the_convolution(side):
     """Y = S (A x · G w) for every single input and weight, in float64."""

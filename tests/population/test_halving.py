@@ -58,6 +58,7 @@ def test_a_sweep_that_cannot_be_halved_is_refused(grid, changed, sentence):
         rungs(members(base, axes(grid, base)))
 
 
+@pytest.mark.slow
 def test_survivors_are_trained_as_if_nobody_had_been_dropped(tmp_path):
     halved = sweep(settings(), GRID, DATA, run_dir=tmp_path / "halved", halving=True)
     assert [rung["step"] for rung in halved.rungs] == [5, 10]
@@ -75,6 +76,7 @@ def test_survivors_are_trained_as_if_nobody_had_been_dropped(tmp_path):
     assert all(row["dropped"] == 5 for row in others)
 
 
+@pytest.mark.slow
 def test_a_stopped_halving_goes_on_to_the_same_bits(tmp_path):
     frequent = settings(checkpoint_every=2, log_every=1)
     whole = sweep(frequent, GRID, DATA, run_dir=tmp_path / "whole", halving=True)

@@ -48,12 +48,14 @@ class Watch(list):
             self.append(record.step)
 
 
+@pytest.mark.slow
 def test_values_that_are_several_words_can_be_resumed(tmp_path):
     grid = {"model.backbone.widths": [(5,), (6, 3)]}
     first = sweep(frequent(), grid, DATA, run_dir=tmp_path)
     assert digests(sweep(frequent(), grid, DATA, run_dir=tmp_path, resume=True)) == digests(first)
 
 
+@pytest.mark.slow
 def test_waves_stay_as_they_were_cut(tmp_path, monkeypatch):
     """Where there is more memory on the second day, larger waves would mix what was trained with what was not."""
     monkeypatch.setattr(waves, "free_bytes", lambda: 1)
@@ -68,6 +70,7 @@ def test_waves_stay_as_they_were_cut(tmp_path, monkeypatch):
     assert digests(again) == digests(whole)
 
 
+@pytest.mark.slow
 def test_waves_stay_where_less_memory_is_free(tmp_path, monkeypatch):
     whole = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path / "whole")
     with pytest.raises(StoppedError):
@@ -78,6 +81,7 @@ def test_waves_stay_where_less_memory_is_free(tmp_path, monkeypatch):
     assert digests(again) == digests(whole)
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_whose_member_is_damaged_trains_that_one_alone(tmp_path):
     whole = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path)
     for step in (tmp_path / "members" / "0002" / "checkpoints").iterdir():
@@ -93,6 +97,7 @@ def test_a_finished_sweep_whose_member_is_damaged_trains_that_one_alone(tmp_path
     assert read_manifest(tmp_path / "members" / "0001")["created"] == began
 
 
+@pytest.mark.slow
 def test_a_sweep_of_an_earlier_version_remembers_who_diverged(tmp_path):
     whole = sweep(overflowing(), OVERFLOW, DATA, run_dir=tmp_path)
     told = read_json(tmp_path / SWEEP)
@@ -106,6 +111,7 @@ def test_a_sweep_of_an_earlier_version_remembers_who_diverged(tmp_path):
     assert not begun
 
 
+@pytest.mark.slow
 def test_a_grid_in_another_order_is_another_sweep(tmp_path):
     """It numbers the members otherwise."""
     grid = {"optimizer.learning_rate": [1e-3, 1e-2], "train.seed": [0, 1]}
@@ -123,6 +129,7 @@ def overflowing():
 OVERFLOW = {"optimizer.learning_rate": [1e-4, 3e38]}  # finite gradients, whose updates are not
 
 
+@pytest.mark.slow
 def test_a_member_whose_weights_overflow_costs_the_others_nothing_when_it_goes_on(tmp_path):
     whole = sweep(overflowing(), OVERFLOW, DATA, run_dir=tmp_path / "whole")
     assert [member["status"] for member in whole.members] == ["done", "diverged"]
@@ -139,6 +146,7 @@ def test_a_member_whose_weights_overflow_costs_the_others_nothing_when_it_goes_o
     assert [member["status"] for member in parts.members] == ["done", "diverged"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / leftover("abcd")).write_text("half a file")
     (tmp_path / "run.lock").write_text("")
@@ -147,6 +155,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert not (tmp_path / leftover("abcd")).exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside_and_the_step_before_taken(tmp_path):
     whole = sweep(frequent(), SEEDS, DATA, run_dir=tmp_path / "sweep")
     for member in (tmp_path / "sweep" / "members").iterdir():
@@ -162,6 +171,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_step_before_taken(tmp_path):
     assert (damaged / "damaged" / str(newest)).is_dir()
 
 
+@pytest.mark.slow
 def test_seconds_are_of_all_that_a_group_took(tmp_path):
     base = frequent()
     settings = replace(base, data=replace(base.data, validation=8))

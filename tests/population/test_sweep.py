@@ -46,6 +46,7 @@ def largest_difference(a, b):
     return max((float(np.max(found, initial=0)) for found in differences), default=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BY_VARIANT)
 def test_every_member_is_the_run_that_it_would_be_alone(variant, tmp_path):
     """To the bit on a processor, which trains one member after the other with the operations of a run."""
@@ -73,6 +74,7 @@ def _as_accelerators_do(monkeypatch):
     program._compiled.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_as_accelerators_do")
 @pytest.mark.parametrize("variant", ["denoising", "vae", "conv", "dictionary"])
 def test_members_that_are_computed_at_once_are_the_runs_that_they_would_be_alone(variant, tmp_path):
@@ -88,6 +90,7 @@ def test_members_that_are_computed_at_once_are_the_runs_that_they_would_be_alone
     assert largest_difference(run.state.params, found.load(0).state.params) > 1e-3
 
 
+@pytest.mark.slow
 def test_exact_members_are_the_runs_that_they_would_be_alone(tmp_path):
     """A batch in eight parts, each computed by itself: a sum too many would show eightfold."""
     settings = experiment("vanilla")
@@ -99,6 +102,7 @@ def test_exact_members_are_the_runs_that_they_would_be_alone(tmp_path):
     assert found.load(3).summary["test"] == single.summary["test"]
 
 
+@pytest.mark.slow
 def test_numbers_share_a_program_and_structures_do_not(tmp_path):
     settings = experiment("vae")
     grid = axes({"model.latent_dim": [2, 3], "model.penalties.kl.beta": [0.5, 1.0]}, settings)
@@ -123,6 +127,7 @@ def test_groups_are_told_before_anything_is_trained(tmp_path):
     assert not (tmp_path / "sweep" / "members").exists()
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_touches_no_other(tmp_path):
     settings = experiment("vanilla")
     settings = replace(settings, train=replace(settings.train, max_nonfinite=2))
@@ -138,6 +143,7 @@ def test_a_member_that_diverges_touches_no_other(tmp_path):
         assert found.members[index]["state_sha256"] == other.members[index]["state_sha256"]
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on_as_if_it_had_not_been(tmp_path):
     settings = experiment("vae", steps=20)
     whole = sweep(settings, GRID, DATA, run_dir=tmp_path / "whole")
@@ -157,6 +163,7 @@ def test_a_stopped_sweep_goes_on_as_if_it_had_not_been(tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_members_that_were_saved_apart_go_on_from_their_common_step(tmp_path):
     """A process killed between two members' saves leaves one ahead of the other."""
     settings = experiment("vanilla", steps=20)
@@ -213,6 +220,7 @@ def test_a_killed_sweep_loses_nothing(grid, moment, tmp_path):
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_told_again_without_training(tmp_path):
     settings = experiment("vanilla")
     first = sweep(settings, {"train.seed": [1, 2]}, DATA, run_dir=tmp_path / "sweep")
@@ -224,6 +232,7 @@ def test_a_finished_sweep_is_told_again_without_training(tmp_path):
     assert not trained
 
 
+@pytest.mark.slow
 def test_members_are_ordinary_runs(tmp_path, run):
     (code, output, errors) = run(
         *("sweep", "vanilla", "--grid", "train.seed=0,1", "--train.steps", 9, "--run-dir", tmp_path / "s", "--json")
@@ -269,6 +278,7 @@ def test_what_a_sweep_cannot_do_is_a_sentence(run, words, said):
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_without_its_command(run, tmp_path):
     """Preset, grid of kinds, halving and settings are taken from the sweep; what is said besides must be the same."""
     path = tmp_path / "s"
@@ -303,6 +313,7 @@ def test_a_sweep_goes_on_without_its_command(run, tmp_path):
     assert (code, "sweep.json has no sound grid, halving; the sweep is damaged" in errors) == (2, True), errors
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_all_diverge_is_exit_3(run, tmp_path):
     words = ("--grid", "optimizer.learning-rate=1e37,1e38", "--train.steps", 30, "--run-dir", tmp_path / "s")
     code, _, errors = run("sweep", "vanilla", *words, "--no-report")
@@ -310,6 +321,7 @@ def test_a_sweep_of_which_all_diverge_is_exit_3(run, tmp_path):
     assert "all 2 models diverged; of the first: " in errors
 
 
+@pytest.mark.slow
 def test_a_directory_of_something_else_stays(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="holds something else than a sweep"):
@@ -323,6 +335,7 @@ def test_a_directory_of_something_else_stays(tmp_path):
     assert [member["settings"] for member in again.members] == [{"train.seed": 2}]
 
 
+@pytest.mark.slow
 def test_kinds_vary_and_are_ranked_by_what_all_of_them_have(tmp_path):
     settings = experiment("denoising")
     noisy = settings.model.corruption
@@ -342,6 +355,7 @@ def test_kinds_vary_and_are_ranked_by_what_all_of_them_have(tmp_path):
     assert found.members[5]["test"]["bce"] == pytest.approx(reference.evaluate("test")["bce"], rel=1e-5)  # as the bits
 
 
+@pytest.mark.slow
 def test_k_varies_within_a_program(tmp_path):
     settings = experiment("top-k")
     found = sweep(settings, {"model.bottleneck.k": [1, 3, 6]}, DATA, run_dir=tmp_path / "sweep")
@@ -351,6 +365,7 @@ def test_k_varies_within_a_program(tmp_path):
         assert found.members[index]["state_sha256"] != found.members[index - 1]["state_sha256"]
 
 
+@pytest.mark.slow
 def test_members_of_one_structure_are_one_group():
     settings = experiment("sparse")
     dataset = aeflax.api.load_data(settings.data, DATA)

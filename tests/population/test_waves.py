@@ -27,6 +27,7 @@ def needed(count):
     return needed_bytes(compiled((group.programs * 2)[:count], rows, (dataset.scaling.shift, dataset.scaling.divisor)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fits", "sizes"), [(5, [5]), (3, [3, 2]), (2, [2, 2, 1]), (0, [1, 1, 1, 1, 1])])
 def test_waves_are_as_large_as_the_memory(tmp_path, monkeypatch, fits, sizes):
     devices = jax.local_devices()[:1]  # of several, each would hold as many
@@ -42,6 +43,7 @@ def test_waves_are_as_large_as_the_memory(tmp_path, monkeypatch, fits, sizes):
     assert [member["status"] for member in found.members] == ["done"] * 5
 
 
+@pytest.mark.slow
 def test_members_do_not_depend_on_their_wave(tmp_path, monkeypatch):
     whole = sweep(experiment("vae"), GRID, DATA, run_dir=tmp_path / "whole")
     monkeypatch.setattr(waves, "free_bytes", lambda: 1)
@@ -52,6 +54,7 @@ def test_members_do_not_depend_on_their_wave(tmp_path, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_members():
     assert needed(4) == pytest.approx(needed(1), rel=0.01)  # one on each of four devices
     assert needed(4) < needed(8) < 3 * needed(4)

@@ -47,6 +47,7 @@ def found(shape, *, labelled=True):
     return Findings("ab", values, {**arrays, "index": np.arange(5), "score": random.rand(5)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("shape", [(6, 5, 1), (6, 5, 3), (1, 1, 1), (4,)], ids=str)
 def test_every_kind_of_data_has_its_figures(shape, labelled):

@@ -44,6 +44,7 @@ def found(shape=(6, 5, 1), *, trained=(0.4,), gains=None, each=2):
     return Findings("ab", values, arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [1, 2])
 @pytest.mark.parametrize("shape", [(6, 5, 1), (6, 5, 3), (5, 4, 2), (1, 1, 1)], ids=str)
 def test_every_kind_of_image_has_its_figures(shape, each):

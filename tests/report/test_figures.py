@@ -55,6 +55,7 @@ def colour(figure, axes, column, row, right, up):
     return pixels[round(len(pixels) - y - up * height), round(x + right * width)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", examples.MATERIALS)
 def test_each_material_gets_the_figures_that_apply(kind):
     figures = drawn(examples.MATERIALS[kind]())
@@ -62,6 +63,7 @@ def test_each_material_gets_the_figures_that_apply(kind):
     assert all(figure.get_suptitle() for figure in figures.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vae", "sparse", "denoising vector"])
 def test_plots_name_their_axes_and_no_text_leaves_the_figure(kind):
     for name, figure in drawn(examples.MATERIALS[kind]()).items():
@@ -80,6 +82,7 @@ def test_plots_name_their_axes_and_no_text_leaves_the_figure(kind):
             assert all(axes.get_ylabel() or axes.get_xlabel() for axes in figure.axes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["denoising", "denoising vector", "vae", "sparse", "conv"])
 def test_pictures_have_a_margin(kind):
     for name, figure in drawn(examples.MATERIALS[kind]()).items():
@@ -211,6 +214,7 @@ def test_filters_of_colour_are_each_scaled():
     assert list(colour(figure, figure.axes[0], 2, 0, 0, 0))[3] == 0, "a cell that is left over is empty"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "names", "said"),
     [
@@ -265,6 +269,7 @@ def test_directions():
     assert [metrics.better(name) for name in ("kl", "l0", "corrupted_psnr")] == [None] * 3
 
 
+@pytest.mark.slow
 def test_the_report_imports_neither_jax_nor_pyplot():
     heavy = ("jax", "matplotlib.pyplot", "sklearn")
     program = f"import sys, aeflax.report.page; print([name for name in {heavy} if name in sys.modules])"

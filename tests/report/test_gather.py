@@ -43,6 +43,7 @@ def copy(kept, tmp_path):
     return shutil.copytree(kept, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_test_value_beyond_the_unit_range_is_refused_before_training_and_drawn_where_allowed(tmp_path):
     table = np.random.RandomState(0).rand(50, 5).astype(np.float32)
     table[4] = 1.5  # of the test split
@@ -57,6 +58,7 @@ def test_a_test_value_beyond_the_unit_range_is_refused_before_training_and_drawn
         assert (tmp_path / scale / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vanilla", "denoising"])
 def test_the_examples_are_those_that_evaluation_scored(variant):
     base = experiment(variant)
@@ -71,6 +73,7 @@ def test_the_examples_are_those_that_evaluation_scored(variant):
     np.testing.assert_allclose(found.codes, code, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["sparse", "rate", "top-k"])
 def test_the_dictionarys_usage_counts_as_evaluation_does(variant):
     run = aeflax.train(experiment(variant, steps=40), ARRAY)
@@ -80,6 +83,7 @@ def test_the_dictionarys_usage_counts_as_evaluation_does(variant):
     assert (np.diff(found.usage) <= 0).all()
 
 
+@pytest.mark.slow
 def test_another_checkpoints_report_shows_that_checkpoint(copy):
     last, best = (aeflax.load(copy, ARRAY, step=step) for step in ("latest", "best"))
     assert last.summary["step"] == 60
@@ -102,6 +106,7 @@ def test_without_the_data_another_checkpoints_report_shows_what_was_logged(copy)
     assert '<th scope="col">test</th>' not in text
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_checkpoint_without_evaluating(copy, monkeypatch):
     best = aeflax.load(copy, ARRAY, step="best")
     monkeypatch.setattr("aeflax.trained.evaluate", lambda *_: pytest.fail("evaluated"))
@@ -109,6 +114,7 @@ def test_a_notebook_shows_the_checkpoint_without_evaluating(copy, monkeypatch):
     assert words.number(aeflax.load(copy).summary["best"]["value"]) in best._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_it_again_begins_with_the_same_weights(tmp_path):
     path = tmp_path / "first run"
     base = replace(experiment("vanilla", steps=3), data=Data(source="digits", batch_size=BATCH))
@@ -120,6 +126,7 @@ def test_the_command_that_trains_it_again_begins_with_the_same_weights(tmp_path)
     assert "--init-from" not in first._material({}).command
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_a_configuration_error(copy):
     (copy / "figures").write_text("a file")
     with pytest.raises(ConfigError, match=r"cannot write the report to .*run: File exists; choose another --out"):

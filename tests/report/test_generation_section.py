@@ -53,6 +53,7 @@ def found(shape=(6, 5, 1), *, prior=True, code=4, **samples):
     return Findings("ab", values, arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [1, 2, 4])
 @pytest.mark.parametrize("prior", [True, False])
 @pytest.mark.parametrize("shape", [(6, 5, 1), (6, 5, 3), (1, 1, 1), (4,)], ids=str)
@@ -67,6 +68,7 @@ def test_every_kind_of_model_has_its_figures(shape, prior, code):
         assert canvas.INK not in canvas.svg(figure, name), "figures take the page's colour"
 
 
+@pytest.mark.slow
 def test_rows_of_a_traversal_name_their_dimension_and_its_kl():
     drawn = canvas.svg(section(found()).figures["generation_traversal"][0], "traversal")
     for word in (">0: 1.5<", ">3: 0.38<", "dimension: KL, nats", "−3.0"):

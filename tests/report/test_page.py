@@ -66,6 +66,7 @@ def undrawn(monkeypatch, without_png):
     monkeypatch.setattr("aeflax.report.canvas.svg", lambda figure, name: "<svg></svg>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PAGES)
 @pytest.mark.usefixtures("without_png")
 def test_every_material_has_a_page_that_needs_nothing_beside_itself(kind, tmp_path):
@@ -83,6 +84,7 @@ def test_every_material_has_a_page_that_needs_nothing_beside_itself(kind, tmp_pa
         ElementTree.fromstring(drawing)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_png")
 def test_the_page_has_its_parts_in_order(tmp_path):
     text = Reader(page(examples.vae(), tmp_path)).text
@@ -188,6 +190,7 @@ def test_how_a_run_ended_is_told(tmp_path):
     assert "3 updates were skipped" in text
 
 
+@pytest.mark.slow
 def test_whatever_a_user_wrote_is_escaped(tmp_path):
     base = examples.material()
     hostile = replace(
@@ -205,6 +208,7 @@ def test_whatever_a_user_wrote_is_escaped(tmp_path):
         assert HOSTILE in "".join(Reader(text).words)
 
 
+@pytest.mark.slow
 def test_equal_material_gives_equal_files(tmp_path):
     for name in ("first", "second"):
         write(examples.conv(), tmp_path / name)
@@ -214,6 +218,7 @@ def test_equal_material_gives_equal_files(tmp_path):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_figures_that_no_longer_apply_are_deleted_and_nothing_else(tmp_path):
     write(examples.vae(), tmp_path)
@@ -241,6 +246,7 @@ def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypat
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_fragment_keeps_to_itself():
     text = fragment(examples.material())
     style = text[text.index("<style>") + 7 : text.index("</style>")]
@@ -256,6 +262,7 @@ def test_a_fragment_of_an_unfinished_run_has_no_table():
     assert "<table" not in fragment(examples.material(summary={}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_png")
 def test_figures_say_what_they_are_to_who_cannot_see_them(tmp_path):
     labels = Reader(page(examples.material(), tmp_path)).values("aria-label")

@@ -25,6 +25,7 @@ def figures_of(found):
     return sorted(path.stem for path in (found.path / "figures").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_members_are_ranked_drawn_and_named(tmp_path):
     settings = experiment("vae", steps=20)
     settings = replace(settings, train=replace(settings.train, eval_every=5))
@@ -45,6 +46,7 @@ def test_members_are_ranked_drawn_and_named(tmp_path):
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_the_best_is_chosen_on_the_validation_split_wherever_it_is_shown(tmp_path, monkeypatch):
     drawn = []
     curves, lines = pages.learning_curves, pages.parallel_coordinates
@@ -60,6 +62,7 @@ def test_the_best_is_chosen_on_the_validation_split_wherever_it_is_shown(tmp_pat
     assert page.index(f"members/000{found.best}") < page.index(f"members/000{1 - found.best}")
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_loaded_and_its_page_drawn_anew(tmp_path, run):
     found = sweep(experiment("vanilla"), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path / "sweep")
     again = aeflax.load_sweep(tmp_path / "sweep")
@@ -78,11 +81,13 @@ def test_a_finished_sweep_is_loaded_and_its_page_drawn_anew(tmp_path, run):
     assert (code, said) == (2, "aeflax: the sweep in sweep has not come to its end; go on with it first, by --resume\n")
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_page_has_none(tmp_path):
     found = sweep(experiment("vanilla"), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path / "sweep", report=False)
     assert not (found.path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_those_that_diverged_are_told_of_and_not_drawn_as_the_best(tmp_path):
     settings = experiment("vanilla")
     settings = replace(settings, train=replace(settings.train, max_nonfinite=2))
@@ -93,6 +98,7 @@ def test_those_that_diverged_are_told_of_and_not_drawn_as_the_best(tmp_path):
     assert "parallel_coordinates" not in figures_of(none)
 
 
+@pytest.mark.slow
 def test_rungs_are_shown(tmp_path):
     settings = experiment("vanilla", steps=20)
     settings = replace(settings, data=replace(settings.data, validation=8))
