@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax import config, hosts, manifest
-from aeflax import run as runs
+from aeflax import config, hosts, manifest, runs
 from aeflax.checkpoint import Checkpoints, Which, state_sha256
+from aeflax.claim import create_folder, require_usable
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
@@ -74,7 +74,7 @@ def train(
     """
     path, profile = (None if place is None else Path(place) for place in (run_dir, profile))
     require_callbacks(callbacks)
-    hosts.by_one(lambda: runs.require_usable(path, resume=resume, overwrite=overwrite))
+    hosts.by_one(lambda: require_usable(path, resume=resume, overwrite=overwrite))
     experiment = validate(with_data(experiment, data))
     dataset = hosts.by_all(lambda: load_data(experiment.data, None if isinstance(data, str) else data))
     resolved = resolve(experiment, dataset.shape, len(dataset.train.values))
@@ -95,7 +95,7 @@ def train(
             weights, origin = _first_weights(program, Path(init_from))
     if profile is not None:
         profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
-        hosts.by_all(functools.partial(runs.create_folder, profile, "the profile"))
+        hosts.by_all(functools.partial(create_folder, profile, "the profile"))
     task = Task(program, dataset, described | {"init_from": origin}, callbacks, stop, weights, profile)
     return task.train() if path is None else task.train_in(path, resume=resume, overwrite=overwrite, report=report)
 

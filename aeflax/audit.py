@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aeflax import run as runs
-from aeflax import seal
+from aeflax import runs, seal
+from aeflax.claim import holder
 from aeflax.document import read_json, require_digest
 from aeflax.errors import ConfigError
 
@@ -66,7 +66,7 @@ def verify(path: str | Path) -> Audit:
     place = Path(path)
     if not (place / runs.MANIFEST).exists():
         runs.read_manifest(place)  # raises, and says where runs are
-    before, audit = runs.holder(place), Audit()
+    before, audit = holder(place), Audit()
     held = seal.folders(place / runs.CHECKPOINTS)
     audit.checkpoints.update({step: seal.faults(folder) for step, folder in held.items()})
     others = {entry.name for entry in (place / runs.CHECKPOINTS).glob("*")} - {folder.name for folder in held.values()}
@@ -80,7 +80,7 @@ def verify(path: str | Path) -> Audit:
     for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
         name = f"{runs.APPLICATIONS}/{path.name}"
         audit.files[name] = _faults(place, name) or _array_faults(path)
-    return replace(audit, holder=before or runs.holder(place))  # it may have begun, or ended, meanwhile
+    return replace(audit, holder=before or holder(place))  # it may have begun, or ended, meanwhile
 
 
 def _faults(place: Path, name: str) -> list[str]:

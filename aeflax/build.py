@@ -15,12 +15,12 @@ from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
 from aeflax.errors import ConfigError
+from aeflax.loss import objective, penalties, repairs
 from aeflax.models.autoencoder import Autoencoder, Offset
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.dictionary import IDLE, across, counted, directions, normalized, spare, transposed
 from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
-from aeflax.objective import objective, penalties, repairs
 from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.own_parts import ADDRESSED, function, require_floats, without_generators
 from aeflax.structure import structure, traced, unknown

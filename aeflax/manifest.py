@@ -22,7 +22,7 @@ from aeflax.data.order import order_sha256
 from aeflax.document import changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
-from aeflax.run import MANIFEST
+from aeflax.runs import MANIFEST
 from aeflax.schema import differences, from_dict, to_dict
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
@@ -56,6 +56,7 @@ def describe(
             "unit_range": domain.unit_range,
             **({} if domain.fill is None else {"fill": domain.fill.tolist()}),
             **({} if columns is None else {"columns": list(columns)}),
+            **({} if dataset.version is None else {"version": dataset.version}),
         },
         "init_from": origin,
         **({} if not (own := own_files(resolved)) else {"parts": own}),

@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
-from aeflax import hosts, manifest
-from aeflax import run as runs
+from aeflax import hosts, manifest, runs
 from aeflax.checkpoint import Checkpoints, state_sha256
+from aeflax.claim import RunDirectory, claim
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset
 from aeflax.data.kept import Kept
@@ -79,9 +79,9 @@ class Task:
 
     def _claimed(
         self, stack: contextlib.ExitStack, path: Path, *, resume: bool, overwrite: bool
-    ) -> tuple[runs.RunDirectory, dict[str, Any] | None]:
+    ) -> tuple[RunDirectory, dict[str, Any] | None]:
         """The directory, held until the stack is closed, and the manifest of what was trained in it, if anything."""
-        directory, stored = stack.enter_context(runs.claim(path, resume=resume, overwrite=overwrite)), None
+        directory, stored = stack.enter_context(claim(path, resume=resume, overwrite=overwrite)), None
         if (path / runs.MANIFEST).exists():
             manifest.require_same(found := runs.read_manifest(path), self.described)
             stored = found if runs.holds_checkpoint(path) else None
@@ -92,14 +92,14 @@ class Task:
         """The task of a run that is there already, by its manifest."""
         return self if stored is None else replace(self, described=how(stored, self.described))
 
-    def _continued(self, directory: runs.RunDirectory | None, stored: dict[str, Any] | None) -> "Task":
+    def _continued(self, directory: RunDirectory | None, stored: dict[str, Any] | None) -> "Task":
         """The task of what is trained further, as its manifest says from now on."""
         task = self._going_on(stored, manifest.continued)
         if stored is not None and directory is not None:
             directory.write(runs.MANIFEST, task.described)
         return task
 
-    def _done(self, path: Path, directory: runs.RunDirectory | None, checkpoints: Checkpoints) -> Run | None:
+    def _done(self, path: Path, directory: RunDirectory | None, checkpoints: Checkpoints) -> Run | None:
         """The run that the directory holds, where it was trained to its end."""
         summary = hosts.from_first(runs.read_summary(path) if directory else None)
         if summary is None:
@@ -115,7 +115,7 @@ class Task:
         return self._run(state, runs.read_metrics(path), path, summary) if int(state.step) == summary["step"] else None
 
     def _trained(
-        self, path: Path, directory: runs.RunDirectory | None, checkpoints: Checkpoints, *, fresh: bool, report: bool
+        self, path: Path, directory: RunDirectory | None, checkpoints: Checkpoints, *, fresh: bool, report: bool
     ) -> Run:
         """Trains from the newest checkpoint, or from the start."""
         told: list[Callback] = []
@@ -210,7 +210,7 @@ def _ended(summary: dict[str, Any], resolved: Experiment) -> bool:
 
 
 @contextlib.contextmanager
-def _begun_or_gone(directory: runs.RunDirectory | None, fresh: bool) -> Iterator[None]:
+def _begun_or_gone(directory: RunDirectory | None, fresh: bool) -> Iterator[None]:
     """Where a fresh run fails before it has learned anything, and not of itself, nothing of it stays in the way."""
     try:
         yield

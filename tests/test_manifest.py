@@ -10,8 +10,9 @@ from variants import experiment, images
 
 import aeflax
 from aeflax import manifest
+from aeflax.document import read_json, write_json
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
-from aeflax.run import MANIFEST, SUMMARY, read_json, read_metrics, write_json
+from aeflax.runs import MANIFEST, SUMMARY, read_metrics
 
 ARRAY = images(55)
 

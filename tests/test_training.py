@@ -19,7 +19,7 @@ from aeflax.data.dataset import load
 from aeflax.defaults import resolve
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import prepare
-from aeflax.run import read_metrics
+from aeflax.runs import read_metrics
 from aeflax.training.clock import CHUNK_SECONDS, FIRST_CHUNK, paced
 from aeflax.training.trainer import Trainer
 

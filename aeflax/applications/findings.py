@@ -13,7 +13,7 @@ import numpy as np
 from aeflax.data import files, writers
 from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError, DataError, warn
-from aeflax.run import APPLICATIONS
+from aeflax.runs import APPLICATIONS
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from aeflax.claim import create_folder
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, warn
-from aeflax.run import create_folder
 from aeflax.validation import validate
 
 if TYPE_CHECKING:

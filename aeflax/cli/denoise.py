@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aeflax import run as runs
+from aeflax import runs
 from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.data import places

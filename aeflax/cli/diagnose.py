@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from aeflax import run as runs
+from aeflax import runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aeflax import run as runs
+from aeflax import runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from aeflax import run as runs
+from aeflax import runs
+from aeflax.claim import first_free
 from aeflax.cli import failure
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
     command = replace(command, halving=command.halving or (begun is not None and begun["halving"]))
     stem = Path(named.name).stem
     with (
-        runs.first_free(Path("runs"), f"sweep-{stem}", command.experiment.data.source)
+        first_free(Path("runs"), f"sweep-{stem}", command.experiment.data.source)
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from aeflax import run as runs
+from aeflax import runs
+from aeflax.claim import create_folder, first_free, require_usable
 from aeflax.cli import failure
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
@@ -57,10 +58,10 @@ def main(arguments: list[str]) -> int:
     )
     _require_something_to_resume(arguments, command, default)
     if command.profile is not None:
-        runs.create_folder(command.profile, "the profile")
+        create_folder(command.profile, "the profile")
     stem = Path(named.name).stem
     with (
-        runs.first_free(Path("runs"), stem, command.experiment.data.source)
+        first_free(Path("runs"), stem, command.experiment.data.source)
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
@@ -104,7 +105,7 @@ def _require_possible(command: TrainCommand) -> None:
     looks: tuple[Callable[[], object], ...] = (
         lambda: validate(command.experiment),
         lambda: command.job.require(command.run_dir),
-        lambda: runs.require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite),
+        lambda: require_usable(command.run_dir, resume=command.resume, overwrite=command.overwrite),
         lambda: command.init_from and runs.require_first_weights(command.init_from, resumed),
     )
     faults = []

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from aeflax import run as runs
+from aeflax import runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from aeflax import run as runs
+from aeflax import runs
 from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
 from aeflax.data.places import KEPT

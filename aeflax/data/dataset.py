@@ -69,7 +69,8 @@ class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
     `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places;
-    `missing` tells of the training split where. `columns` are the names of a table's features, None where it has none.
+    `missing` tells of the training split where. `columns` are the names of a table's features, None where it has none;
+    `version` is that of a set that has versions.
     `computed` keeps, by name, what many models of these data would compute alike.
     """
 
@@ -82,6 +83,7 @@ class Dataset:
     fill: np.ndarray | None = None
     missing: str | None = None
     columns: tuple[str, ...] | None = None
+    version: str | None = None
     computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -90,7 +92,8 @@ class Dataset:
         of = f"{called(self.shape)} of {shape}{'' if len(self.shape) > 1 else ' features'}"
         labels = "no labels" if self.train.labels is None else "labels"
         filled = "" if self.missing is None else f"; in training {self.missing}"
-        return f"{self.source}: {counts} {of}, {self.train.values.dtype.name}, {labels}{filled}"
+        version = "" if self.version is None else f" (version {self.version})"
+        return f"{self.source}{version}: {counts} {of}, {self.train.values.dtype.name}, {labels}{filled}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -214,7 +217,9 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
     plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32))
-    whole = Dataset(name, train, validation, test, plain, fill=fill, missing=missing, columns=columns)
+    whole = Dataset(
+        name, train, validation, test, plain, fill=fill, missing=missing, columns=columns, version=raw.version
+    )
     surveys = _surveys(whole.splits, settings.scale, name)
     scaling = _scaling(settings.scale, train.values, surveys.get("train"), raw.divisor)
     return replace(whole, scaling=scaling, surveys=surveys)

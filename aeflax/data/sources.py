@@ -52,11 +52,12 @@ class Examples:
 
 @dataclass(frozen=True)
 class Raw:
-    """What a source delivers; `test` is None where the source brings no test split of its own."""
+    """What a source delivers; `test` is None where it brings no test split of its own, `version` where it has none."""
 
     train: Examples
     test: Examples | None = None
     divisor: float | None = None  # of the stored values; None: 255 for uint8, else 1
+    version: str | None = None
 
 
 def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) -> Raw:
@@ -155,7 +156,8 @@ def _npz(place: str) -> Raw:
 
 def _tfds(name: str) -> Raw:
     splits = tfds.read(name)
-    return Raw(Examples(*splits["train"]), Examples(*splits["test"]) if "test" in splits else None)
+    test = Examples(*splits["test"]) if "test" in splits else None
+    return Raw(Examples(*splits["train"]), test, version=tfds.version(name))
 
 
 def _synthetic(place: str) -> Raw:

@@ -36,7 +36,7 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
     match = PLACE.fullmatch(place)
     if match is None:
         raise DataError(f"tfds:{place} has not the form tfds:NAME[/CONFIG][:VERSION][:SPLIT]; mend the name")
-    name = match["name"] + (f":{match['version']}" if match["version"] else "")
+    name = _named(match)
     chosen = match["split"]
     try:
         builder = _builder(name)
@@ -59,6 +59,18 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
         found = ", ".join(known) or "(none)"
         raise DataError(f"tfds:{name} has the splits {found}, but no split called train; name one as tfds:{name}:SPLIT")
     return {split: _open(name, of) for split, of in splits.items() if split in ("train", "test")}
+
+
+def version(place: str) -> str:
+    """The version of a prepared data set that `read` finds under this name."""
+    match = PLACE.fullmatch(place)
+    assert match is not None  # it was read
+    return str(_builder(_named(match)).version)
+
+
+def _named(match: re.Match[str]) -> str:
+    """The name by which TFDS finds a data set."""
+    return match["name"] + (f":{match['version']}" if match["version"] else "")
 
 
 def preparation(name: str) -> str:
@@ -134,6 +146,7 @@ class Reader:
         self._arguments = (name, split, key, shape, dtype)
         self._where, self._key, self._shape, self._dtype = f"tfds:{name}", key, shape, dtype
         self._opened: Any = None
+        self._folder = ""  # where its files lie, once it was opened
 
     def __reduce__(self) -> Any:
         return Reader, self._arguments
@@ -167,7 +180,8 @@ class Reader:
         except Exception as error:  # ArrayRecord detects damage and raises by kind of damage
             if os.strerror(errno.EACCES) in str(error):
                 raise DataError(f"{self._where} may not be read by this user ({reason(error)}); allow it") from error
-            raise DataError(f"{self._where} is damaged ({reason(error)}); remove it and prepare it again") from error
+            mend = f"remove {self._folder or 'it'} and prepare it again"
+            raise DataError(f"{self._where} is damaged ({reason(error)}); {mend}") from error
 
     @property
     def _source(self) -> Any:
@@ -184,6 +198,7 @@ class Reader:
         name, split, key, *_ = self._arguments
         try:
             builder = _builder(name)
+            self._folder = str(builder.data_dir)
             source = builder.as_data_source(split=split, deserialize_method=DeserializeMethod.RAW_BYTES)
             features = builder.info.features
             return source, FeaturesDict({key: features[key]}) if key else features

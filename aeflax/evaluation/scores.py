@@ -38,8 +38,8 @@ from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.engine.step import weighted
 from aeflax.evaluation.batches import batches
+from aeflax.loss import penalties
 from aeflax.models.dictionary import IDLE
-from aeflax.objective import penalties
 from aeflax.objectives import gaussian_kl
 from aeflax.outputs import flat
 from aeflax.program import Program

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aeflax import manifest
-from aeflax import run as runs
+from aeflax import manifest, runs
 from aeflax.document import write_json
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DivergedError
 from aeflax.population.grid import Member

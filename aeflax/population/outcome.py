@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aeflax import api, config
-from aeflax import run as runs
+from aeflax import api, config, runs
 from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown

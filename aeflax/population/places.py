@@ -9,7 +9,7 @@ from typing import Any
 from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
 from aeflax.program import Program
-from aeflax.run import CHECKPOINTS, SUMMARY
+from aeflax.runs import CHECKPOINTS, SUMMARY
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from aeflax import run as runs
+from aeflax import runs
+from aeflax.claim import LOCK, RunDirectory, create_folder
 from aeflax.config import Experiment
 from aeflax.document import changed, read_json, write_json
 from aeflax.durable import is_leftover
@@ -63,8 +64,8 @@ def claim(path: Path, stack: ExitStack, asked: Mapping[str, Any], *, resume: boo
       ConfigError: where the directory holds another sweep, or something else.
       RunInUseError: where another process has it.
     """
-    runs.create_folder(path, "the sweep")
-    stack.enter_context(directory := runs.RunDirectory(path)).lock()
+    create_folder(path, "the sweep")
+    stack.enter_context(directory := RunDirectory(path)).lock()
     require_usable(path, resume=resume, overwrite=overwrite)
     for entry in path.iterdir():
         if is_leftover(entry.name):  # of a process that was killed while it wrote
@@ -107,7 +108,7 @@ def require_usable(path: Path, *, resume: bool, overwrite: bool) -> None:
     if (path / SWEEP).exists():
         if not (resume or overwrite):
             raise ConfigError(f"{path} holds a sweep; go on with --resume, or replace it with --overwrite")
-    elif any(entry.name != runs.LOCK and not is_leftover(entry.name) for entry in path.iterdir()):
+    elif any(entry.name != LOCK and not is_leftover(entry.name) for entry in path.iterdir()):
         raise ConfigError(f"{path} holds something else than a sweep; choose another --run-dir")
 
 

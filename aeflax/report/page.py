@@ -21,8 +21,8 @@ from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
 from aeflax.report.sections import Section
-from aeflax.run import APPLICATIONS, REPORT
-from aeflax.run import FIGURES as FIGURE_DIRECTORY
+from aeflax.runs import APPLICATIONS, REPORT
+from aeflax.runs import FIGURES as FIGURE_DIRECTORY
 
 
 def write(material: Material, directory: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from aeflax.errors import ConfigError, warn
 from aeflax.journal import Journal
-from aeflax.run import DIGESTS, EVENTS, METRICS
+from aeflax.runs import DIGESTS, EVENTS, METRICS
 
 Kind = Literal["start", "chunk", "train", "evaluation", "checkpoint", "digest", "end"]
 

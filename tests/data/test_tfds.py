@@ -5,13 +5,15 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from variants import experiment
 
-from aeflax import config
+from aeflax import config, manifest
 from aeflax.data import dataset, reading, sources, tfds
 from aeflax.data.rows import Lazy, blocks
 from aeflax.errors import DataError
@@ -180,8 +182,17 @@ def test_damage_is_found_when_the_record_is_read_and_named(here):
     content[len(content) * 3 // 4] ^= 1
     records.write_bytes(bytes(content))
     found = load_lazily("tfds:late")
-    with pytest.raises(DataError, match=r"tfds:late is damaged \(.*; remove it and prepare it again"):
+    with pytest.raises(DataError, match=rf"tfds:late is damaged \(.*; remove {folder} and prepare it again"):
         list(blocks(found.train.values)) + list(blocks(found.test.values))
+
+
+def test_a_run_says_which_version_it_was_trained_on(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    settings = replace(experiment("vanilla", steps=2), data=config.Data(source="tfds:our_digits", batch_size=16))
+    found = dataset.load(settings.data)
+    assert str(found).startswith("tfds:our_digits (version 1.0.0): 40 train, 12 test images of 8×8×1")
+    described = manifest.describe(settings, settings, found, "vanilla", None)
+    assert described["inputs"]["version"] == "1.0.0"
 
 
 def load_lazily(source):
@@ -230,6 +241,10 @@ def test_the_newest_version_is_read_where_none_is_named(here):
         )
     splits = tfds.read("versions")
     assert splits["train"][0][:].tolist() == [[10, 0]]
+    prepare(here, "versions", {"train": digits(0, 5)}, version="2.0.0", image=tensor(8, 8, 1), label=label())
+    for source, version in (("tfds:versions", "2.0.0"), ("tfds:versions:1.*.*", "1.10.0")):
+        found = dataset.load(config.Data(source=source)) if version == "2.0.0" else sources.read(source)
+        assert found.version == version
 
 
 @pytest.mark.parametrize("name", ["mnist", "our_digits:2.0.0", "our_digits/other", "unknown", "not a name"])
@@ -271,7 +286,7 @@ def test_damaged_examples_are_a_data_error(here):
     content = bytearray(records.read_bytes())
     content[200] ^= 1  # in the first chunk of records; most of a small file is padding
     records.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"tfds:damaged is damaged \(.*; remove it and prepare it again"):
+    with pytest.raises(DataError, match=rf"tfds:damaged is damaged \(.*; remove {folder} and prepare it again"):
         tfds.read("damaged")["train"][0][:]
 
 
@@ -282,7 +297,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_a_data_error(here):
     (records,) = folder.glob("*.array_record-*")
     os.truncate(records, 3000)
     with pytest.raises(
-        DataError, match=r"tfds:shorter is damaged \(a record is empty\); remove it and prepare it again"
+        DataError, match=rf"tfds:shorter is damaged \(a record is empty\); remove {folder} and prepare it"
     ):
         examples[-5:]
 

@@ -61,32 +61,33 @@ def of_experiment(path: Path) -> None:
 
 
 def of_manifest(path: Path) -> None:
-    from aeflax import audit, config, manifest, run
+    from aeflax import audit, config, manifest, runs
     from aeflax.schema import from_dict
 
     audit.verify(path.parent)
-    found = run.read_manifest(path.parent)
+    found = runs.read_manifest(path.parent)
     from_dict(config.Experiment, found["experiment"])
     manifest.inputs(found, from_dict(config.Experiment, found["resolved"]))
 
 
 def of_summary(path: Path) -> None:
-    from aeflax import run, seal
+    from aeflax import runs, seal
+    from aeflax.document import read_json
 
-    run.read_summary(path.parent)
+    runs.read_summary(path.parent)
     shutil.copy(path, path.parent / seal.NAME)
     assert all(isinstance(one, str) for one in seal.faults(path.parent))
-    run.read_json(path)
+    read_json(path)
 
 
 def of_metrics(path: Path) -> None:
-    from aeflax import run
+    from aeflax import runs
     from aeflax.journal import Journal
     from aeflax.report.sound import numbers
     from aeflax.trained import Run
 
     history: Any = Run.history
-    records = numbers(run.read_metrics(path.parent))
+    records = numbers(runs.read_metrics(path.parent))
     for found in history.fget(types.SimpleNamespace(_records=records)).values():
         assert all(values.dtype.kind in "if" for values in found.values()), found
     Journal(path, 2).close()

@@ -15,7 +15,7 @@ from aeflax.population import waves
 from aeflax.population.grid import Axis
 from aeflax.population.record import SWEEP
 from aeflax.population.sweep import sweep
-from aeflax.run import read_manifest
+from aeflax.runs import read_manifest
 
 DATA = images(EXAMPLES * 5 // 4)
 SEEDS = {"train.seed": [0, 1, 2, 3]}

@@ -1,8 +1,4 @@
-"""The run directory: its lock and its files.
-
-A run directory holds `experiment.json` (configuration, versions, data fingerprint), `checkpoints/`,
-`metrics.jsonl` (one object a record) and `summary.json`. Files are replaced by an atomic rename after fsync.
-"""
+"""Who has a run directory: its lock, and what a path must be for a run to be kept there."""
 
 import errno
 import fcntl
@@ -17,23 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from aeflax import journal, seal
+from aeflax import runs, seal
 from aeflax.data.places import KEPT
-from aeflax.document import read_json, write_json
+from aeflax.document import write_json
 from aeflax.durable import is_leftover, leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
 
-MANIFEST = "experiment.json"
-SUMMARY = "summary.json"
-METRICS = "metrics.jsonl"
-DIGESTS = "digests.jsonl"
-REPORT = "report.html"
-CHECKPOINTS = "checkpoints"
-APPLICATIONS = "applications"
-FIGURES = "figures"
-EVENTS = "events.out.tfevents."  # how the names of TensorBoard's files begin
-EXPORTS = "export"
-FOLDERS = (CHECKPOINTS, APPLICATIONS, FIGURES)  # whose files are the run's own
 LOCK = "run.lock"
 PROBE = leftover("probe")
 
@@ -71,7 +56,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Deletes all that is a run's but the lock; the manifest last, so that what a crash leaves is still a run."""
-        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == MANIFEST):
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == runs.MANIFEST):
             if not _is_own(entry.name):
                 continue
             if entry.is_dir() and not entry.is_symlink():
@@ -93,8 +78,10 @@ class RunDirectory:
 
 def _is_own(name: str) -> bool:
     """Whether an entry of a run directory is one that aeflax made."""
-    files = (MANIFEST, SUMMARY, METRICS, DIGESTS, REPORT, KEPT)
-    return name in (*files, *FOLDERS, EXPORTS, seal.DAMAGED) or name.startswith(EVENTS) or is_leftover(name)
+    files = (runs.MANIFEST, runs.SUMMARY, runs.METRICS, runs.DIGESTS, runs.REPORT, KEPT)
+    return (
+        name in (*files, *runs.FOLDERS, runs.EXPORTS, seal.DAMAGED) or name.startswith(runs.EVENTS) or is_leftover(name)
+    )
 
 
 def require_free(path: Path | None) -> None:
@@ -183,15 +170,15 @@ def _require_place(path: Path | None, *, resume: bool, overwrite: bool) -> None:
         return
     except OSError as error:
         raise ConfigError(f"{path} cannot be a run directory: {os.strerror(error.errno or 0)}") from error
-    for name in (CHECKPOINTS, seal.DAMAGED):
+    for name in (runs.CHECKPOINTS, seal.DAMAGED):
         if (path / name).is_symlink():
             mend = "put back a folder, or link the whole run directory"
             raise ConfigError(f"{path / name} is a link, and a run writes nowhere but in its own directory; {mend}")
-    if MANIFEST in held:
+    if runs.MANIFEST in held:
         if not (resume or overwrite):
             raise ConfigError(f"{path} already holds a run; add --resume to go on or --overwrite to replace it")
     elif any(name != LOCK and not is_leftover(name) for name in held):
-        raise ConfigError(f"{path} is not empty and holds no {MANIFEST}; choose another --run-dir")
+        raise ConfigError(f"{path} is not empty and holds no {runs.MANIFEST}; choose another --run-dir")
 
 
 def _require_name(path: Path) -> None:
@@ -267,61 +254,6 @@ def create_folder(path: Path, what: str) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise _unwritable(what, path, error) from error
-
-
-def holds_checkpoint(path: Path) -> bool:
-    """Whether a directory holds checkpoints of a run, sound or not."""
-    return bool(seal.folders(path / CHECKPOINTS))
-
-
-def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:
-    """Refuses a run to begin with that is none, unless the run that is resumed is past its beginning.
-
-    Args:
-      init_from: the run whose weights another one begins with.
-      resumed: the directory of that other one, None where it is not resumed.
-
-    Returns:
-      What the resumed run's manifest says of its first weights, where it has a checkpoint and they came from
-      `init_from`, so that they are not needed any more; else None.
-
-    Raises:
-      ConfigError: if they are needed, and `init_from` holds no run.
-    """
-    if resumed is not None and holds_checkpoint(resumed):
-        origin: dict[str, Any] = read_manifest(resumed).get("init_from") or {}
-        if origin.get("run") == str(init_from):
-            return origin
-    read_manifest(init_from)
-    return None
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a run. Raises ConfigError where the directory holds none, or a damaged one."""
-    manifest = read_json(path / MANIFEST)
-    if manifest is None:
-        places = [*path.glob(f"*/{MANIFEST}"), *path.glob(f"members/*/{MANIFEST}")]  # the latter of a sweep
-        held = sorted(str(found.parent) for found in places)
-        mend = f"did you mean {' or '.join(held[:3])}?" if held else "check the path"
-        raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); {mend}")
-    wanted = ("experiment", "resolved", "data", "inputs", "versions", "random")
-    if missing := [name for name in wanted if not isinstance(manifest.get(name), dict)]:
-        raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; the run directory is damaged")
-    return manifest
-
-
-def read_summary(path: Path) -> dict[str, Any] | None:
-    """The summary of a run; None where there is none that can be used, since it can be made again."""
-    with suppress(ConfigError):
-        summary = read_json(path / SUMMARY)
-        if summary is not None and all(isinstance(summary.get(name), dict) for name in ("train", "test", "pca")):
-            return summary
-    return None
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a run's metrics log, as far as they can be read."""
-    return journal.read(path / METRICS)
 
 
 def _unwritable(what: str, path: Path, error: OSError) -> ConfigError:
