@@ -104,8 +104,8 @@ def _tried(resolved: config.Experiment, dataset: Dataset) -> Program:
     """The program of a training, once its parts and its data are found to serve; of doubts a warning tells."""
     program = prepare(resolved, dataset.shape)
     program.require_shares()
-    require_own_noise(program.built)
-    hosts.by_one(lambda: warn_of_own_parts(program.built, program.hyper))
+    require_own_noise(program)
+    hosts.by_one(lambda: warn_of_own_parts(program))
     hosts.by_one(lambda: warn_of_misfit(program, dataset))
     return program
 

@@ -60,7 +60,7 @@ def build(experiment: config.Experiment, shape: tuple[int, ...]) -> Built:
     optimizer, train = experiment.optimizer, experiment.train
     steps = 0 if optimizer.schedule in ("constant", "piecewise") else train.steps or 0
     return _build(
-        factories.chosen(experiment.model),
+        tuple(factories.chosen(experiment.model).values()),
         structure(experiment.model),
         structure(optimizer),
         steps,
@@ -97,13 +97,17 @@ def _build(
         module, complete, precision, record.auxk if record and repairs(model) else None
     )
     observe, update = _following(model)
-    like = factories.likelihood(model.likelihood)
+    like, likelihood = factories.likelihood(model.likelihood), f"model.likelihood {model.likelihood.kind}"
+    if not isinstance(like, objectives.Likelihood):
+        wanted = "an aeflax.objectives.Likelihood(nats, mean)"
+        raise ConfigError(f"the factory of {likelihood} must return {wanted}, and returned {like!r}")
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         outputs, variables = module.init_with_output(key, jnp.zeros((1, *shape), jnp.float32), blank(model))
         code = 1, model.latent_dim or 0  # resolved
         require_floats(f"model.bottleneck {model.bottleneck.kind}", outputs.latent.code, code)
         require_floats(f"the decoder of model.backbone {model.backbone.kind}", outputs.logits, (1, *shape))
+        require_floats(f"the mean of {likelihood}", like.mean(outputs.logits), (1, *shape))
         params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
         params = shared(params) if tied else params
         if record is None:

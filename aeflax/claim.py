@@ -169,7 +169,8 @@ def _require_place(path: Path | None, *, resume: bool, overwrite: bool) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(f"{path} cannot be a run directory: {os.strerror(error.errno or 0)}") from error
+        fault = os.strerror(error.errno or 0)
+        raise ConfigError(f"{path} cannot be a run directory: {fault}; choose another --run-dir") from error
     for name in (runs.CHECKPOINTS, seal.DAMAGED):
         if (path / name).is_symlink():
             mend = "put back a folder, or link the whole run directory"

@@ -10,6 +10,7 @@ from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 
 DIGEST = "sha256"  # key of the digest of the rest
+DAMAGED = "the run directory is damaged: put back a copy of that file, or train anew with --overwrite"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -25,11 +26,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); the run directory is damaged") from error
+        raise ConfigError(f"{path} cannot be read ({error}); {DAMAGED}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no JSON object; the run directory is damaged")
+        raise ConfigError(f"{path} holds no JSON object; {DAMAGED}")
     if (digest := content.pop(DIGEST, None)) is not None and digest != _sha256(content):
-        raise ConfigError(f"{path} is not what was written to it (its {DIGEST} differs); the run directory is damaged")
+        raise ConfigError(f"{path} is not what was written to it (its {DIGEST} differs); {DAMAGED}")
     return content
 
 

@@ -16,6 +16,8 @@ A factory must not read the part's traced numbers (every float): they arrive as 
 
 import functools
 from dataclasses import fields
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import flax.linen as nn
@@ -26,6 +28,8 @@ from aeflax.errors import ConfigError
 from aeflax.models import bottlenecks
 from aeflax.models.conv import ConvDecoder, ConvEncoder
 from aeflax.models.dense import DenseDecoder, DenseEncoder
+
+HERE = Path(__file__).parent
 
 
 @functools.singledispatch
@@ -164,19 +168,32 @@ def _(part: config.KL) -> objectives.Penalty:
     return objectives.kl
 
 
-def chosen(model: config.Model) -> tuple[Any, ...]:
-    """The factories that the parts of a model have now: what is built by others is another model."""
+def chosen(model: config.Model) -> dict[str, Any]:
+    """The factories that the parts of a model have now, by path: what is built by others is another model."""
     record = model.penalties
-    penalties = (getattr(record, field.name) for field in fields(record))
-    pairs: tuple[tuple[Any, Any], ...] = (
-        (backbone, model.backbone),
-        (bottleneck, model.bottleneck),
-        (memory, model.bottleneck),
-        (corruption, model.corruption),
-        (likelihood, model.likelihood),
-        *((penalty, part) for part in penalties if part is not None),
-    )
-    return tuple(registry.dispatch(type(part)) for registry, part in pairs)
+    penalties = {f"penalties/{field.name}": getattr(record, field.name) for field in fields(record)}
+    pairs: dict[str, tuple[Any, Any]] = {
+        "backbone": (backbone, model.backbone),
+        "bottleneck": (bottleneck, model.bottleneck),
+        "memory": (memory, model.bottleneck),
+        "corruption": (corruption, model.corruption),
+        "likelihood": (likelihood, model.likelihood),
+        **{path: (penalty, part) for path, part in penalties.items() if part is not None},
+    }
+    return {path: registry.dispatch(type(part)) for path, (registry, part) in pairs.items()}
+
+
+def own(model: config.Model) -> dict[str, Any]:
+    """Those of a model's factories that a user has written."""
+    return {path: made for path, made in chosen(model).items() if (code := _code(made)) and not _is_ours(code)}
+
+
+def _code(made: Any) -> CodeType | None:
+    return getattr(made, "__code__", None)
+
+
+def _is_ours(code: CodeType) -> bool:
+    return HERE in Path(code.co_filename).absolute().parents
 
 
 def _unregistered(part: Any) -> ConfigError:

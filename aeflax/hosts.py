@@ -35,6 +35,7 @@ def start(
     num_processes: int | None = None,
     *,
     timeout: int = 300,
+    give_up: Callable[[str], None] = lambda said: print(said, file=sys.stderr, flush=True),  # noqa: T201
 ) -> None:
     """Makes this process one of several. To be called before anything uses a device.
 
@@ -43,7 +44,8 @@ def start(
         what SLURM, Open MPI, Kubernetes or a TPU pod tell each process.
       process_id: of this one, from 0.
       num_processes: in all.
-      timeout: seconds until all have come; then this process says so and ends, with the exit code of a ConfigError.
+      timeout: seconds until all have come; then this process ends, with the exit code of a ConfigError.
+      give_up: told why before that.
 
     Raises:
       ConfigError: where process 0 cannot listen, or nothing tells of a cluster.
@@ -54,16 +56,13 @@ def start(
     number = "this process" if process_id is None else f"process {process_id}"
     others = "the other processes" if num_processes is None else f"all {num_processes} processes"
 
-    def give_up() -> None:
+    def end() -> None:
         # JAX would abort with a stack trace, and what it waits in cannot be interrupted.
-        sys.stderr.write(
-            f"aeflax: {number} waited {timeout} s{where} in vain for {others}; start all of them, with the same "
-            "--coordinator and --num-processes and a --process-id of their own, or raise --start-timeout\n"
-        )
-        sys.stderr.flush()
+        mend = "start all of them, with the same --coordinator and --num-processes and a --process-id of their own"
+        give_up(f"{number} waited {timeout} s{where} in vain for {others}; {mend}, or raise --start-timeout")
         os._exit(ConfigError.exit_code)
 
-    watchdog = threading.Timer(timeout + (LINGER if process_id == 0 else 0), give_up)
+    watchdog = threading.Timer(timeout + (LINGER if process_id == 0 else 0), end)
     watchdog.daemon = True
     watchdog.start()
     jax.config.update("jax_enable_preemption_service", False)  # signals are heard by the command itself

@@ -19,7 +19,7 @@ from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
-from aeflax.document import changed
+from aeflax.document import DAMAGED, changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
 from aeflax.runs import MANIFEST
@@ -32,7 +32,6 @@ FREE = (
     *("train.log_every", "train.checkpoint_every", "train.digest_every"),
     *("data.source", "data.resident", "data.workers"),
 )
-HERE = Path(__file__).parent
 DIFFER = "the data differ"
 SESSION = "the session's own code"  # where parts were defined in no file, as in a notebook
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -78,8 +77,7 @@ def columns_of(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def own_files(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of what defines factories of parts of a user's own: by name, files; of a session, its functions' code."""
-    functions = [made for made in factories.chosen(experiment.model) if hasattr(made, "__code__")]
-    own = [made.__code__ for made in functions if HERE not in Path(made.__code__.co_filename).absolute().parents]
+    own = [made.__code__ for made in factories.own(experiment.model).values()]
     files = sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
     typed = [code for code in own if Path(code.co_filename) not in files]
     found = {path.name: _digest(ast.dump(ast.parse(path.read_bytes()))) for path in files}  # comments change nothing
@@ -110,8 +108,10 @@ def _compare_parts(was: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """Whether parts have changed, which is warned of."""
     names = changed(was, found)
     for name in names:
-        said = f"{name} has changed since the run was last trained: its parts now are what it says today"
-        warn(said)
+        if name in was:
+            warn(f"{name} has changed since the run was last trained: its parts now are what it says today")
+        else:
+            warn(f"the run was last trained with {', '.join(was)}, and its parts now are what {name} says")
     return bool(names)
 
 
@@ -169,7 +169,7 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
             raise ValueError("what fills missing values does not fit the shape")
         return shape, Domain(np.dtype(found["dtype"]), scaling, bool(found["unit_range"]), fill)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); the run directory is damaged") from error
+        raise ConfigError(f"{MANIFEST} describes its inputs wrongly ({error}); {DAMAGED}") from error
 
 
 def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
@@ -198,11 +198,12 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     return found
 
 
-def _newer(source: str, changes: Sequence[str]) -> str:
+def _newer(stored: Mapping[str, Any], changes: Sequence[str]) -> str:
     """What may have happened to a TFDS set that was named without a version, as the end of a sentence."""
+    source, had = stored["resolved"]["data"]["source"], stored["inputs"].get("version", "VERSION")
     if not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
         return ""
-    return f"; if a newer version of the set has come, name the one that it had: --data.source {source}:VERSION"
+    return f"; if a newer version of the set has come, name the one that it had: --data.source {source}:{had}"
 
 
 def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
@@ -211,7 +212,7 @@ def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         raise ConfigError(
             "--resume finds another experiment than the one in the run directory: "
             + "; ".join(found)
-            + _newer(stored["resolved"]["data"]["source"], found)
+            + _newer(stored, found)
             + "; repeat the first command (--resume and --run-dir alone will do), or start anew with --overwrite"
         )
 
@@ -231,5 +232,5 @@ def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     if changed:
         raise DataError(
             f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ; "
-            f"bring back what it was trained on, or train anew{_newer(dataset.source, [DIFFER])}"
+            f"bring back what it was trained on, or train anew{_newer(manifest, [DIFFER])}"
         )

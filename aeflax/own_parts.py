@@ -57,31 +57,39 @@ def _generators() -> tuple[Any, ...]:
     return random.getstate(), kind, np.asarray(keys).tobytes(), place
 
 
-def require_addressed(
-    name: str, process: Callable[..., Any], keys: jax.Array, *others: Any, mend: str = ADDRESSED
-) -> None:
-    """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
+def require_pure(name: str, mend: str, process: Callable[..., Any], *given: Any) -> None:
+    """Raises ConfigError where a process draws from NumPy or Python.
 
-    It is traced twice: what NumPy draws is another constant each time, unless its generator is seeded each time, too.
+    It is traced twice: what is drawn is another constant each time, unless the generator is seeded each time, too.
+
+    Args:
+      name: of the process.
+      mend: for the message.
+      process: what takes what is given.
+      given: arrays; shapes and types will do.
+    """
+    # A function of its own each time, or the first trace would stand for both.
+    one, two = (list(_parts(jax.make_jaxpr(lambda *arrays: process(*arrays))(*given))) for _ in range(2))
+    if len(one) != len(two) or not all(map(_alike, one, two)):
+        raise ConfigError(f"{name} {DRAWN}; {mend}")
+
+
+def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
+    """Raises ConfigError where a process draws the same noise at every step, which training would learn by heart.
 
     Args:
       name: of the process.
       process: what takes the keys [B] and the others.
       keys: what it should draw from; as the others, shapes and types will do.
       others: what it takes beside them.
-      mend: for the message.
     """
     with jax.disable_jit():  # what is jitted within it is not traced again, and hides what becomes of the keys
-        # A function of its own each time, for the same reason.
-        one, two = (jax.make_jaxpr(lambda *given: process(*given))(keys, *others) for _ in range(2))
-    parts, again = list(_parts(one)), list(_parts(two))
-    if len(parts) != len(again) or not all(map(_alike, parts, again)):
-        raise ConfigError(f"{name} {DRAWN}; {mend}")
-    unused = all(one.jaxpr.invars[0] not in equation.invars for equation in one.eqns)
-    if unused and any(part in DRAWS for part in parts if isinstance(part, str)):
-        raise ConfigError(
-            f"{name} draws noise in which aeflax' `keys` have no part, so that it is no other one at every step; {mend}"
-        )
+        require_pure(name, ADDRESSED, process, keys, *others)
+        program = jax.make_jaxpr(process)(keys, *others)
+    unused = all(program.jaxpr.invars[0] not in equation.invars for equation in program.eqns)
+    if unused and any(part in DRAWS for part in _parts(program) if isinstance(part, str)):
+        said = f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step"
+        raise ConfigError(f"{said}; {ADDRESSED}")
 
 
 def mixes_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aeflax import journal, seal
-from aeflax.document import read_json
+from aeflax.document import DAMAGED, read_json
 from aeflax.errors import ConfigError
 
 MANIFEST = "experiment.json"
@@ -62,7 +62,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds no run ({MANIFEST} is missing); {mend}")
     wanted = ("experiment", "resolved", "data", "inputs", "versions", "random")
     if missing := [name for name in wanted if not isinstance(manifest.get(name), dict)]:
-        raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; the run directory is damaged")
+        raise ConfigError(f"{path / MANIFEST} lacks {', '.join(missing)}; {DAMAGED}")
     return manifest
 
 

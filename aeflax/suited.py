@@ -19,7 +19,8 @@ def require_range(resolved: Experiment, dataset: Dataset) -> None:
     if dataset.unit_range:
         return
     low, high = dataset.span
-    if faults := unit_range_faults(resolved, f"{dataset.source} spans [{low:.4g}, {high:.4g}]"):
+    why, table = f"{dataset.source} spans [{low:.4g}, {high:.4g}]", len(dataset.shape) == 1
+    if faults := unit_range_faults(resolved, why, table=table):
         raise ConfigError("; ".join(faults))
 
 
@@ -41,7 +42,7 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
     if len(vary) and (spread := float(vary.max() / np.median(vary))) > SPREAD:
         largest = int(variances.argmax())
         name = dataset.columns[largest] if dataset.columns else f"feature {largest}"
-        said = f"the variance of {name} is {spread:.1g} times the median of all features'"
+        said = f"the variance of {name} is {spread:.1g} times the median over all features"
         mend = "it outweighs them in every error; bring all to one scale, --data.scale standard"
         warn(f"{said}: {mend}")
 

@@ -216,8 +216,8 @@ def _begun_or_gone(directory: RunDirectory | None, fresh: bool) -> Iterator[None
         yield
     except (StoppedError, DivergedError, CheckpointError):
         raise
-    except Exception:
-        if fresh and directory is not None:
+    except Exception as error:
+        if fresh and directory is not None and not (hosts.joined() and hosts.lost(error)):
             path = directory.path
             if not (runs.holds_checkpoint(path) or runs.read_metrics(path)):
                 directory.clear()

@@ -1,14 +1,12 @@
 """The `Run` that training and loading return: everything that a trained autoencoder can do."""
 
 import functools
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from aeflax.applications import anomaly, oddities, trust
@@ -20,7 +18,7 @@ from aeflax.data.inputs import Inputs
 from aeflax.data.intake import Intake
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
-from aeflax.engine.state import TrainState
+from aeflax.engine.state import TrainState, parameters_of
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
@@ -86,7 +84,7 @@ class Run:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state.params))
+        return parameters_of(self.state.params)
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -1,118 +1,156 @@
 """Parts of a user's own, tried before a training: noise that is addressed, rows for themselves, numbers that count."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from aeflax import config
+from aeflax import config, factories
 from aeflax.build import Built
 from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper, leaf_name
 from aeflax.errors import warn
-from aeflax.own_parts import ADDRESSED, ELSEWHERE, mixes_rows, require_addressed
+from aeflax.own_parts import ADDRESSED, ELSEWHERE, mixes_rows, require_addressed, require_pure
+from aeflax.program import Program
 from aeflax.structure import unknown
+
+MOST = 256  # examples that are computed
+
+
+def require_own_noise(program: Program) -> None:
+    """Raises ConfigError where parts of a user's own draw from NumPy, or a corruption otherwise than by its keys."""
+    _require_own_noise(program.built, program.experiment.data.batch_size)
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def require_own_noise(built: Built) -> None:
-    """Raises ConfigError where parts of a user's own draw noise that is not each example's own at every step."""
+def _require_own_noise(built: Built, batch: int) -> None:
+    own = _own(built.model)
+    if not own:
+        return
+    stages = _Stages(built, batch)
+    if "corruption" in own:
+        require_addressed(own["corruption"], built.parts.corrupt, stages.keys, stages.images, stages.hyper)
+    # A key of one's own may be meant here: of a projection that is drawn once and kept.
+    if named := _among(own, "backbone", "bottleneck"):
+        require_pure(named, ADDRESSED, stages.apply, stages.keys, stages.variables, stages.images, stages.hyper)
+    if named := _among(own, "likelihood", "penalties"):
+        require_pure(named, ELSEWHERE, stages.judge, stages.outputs, stages.images, stages.hyper)
+
+
+def warn_of_own_parts(program: Program) -> None:
+    """Warns of parts of a user's own that mix the rows of a batch, and of numbers that nothing reads."""
+    built = program.built
     if not (own := _own(built.model)):
         return
-    stages, hyper = _Stages(built), _hyper(built.model)
-    for slots, mend, process, others in (
-        (("corruption",), ADDRESSED, stages.corrupt, (stages.images,)),
-        (("backbone", "bottleneck"), ADDRESSED, stages.apply, (stages.variables, stages.images)),
-        (("likelihood", "penalties"), ELSEWHERE, stages.judge, (stages.outputs, stages.images)),
-    ):
-        if found := [name for path, name in own.items() if path.partition("/")[0] in slots]:
-            require_addressed(" or ".join(found), process, stages.keys, *others, hyper, mend=mend)
-
-
-def warn_of_own_parts(built: Built, hyper: Hyper) -> None:
-    """Warns of a corruption of a user's own that mixes the rows of a batch, and of numbers that nothing reads."""
-    own = _own(built.model)
+    hyper = jax.device_get(program.hyper)
     if "corruption" in own:
         keys, images = jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
         if mixes_rows(built.parts.corrupt, keys, images, hyper):
             said = f"{own['corruption']} makes an example depend on the others of its batch"
             mend = "let row i depend on image i and key i alone, as jax.vmap over both does"
             warn(f"{said}, so that other devices and the padding of a last batch change the result; {mend}")
-    for name in _idle(built) if own else ():
-        mend = "read it from `values` in the function that the factory returns, or leave the field out"
-        warn(f"{name} changes nothing: no part reads it; {mend}")
+    penalties = [path for path in own if path.startswith("penalties")]
+    for path in _counting_padding(built, hyper, min(MOST, program.experiment.data.batch_size), penalties):
+        said = f"{own[path]} gives other values where the padding of a last batch is another"
+        warn(f"{said}: average over examples by `mean`, and by nothing else")
+    for path in _idle(built, program.experiment.data.batch_size):
+        mend = "leave the field out: a backbone gets no numbers"
+        if not path.startswith("backbone"):
+            mend = "read it from `values` in the function that the factory returns, or leave the field out"
+        warn(f"model.{path.replace('/', '.')} changes nothing: no part reads it; {mend}")
+
+
+def _counting_padding(built: Built, hyper: Hyper, batch: int, penalties: Sequence[str]) -> list[str]:
+    """Those of some penalties whose values depend on the last row of a batch, which is padding."""
+    if not penalties or batch < 2:
+        return []
+    real = batch - 1
+    stages = _Stages(built, batch, lambda values: jnp.mean(values[:real], axis=0))
+    variables = jax.jit(built.parts.init)(root_key(0))
+    images = jax.random.uniform(root_key(1), (batch + 1, *built.shape))
+
+    @jax.jit
+    def terms(rows: jax.Array) -> dict[str, jax.Array]:
+        outputs = stages.apply(stages.keys, variables, images[rows], hyper)
+        found: dict[str, jax.Array] = stages.judge(outputs, images[rows], hyper)[1]
+        return {name: value[:real] for name, value in found.items()} | {"code": outputs.latent.code[:real]}
+
+    one, two = (jax.device_get(terms(jnp.arange(batch).at[real].set(last))) for last in (real, batch))
+    if not np.array_equal(one["code"], two["code"], equal_nan=True):
+        return []  # a bottleneck of the whole batch, whose penalties cannot be told from it
+    names = {path: path.partition("/")[-1] for path in penalties}
+    return [path for path, name in names.items() if not np.allclose(one[name], two[name], rtol=1e-4, equal_nan=True)]
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def _idle(built: Built) -> tuple[str, ...]:
-    """Numbers of a user's own parts that the loss of a batch does not depend on."""
-    stages, hyper = _Stages(built), _hyper(built.model)
+def _idle(built: Built, batch: int) -> tuple[str, ...]:
+    """Paths of numbers of a user's own parts on which neither a batch's loss nor its codes in inference depend."""
+    stages = _Stages(built, batch)
 
-    def loss(hyper: Hyper, keys: jax.Array, variables: Any, images: jax.Array) -> Any:
-        inputs = stages.corrupt(keys, images, hyper)
-        return stages.judge(keys, stages.apply(keys, variables, inputs, hyper), images, hyper)
+    def computed(hyper: Hyper, keys: jax.Array, variables: Any, images: jax.Array) -> Any:
+        inputs = built.parts.corrupt(keys, images, hyper)
+        loss = stages.judge(stages.apply(keys, variables, inputs, hyper), images, hyper)
+        return loss, built.parts.apply(*variables, images, None, hyper, None)
 
-    program = jax.make_jaxpr(loss)(hyper, stages.keys, stages.variables, stages.images).jaxpr
+    program = jax.make_jaxpr(computed)(stages.hyper, stages.keys, stages.variables, stages.images).jaxpr
     read = {id(atom) for equation in program.eqns for atom in equation.invars} | {id(atom) for atom in program.outvars}
-    numbers = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(hyper["model"])]
-    idle = [name for name, atom in zip(numbers, program.invars, strict=False) if id(atom) not in read]
-    return tuple(f"model.{name.replace('/', '.')}" for name in idle if name.startswith(tuple(_own(built.model))))
+    numbers = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(stages.hyper["model"])]
+    idle = (name for name, atom in zip(numbers, program.invars, strict=False) if id(atom) not in read)
+    own = tuple(f"{path}/" for path in _own(built.model))
+    return tuple(name for name in idle if name.startswith(own))
 
 
 def _own(model: config.Model) -> dict[str, str]:
-    """Parts of a user's own kinds: what a message calls each, by the path of its numbers."""
-    slots = {name: getattr(model, name) for name in ("corruption", "backbone", "bottleneck", "likelihood")}
-    penalties = {field.name: getattr(model.penalties, field.name) for field in fields(model.penalties)}
-    named = {path: (f"model.{path} {part.kind}", part) for path, part in slots.items()}
-    named |= {f"penalties/{name}": (f"model.penalties.{name}", part) for name, part in penalties.items()}
-    ours = __name__.partition(".")[0]
-    return {
-        path: name
-        for path, (name, part) in named.items()
-        if part is not None and type(part).__module__.partition(".")[0] != ours
-    }
+    """Parts that factories of a user's own make: what a message calls each, by the path of its numbers."""
+    kinds = {path: getattr(getattr(model, path), "kind", "") for path in factories.own(model) if "/" not in path}
+    return {path: f"model.{path.replace('/', '.')} {kinds.get(path, '')}".rstrip() for path in factories.own(model)}
 
 
-def _hyper(model: config.Model) -> Hyper:
-    """Numbers of a model's structure, for what does not look at them."""
-    return {"model": jax.tree.map(jnp.float32, unknown(model))}
+def _among(own: dict[str, str], *slots: str) -> str:
+    """What a message calls the parts of some slots."""
+    return " or ".join(name for path, name in own.items() if path.partition("/")[0] in slots)
 
 
 class _Stages:
-    """The stages of a step's loss, and shapes of what a batch of two gives them; all that is random comes first.
+    """The stages of a step's loss, and shapes of what a batch gives them.
+
+    Args:
+      built: the model.
+      batch: examples in it.
+      mean: over them.
 
     Attributes:
       keys: one an example.
-      images: [2, ...].
-      variables: parameters and model state.
-      corrupt: (keys, images, hyper) -> inputs.
+      images: [B, ...].
+      hyper: its numbers, for what does not look at them.
     """
 
-    def __init__(self, built: Built) -> None:
-        self._parts = built.parts
-        self.keys = jax.random.split(root_key(0), 2)
-        self.images = jax.ShapeDtypeStruct((2, *built.shape), jnp.float32)
-        self.variables = jax.eval_shape(built.parts.init, root_key(0))
-        self.corrupt: Callable[..., jax.Array] = built.parts.corrupt
-        self._hyper = _hyper(built.model)
+    def __init__(
+        self, built: Built, batch: int, mean: Callable[[jax.Array], jax.Array] = lambda values: jnp.mean(values, axis=0)
+    ) -> None:
+        self._parts, self._mean = built.parts, mean
+        self.keys = jax.random.split(root_key(0), batch)
+        self.images = jax.ShapeDtypeStruct((batch, *built.shape), jnp.float32)
+        self.hyper: Hyper = {"model": jax.tree.map(jnp.float32, unknown(built.model))}
 
-    @property
+    @functools.cached_property
+    def variables(self) -> Any:
+        """Parameters and model state."""
+        return jax.eval_shape(self._parts.init, root_key(0))
+
+    @functools.cached_property
     def outputs(self) -> Any:
-        """Shapes of what the model says of the batch."""
-        return jax.eval_shape(self.apply, self.keys, self.variables, self.images, self._hyper)
+        """What the model says of the batch."""
+        return jax.eval_shape(self.apply, self.keys, self.variables, self.images, self.hyper)
 
     def apply(self, keys: jax.Array, variables: Any, inputs: jax.Array, hyper: Hyper) -> Any:
         """The model's outputs."""
-        return self._parts.apply(*variables, inputs, keys, hyper, _mean)
+        return self._parts.apply(*variables, inputs, keys, hyper, self._mean)
 
-    def judge(self, _: jax.Array, outputs: Any, targets: jax.Array, hyper: Hyper) -> Any:
-        """Loss and terms, which draw nothing."""
-        return self._parts.objective(outputs, targets, _mean, hyper, jnp.int32(0))
-
-
-def _mean(values: jax.Array) -> jax.Array:
-    return jnp.mean(values, axis=0)
+    def judge(self, outputs: Any, targets: jax.Array, hyper: Hyper) -> Any:
+        """Loss and terms."""
+        return self._parts.objective(outputs, targets, self._mean, hyper, jnp.int32(0))

@@ -152,7 +152,8 @@ def _contradictions(experiment: Experiment) -> list[str]:
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
-        found += unit_range_faults(experiment, "--data.scale standard leaves that range")
+        why, table = "--data.scale standard leaves that range", _is_table(data.source)
+        found += unit_range_faults(experiment, why, table=table)
     return found
 
 
@@ -211,13 +212,17 @@ def metrics(model: Model) -> tuple[str, ...]:
     return (*bound, *restored, *quality, "reconstruction_nats")
 
 
-def unit_range_faults(experiment: Experiment, why: str) -> list[str]:
-    """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each."""
+def unit_range_faults(experiment: Experiment, why: str, *, table: bool) -> list[str]:
+    """What the experiment asks for that needs data in [0, 1], given why the data are not; one sentence each.
+
+    Of a table, whose features are of any size, the mend is to bring all of them to one.
+    """
     model, data = experiment.model, experiment.data
     gaussian = "--model.likelihood gaussian"
-    if _is_table(data.source) and data.scale == "none":  # whose features are of any size
-        linear = " --model.bottleneck.activation linear" if isinstance(model.bottleneck, Deterministic) else ""
-        gaussian = f"--data.scale standard {gaussian}{linear}"
+    if table and isinstance(model.bottleneck, Deterministic) and model.bottleneck.activation != "linear":
+        gaussian += " --model.bottleneck.activation linear"
+    if table and data.scale == "none":
+        gaussian = f"--data.scale standard {gaussian}"
     needs = {
         "model.likelihood bernoulli": (isinstance(model.likelihood, Bernoulli), gaussian),
         "model.likelihood.bounded": (

@@ -45,7 +45,8 @@ def again(manifest: Mapping[str, Any]) -> str:
     try:
         line = command(from_dict(config.Experiment, manifest["experiment"]), manifest["preset"])
     except ConfigError as error:
-        return str(error)
+        files = ", ".join(manifest.get("parts") or ())
+        return f"{error}{files and f': {files}'}"
     origin = manifest.get("init_from")
     return f"{line} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else line
 

@@ -259,7 +259,7 @@ from aeflax.cli.stopping import Stop
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # also where the tests run under nohup
     signal.signal(number, signal.SIG_DFL)
 stop, created, number = Stop(), Path(sys.argv[1]), int(sys.argv[2])
-stop.created, stop.together = created, len(sys.argv) > 3
+stop.path, stop.created, stop.together = created, True, len(sys.argv) > 3
 created.mkdir()
 try:
     signal.raise_signal(number)
@@ -274,9 +274,19 @@ def test_a_signal_before_training_ends_the_command_at_once(number, tmp_path):
     words = [sys.executable, "-c", BEFORE, str(tmp_path / "vanilla-digits-1"), str(int(number))]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 75, ended.stderr
-    mend = "run the same command again, with --resume where its directory holds a run"
-    assert ended.stderr == f"aeflax: stopped by {number.name} before training began; {mend}\n"
+    assert ended.stderr == f"aeflax: stopped by {number.name} before training began; run the same command again\n"
     assert not any(tmp_path.iterdir())
+
+
+def test_a_signal_before_training_is_told_as_json_also_where_the_terminal_is_gone(tmp_path):
+    """A run directory that was named holds a run, perhaps, and the same command goes on with it."""
+    code = BEFORE.replace("Stop()", "Stop(json=True)").replace("created, True", "created, False")
+    words = [sys.executable, "-c", f"import os; os.close(2)\n{code}", str(tmp_path / "run"), str(int(signal.SIGHUP))]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["status"], told["run_dir"]) == (75, "stopped", str(tmp_path / "run"))
+    assert told["error"].endswith("before training began; run the same command again, with --resume")
+    assert (tmp_path / "run").exists()
 
 
 def test_a_signal_before_training_waits_for_those_who_train_along(tmp_path):
@@ -479,7 +489,11 @@ def test_a_resumed_run_has_its_own_settings_where_no_preset_is_named(run):
     assert json.loads(whole)["state_sha256"] == json.loads(out)["state_sha256"]
     code, _, err = run("train", "--resume", "--run-dir", "run", "--train.seed", "4", "--no-report")
     assert (code, "train.seed: 0 -> 4; repeat the first command" in err) == (2, True), err
-    assert run("train", "--resume", "--run-dir", "nowhere", "--train.steps", "2", "--no-report")[0] == 0
+    begin = ("train", "--resume", "--run-dir", "nowhere", "--train.steps", "2", "--no-report")
+    code, _, err = run(*begin)  # neither a model nor data to begin with
+    assert (code, "nowhere holds no run to go on with; check the path, or name the preset" in err) == (2, True), err
+    assert not Path("nowhere").exists()
+    assert run(*begin, "--data.source", "digits")[0] == 0
     code, _, err = run("train", "--resume", "--run-dir", "run", "--train.epochs", "2", "--no-report")
     assert (code, err.count("keep one")) == (0, 0)  # in place of the steps that the run was given
     assert json.loads(Path("run/experiment.json").read_text())["experiment"]["train"]["epochs"] == 2

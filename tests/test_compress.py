@@ -83,6 +83,8 @@ def test_a_table_comes_back_in_its_units(run, runs):
     back = np.load("x.npy")
     assert back.shape == (60, 3)
     assert 3 < back.mean() < 7
+    assert run("decompress", runs / "table", "x.aez", "t.csv")[0] == 0
+    assert Path("t.csv").read_text().splitlines()[0] == "a,b,c"
 
 
 @pytest.mark.slow

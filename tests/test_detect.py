@@ -72,6 +72,33 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
 
 
 @pytest.mark.slow
+def test_examples_without_a_label_judge_nothing(run, runs):
+    """Every third label is left out; the others judge as they would alone."""
+    lines = (runs / "odd.csv").read_text().splitlines()[1:]
+    names = {"0": "ok", "1": "faulty"}
+    told = ["" if place % 3 == 0 else names[line.rpartition(",")[2]] for place, line in enumerate(lines)]
+    rows = [f"{line.rpartition(',')[0]},{label}" for line, label in zip(lines, told, strict=True)]
+    kept = [row for row, label in zip(rows, told, strict=True) if label]
+    found = []
+    for file, content in (("some.csv", rows), ("kept.csv", kept)):
+        Path(file).write_text("\n".join(["width,height,mass,status", *content]) + "\n")
+        words = ("detect", runs / "table", file, "out.csv", "--label", "status", "--anomalous", "faulty", "--json")
+        code, out, err = run(*words)
+        assert code == 0, err
+        found.append(json.loads(out))
+        assert (f"{len(kept)} of the examples have labels, and these judge the scores." in err) == (file == "some.csv")
+    for name in ("aeflax", "pca", "isolation_forest", "local_outlier_factor"):
+        some, alone = (one["detectors"][name]["metrics"] for one in found)
+        assert some == pytest.approx(alone)
+    assert found[0]["choices"] == found[1]["choices"]
+    assert (found[0]["examples"], found[0]["labelled"]) == (len(lines), len(kept))
+    model, (values, _) = aeflax.load(runs / "table"), tables.read(runs / "odd.csv")
+    known = np.array([None if label == "" else label == "faulty" for label in told], object)
+    expected = found[1]["detectors"]["aeflax"]["metrics"]
+    assert model.detect(values, known).metrics == pytest.approx(expected)
+
+
+@pytest.mark.slow
 def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     """A row of ordinary values but for one of 60."""
     rows = np.random.RandomState(1).normal(5, 2, size=(20, 3))

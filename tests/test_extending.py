@@ -12,6 +12,7 @@ from variants import Harness, experiment, images
 import aeflax
 from aeflax import config, factories, kinds, noise
 from aeflax.errors import AeflaxWarning, ConfigError, DivergedError
+from aeflax.objectives import Likelihood
 from aeflax.outputs import Latent
 from aeflax.own_parts import function
 from aeflax.schema import Fraction, problems
@@ -263,7 +264,12 @@ class Flat(config.Backbone, kind="flat-for-tests"):
     pass
 
 
-OWN = (More, Dimmed, Threshold, Flat)
+@dataclass(frozen=True, kw_only=True)
+class Plainly(config.Likelihood, kind="plain-for-tests"):
+    pass
+
+
+OWN = (More, Dimmed, Threshold, Flat, Plainly)
 for _part in OWN:
     del _part.kinds[_part.kind]
 
@@ -310,46 +316,92 @@ def drawn_by_numpy(part):
     return cost
 
 
-def drawn_by_a_key(part):
-    def cost(outputs, mean, values, step):
-        found = values["weight"] * jax.random.uniform(jax.random.key(3), (len(outputs.latent.code),))
-        return found, found
-
-    return cost
-
-
-@pytest.mark.parametrize(
-    ("factory", "said"), [(drawn_by_numpy, "draws from NumPy or Python"), (drawn_by_a_key, "`keys` have no part")]
-)
-def test_noise_of_a_penalty_is_refused(factory, said):
-    factories.penalty.register(Energy, factory)
-    with pytest.raises(ConfigError, match=rf"model\.penalties\.energy {said}|energy draws noise in which .*{said}"):
+def test_noise_of_a_penalty_from_numpy_is_refused():
+    factories.penalty.register(Energy, drawn_by_numpy)
+    with pytest.raises(ConfigError, match=r"model\.penalties\.energy draws from NumPy or Python"):
         aeflax.train(own(), DATA, report=False)
 
 
 class Noisy(nn.Module):
+    """A code with noise, after a projection that is drawn once and kept."""
+
     features: int
-    addressed: bool
+    numpy: bool
 
     @nn.compact
     def __call__(self, hidden, context):
-        code = nn.Dense(self.features, name="code")(hidden.reshape(hidden.shape[0], -1))
-        if context.keys is not None:
-            key = jax.random.key(3)
-            code += noise.normal(context.keys, self.features) if self.addressed else jax.random.normal(key, code.shape)
-        return Latent(code=code + context.values["threshold"])
+        flat = hidden.reshape(hidden.shape[0], -1)
+        code = flat @ jax.random.normal(jax.random.key(3), (flat.shape[1], self.features))
+        code = nn.Dense(self.features, name="code")(jnp.cos(code))
+        if self.numpy:
+            code += np.random.default_rng().normal(size=self.features).astype(np.float32)
+        elif context.keys is not None:
+            code += noise.normal(context.keys, self.features)
+        return Latent(code=code if context.mean else jnp.where(code > context.values["threshold"], code, 0.0))
 
 
-@pytest.mark.slow
-def test_noise_of_a_bottleneck_is_by_its_keys_or_refused():
-    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, addressed=True))
+def test_noise_of_a_bottleneck_is_not_from_numpy_and_what_is_drawn_once_may_stay():
+    """A number that is read in inference alone counts, too."""
+    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, numpy=False))
     aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
-    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, addressed=False))
-    with pytest.raises(ConfigError, match=r"model\.bottleneck threshold-for-tests draws noise in which aeflax' `keys`"):
+    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, numpy=True))
+    with pytest.raises(ConfigError, match=r"model\.bottleneck threshold-for-tests draws from NumPy"):
         aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
 
 
-@pytest.mark.slow
+def centred(part):
+    def cost(outputs, mean, values, step):
+        code = outputs.latent.code
+        found = jnp.sum((code - (jnp.mean(code, 0) if part.power == 4 else mean(code))) ** 2, axis=-1)
+        return values["weight"] * found, found
+
+    return cost
+
+
+def test_a_penalty_that_counts_padding_is_warned_of():
+    factories.penalty.register(Energy, centred)
+    aeflax.train(own(power=2), DATA, report=False)
+    with pytest.warns(AeflaxWarning, match="energy gives other values where the padding .* average over examples by"):
+        aeflax.train(own(power=4), DATA, report=False)
+
+
+def test_a_penalty_may_ask_for_many_examples():
+    factories.penalty.register(
+        Energy,
+        lambda part: (
+            lambda outputs, mean, values, step: (
+                values["weight"]
+                * jax.lax.top_k(outputs.latent.code.T, 6)[0].sum()
+                * jnp.ones(len(outputs.latent.code)),
+                outputs.latent.code[:, 0],
+            )
+        ),
+    )
+    aeflax.train(own(power=5), DATA, report=False)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            lambda nats, mean: nats,
+            r"the factory of model\.likelihood plain-for-tests must return an aeflax",
+        ),
+        (
+            lambda nats, mean: Likelihood(nats, lambda logits: logits.mean(-1)),
+            r"the mean of model\.likelihood plain-for-tests gives .* \(1, 9, 7\) where \(1, 9, 7, 1\) is needed",
+        ),
+    ],
+)
+def test_a_likelihood_is_one_and_gives_examples(made, said):
+    def nats(outputs, targets, values):
+        return jnp.sum((outputs.logits - targets) ** 2, axis=(1, 2, 3))
+
+    factories.likelihood.register(Plainly, lambda part: made(nats, lambda logits: logits))
+    with pytest.raises(ConfigError, match=said):
+        aeflax.train(settings(likelihood=Plainly()), DATA, report=False)
+
+
 def test_a_number_that_nothing_reads_is_told_of(tmp_path):
     grid = {"model.penalties.energy.weight": [0.1, 0.2]}
     factories.penalty.register(

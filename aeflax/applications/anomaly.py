@@ -9,6 +9,7 @@
 The last two need a posterior. They draw samples of it that depend on the run's seed and the example's place alone.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from aeflax.applications.spaces import inputs as rows_of
 from aeflax.applications.spaces import thinned, values
 from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
+from aeflax.data.frames import as_floats
 from aeflax.data.inputs import Inputs, batches
 from aeflax.errors import ConfigError, DataError
 
@@ -83,7 +85,8 @@ class Detection:
       own: the model's verdict.
       baselines: those of scikit-learn's detectors by name.
       fitted: training examples that they were fitted on.
-      anomalous: which examples are known to be anomalous [N]; None where that is not known.
+      anomalous: which examples are known to be anomalous [N]; None where that is known of none.
+      labelled: of which examples it is known whether they are [N]; the others judge nothing. None where of none.
       oddest: of vectors the oddest, the oddest first, each with the features that err most in it: `row` from 0,
         `score`, and of each feature its `name`, `value` and what the model `expected`.
     """
@@ -93,6 +96,7 @@ class Detection:
     baselines: Mapping[str, Judged] = field(default_factory=dict)
     fitted: int = 0
     anomalous: np.ndarray | None = None
+    labelled: np.ndarray | None = None
     oddest: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
@@ -123,7 +127,9 @@ class Detection:
     @property
     def choices(self) -> Sequence[Mapping[str, Any]]:
         """What other thresholds would find, by `separation.choices`; none where no labels were given."""
-        return () if self.anomalous is None else separation.choices(self.scores, self.anomalous)
+        if self.anomalous is None:
+            return ()
+        return separation.choices(self.scores[self.labelled], self.anomalous[self.labelled])
 
     @property
     def detectors(self) -> dict[str, Judged]:
@@ -144,7 +150,8 @@ def detect(
       inference: the model.
       dataset: what it was trained on; None where the threshold is given.
       inputs: the examples [N, ...].
-      anomalous: which of them are known to be anomalous [N], boolean or 0 and 1; None where that is not known.
+      anomalous: which of them are known to be anomalous [N], boolean or 0 and 1, NaN where that is not known; None
+        where it is known of none.
       options: how.
 
     Raises:
@@ -154,15 +161,18 @@ def detect(
     require(inference, options)
     if not len(inputs):
         raise DataError(f"{inputs.name} is empty; at least one example is needed")
-    known = None if anomalous is None else _known(anomalous, inputs)
+    known, labelled = (None, None) if anomalous is None else _known(anomalous, inputs)
+    judge = functools.partial(_verdict, known=known, labelled=labelled)
     scored = scores(inference, (part.values[:] for part in batches(inputs, inference.size)), options)
     if dataset is None:
         assert options.threshold is not None
-        return Detection(options, _verdict(scored, None, Threshold(options.threshold), known), anomalous=known)
-    own = _judged(scored, _training(inference, dataset, options), options.contamination, known)
+        given = judge(scored, None, Threshold(options.threshold))
+        return Detection(options, given, anomalous=known, labelled=labelled)
+    training = _training(inference, dataset, options)
+    own = judge(scored, training, threshold.choose(training, options.contamination))
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
     if not options.baselines:
-        return Detection(options, own, anomalous=known)
+        return Detection(options, own, anomalous=known, labelled=labelled)
     most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
     rows = rows_of(inference, thinned(dataset.train, most))
     fitted = detectors.fit(inference, rows)
@@ -171,11 +181,12 @@ def detect(
         images = inference.scaled(part.values[:])
         for each in fitted:
             found[each.name].append(each.score(images.reshape(len(images), -1)))
-    baselines = {
-        each.name: _judged(_finite(found[each.name]), _finite([each.training]), options.contamination, known)
-        for each in fitted
-    }
-    return Detection(options, own, baselines, len(rows), known)
+    baselines = {}
+    for each in fitted:
+        training = _finite([each.training])
+        chosen = threshold.choose(training, options.contamination)
+        baselines[each.name] = judge(_finite(found[each.name]), training, chosen)
+    return Detection(options, own, baselines, len(rows), known, labelled)
 
 
 def scores(inference: Inference, examples: Iterable[np.ndarray], options: Options) -> np.ndarray:
@@ -205,14 +216,18 @@ def require(inference: Inference, options: Options) -> None:
         )
 
 
-def _known(anomalous: np.ndarray, inputs: Inputs) -> np.ndarray:
+def _known(anomalous: np.ndarray, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """Which examples are known to be anomalous [N], and of which it is known whether they are [N]."""
     given = np.asarray(anomalous)
     if given.shape != (len(inputs),):
         raise DataError(f"labels have the shape {list(given.shape)}; {len(inputs)} examples need [{len(inputs)}]")
-    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
-        raise DataError("labels must be 1 where an example is anomalous and 0 where it is normal; map yours to these")
-    separation.require_both(given.astype(bool), inputs.name)
-    return given.astype(bool)
+    numbers = as_floats(given)
+    if numbers is None or not np.isin(numbers[~np.isnan(numbers)], (0, 1)).all():
+        mend = "map yours to these, and a missing one to NaN"
+        raise DataError(f"labels must be 1 where an example is anomalous and 0 where it is normal; {mend}")
+    labelled = ~np.isnan(numbers)
+    separation.require_both(numbers[labelled] == 1, inputs.name)
+    return numbers == 1, labelled
 
 
 def _training(inference: Inference, dataset: Dataset, options: Options) -> np.ndarray:
@@ -226,13 +241,17 @@ def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, options
     return {name: Flagged.of(chosen.flags(scores(inference, values(inference, examples), options)))}
 
 
-def _judged(scored: np.ndarray, training: np.ndarray, contamination: float, known: np.ndarray | None) -> Judged:
-    return _verdict(scored, training, threshold.choose(training, contamination), known)
-
-
-def _verdict(scored: np.ndarray, training: np.ndarray | None, chosen: Threshold, known: np.ndarray | None) -> Judged:
-    found = None if known is None else separation.metrics(scored, chosen.flags(scored), known)
-    return Judged(scored, training, chosen, found)
+def _verdict(
+    scored: np.ndarray,
+    training: np.ndarray | None,
+    chosen: Threshold,
+    known: np.ndarray | None,
+    labelled: np.ndarray | None,
+) -> Judged:
+    if known is None:
+        return Judged(scored, training, chosen)
+    judging = scored[labelled]
+    return Judged(scored, training, chosen, separation.metrics(judging, chosen.flags(judging), known[labelled]))
 
 
 def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:

@@ -23,7 +23,7 @@ FAR = 100  # times the median score, from which on a linear axis shows all other
 
 def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
     """A detection as JSON holds it, without what belongs to single examples."""
-    anomalous = found.anomalous
+    anomalous, labelled = found.anomalous, found.labelled
     kept: dict[str, Any] = {
         "source": inputs.name,
         "kind": found.options.kind,
@@ -31,6 +31,7 @@ def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
         "examples": len(found.scores),
         "anomalies": int(found.anomalies.sum()),
         "anomalous": None if anomalous is None else int(anomalous.sum()),
+        "labelled": None if labelled is None else int(labelled.sum()),
         "fitted": found.fitted,
         "detectors": {name: _verdict(judged) for name, judged in found.detectors.items()},
         "choices": list(found.choices),
@@ -112,8 +113,8 @@ def findings(
     odd = oddest(inference, inputs, found)
     kept = values(found, inputs) | {"histogram": _histogram(found), "unit_range": inference.domain.unit_range}
     if found.anomalous is not None:
-        known = found.anomalous
-        kept["roc"] = {name: separation.roc(judged.scores, known) for name, judged in found.detectors.items()}
+        which, known = found.labelled, found.anomalous[found.labelled]
+        kept["roc"] = {name: separation.roc(judged.scores[which], known) for name, judged in found.detectors.items()}
     if odd["example"].ndim == 2:
         kept["features"] = _features(inference, dataset, odd["error"], inputs.columns)
         kept["oddest"] = reasons(inference, inputs, odd)
@@ -137,7 +138,8 @@ def _histogram(found: Detection) -> dict[str, Any]:
     if found.anomalous is None:
         groups["examples"] = found.scores
     else:
-        groups |= {"normal": found.scores[~found.anomalous], "anomalous": found.scores[found.anomalous]}
+        normal = found.labelled & ~found.anomalous
+        groups |= {"normal": found.scores[normal], "anomalous": found.scores[found.anomalous]}
     low = min(float(group.min()) for group in groups.values())
     most, middle = float(found.scores.max()), float(np.median(found.scores))
     if powers := low > 0 and most > FAR * middle:

@@ -75,24 +75,24 @@ def _between(low: float, high: float) -> float:
 
 
 def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequence[int | str], name: str) -> np.ndarray:
-    """Labels [N], numbers or words -> whether each example is anomalous [N], by those that are normal or are not.
+    """Labels [N], numbers or words -> 1 for an anomalous example, 0 for a normal one, [N] float64; NaN without label.
 
     Raises:
       ConfigError: where both or neither are named, or a label that no example has.
-      DataError: where that leaves one kind only, or a label is missing.
+      DataError: where that leaves one kind only.
     """
-    if missing := np.count_nonzero(np.isnan(labels) if labels.dtype.kind == "f" else labels.astype(str) == ""):
-        raise DataError(f"{name} lacks {missing} labels; fill them in, or leave out --normal and --anomalous")
+    absent = np.isnan(labels) if labels.dtype.kind == "f" else labels.astype(str) == ""
     if bool(normal) == bool(anomalous):
         raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
     named, option = (normal, "normal") if normal else (anomalous, "anomalous")
-    each, place = np.unique(labels, return_inverse=True)
+    each, place = np.unique(labels[~absent], return_inverse=True)
     known, named = [_text(label) for label in each.tolist()], [_text(label) for label in named]
     if unknown := [label for label in named if label not in known]:
         shown = ", ".join(known[:20])
         raise ConfigError(f"no example of {name} has the label {unknown[0]} that is to be {option}; there are {shown}")
-    found: np.ndarray = np.isin(known, named)[place] ^ bool(normal)
-    require_both(found, name)
+    found = np.full(len(labels), np.nan)
+    found[~absent] = np.isin(known, named)[place] ^ bool(normal)
+    require_both(found[~absent] == 1, name)
     return found
 
 

@@ -31,7 +31,7 @@ def enable() -> None:
         return
     directory = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(place) / _processor()))
     if not _writable(Path(directory)):
-        _say(f"the compilation cache {directory} cannot be written; every run compiles anew ({VARIABLE}=off says so)")
+        _say(f"the compilation cache {directory} cannot be written; every run compiles anew ({VARIABLE}=off: silently)")
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
         return
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -94,7 +94,7 @@ def decompress(arguments: list[str]) -> int:
     inference = run.inference
     found.require(state_sha256(run.state), inference.program.built.shape, inference.code_size)
     made: Iterator[dict[str, Any]] = packing.decompress(inference, found, picture=picture)
-    write_out(command.out, made, found.header.count, "reconstructions")
+    write_out(command.out, made, found.header.count, "reconstructions", run.columns)
     return 0
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import CarryingCommand, open_inputs, write_out
+from aeflax.cli.use import CarryingCommand, open_inputs, warn_of_unfamiliar, write_out
 from aeflax.data import places
 from aeflax.data.columns import LABEL
 from aeflax.errors import ConfigError, DataError, UnavailableError
@@ -72,6 +72,8 @@ def main(arguments: list[str]) -> int:
     if command.split == "all" and (labels := labels_of(command.source, command.label)) is not None:
         inputs = replace(inputs, labels=labels)
     known = _known(command, inputs, run.experiment.data.classes)
+    if known is None:  # nothing else would tell of another unit, or of another kind of data
+        warn_of_unfamiliar(run, inputs)
     try:
         found = run.detect(
             inputs,

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
         table.caption = f"differs from the model by at most {told['checked']['largest_difference']:.1g} of its output"
     console(stderr=command.json).print(table)
     if command.json:
-        print(json.dumps(told))  # noqa: T201
+        print(json.dumps({"path": str(place), **told}))  # noqa: T201
     return 0
 
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from aeflax.cli import streams
+from aeflax.cli import failure, streams
 from aeflax.errors import ConfigError
 
 PATIENCE = 10  # seconds that a process which is done waits for the others
@@ -37,12 +37,22 @@ class Job:
         if faults := self._faults(run_dir):
             raise ConfigError("; ".join(faults))
 
-    def join(self) -> None:
-        """Waits until all processes have come. Raises ConfigError where this one cannot join them."""
+    def join(self, *, json: bool = False) -> None:
+        """Waits until all processes have come. Raises ConfigError where this one cannot join them.
+
+        Where the others do not come in time, the process ends, and with `json` says so on standard output, too.
+        """
         from aeflax import hosts
 
         _keep_standard_output_for_results()
-        hosts.start(self.coordinator, self.process_id, self.num_processes, timeout=self.start_timeout)
+
+        def give_up(said: str) -> None:
+            print(f"aeflax: {said}", file=sys.stderr, flush=True)  # noqa: T201
+            if json and self.process_id == 0:
+                print(failure.told(ConfigError.exit_code, said), flush=True)  # noqa: T201
+
+        given = self.coordinator, self.process_id, self.num_processes
+        hosts.start(*given, timeout=self.start_timeout, give_up=give_up)
 
     def _faults(self, run_dir: Path | None) -> list[str]:
         named = {

@@ -10,12 +10,16 @@ HELPERS = {str(HERE / name) for name in ("structure.py", "noise.py")}  # what th
 MENDS = {
     "KeyError": "`values` holds the floats of the part by name; whole numbers, words and tuples are read from `part`",
     "TracerBoolConversionError": "what is computed decides nothing in Python; use jnp.where",
-    "ConcretizationTypeError": "what is computed is no number of Python's; use jax.numpy throughout",
+    "ConcretizationTypeError": "what is computed is no number of Python's: use jax.numpy, and for a size an int field",
     "TracerArrayConversionError": "compute with jax.numpy in place of NumPy",
     "ScopeCollectionNotFound": "a module has parameters alone; take LayerNorm or GroupNorm in place of BatchNorm",
     "InvalidRngError": "a module draws nothing; take a corruption in place of Dropout",
 }
-ANY_SIZE = "an exported batch has any size; write x.shape[0] in place of len(x)"
+TOLD = {  # by what is said, whatever its kind
+    "_DimExpr": "an exported batch has any size; write x.shape[0] in place of len(x)",
+    "key type <class 'NoneType'>": "in inference there are no keys: draw only where context.keys is not None",
+    "'Outputs' object has no attribute": "the code is outputs.latent.code",
+}
 
 ran: set[str] = set()  # files of the user's
 
@@ -28,7 +32,7 @@ def told(error: BaseException) -> str | None:
     if last not in ran:
         return None
     said, kind = reason(error), type(error).__name__
-    mend = ANY_SIZE if "_DimExpr" in said else MENDS.get(kind, "mend it")
+    mend = next((mend for words, mend in TOLD.items() if words in said), MENDS.get(kind, "mend it"))
     return f"{place(error, last)} fails: {kind}: {said}; {mend}"
 
 

@@ -114,10 +114,13 @@ def run_file(name: str) -> ModuleType:
     module.__file__ = name
     mistakes.ran.add(name)
     sys.modules[module.__name__] = module  # where the parser looks up the help texts of parts that the file defines
+    if (beside := str(Path(name).resolve().parent)) not in sys.path:
+        sys.path.insert(0, beside)  # so that it imports what lies beside it, as Python does
     try:
         exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
     except AeflaxError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{mistakes.place(error, name)} fails: {type(error).__name__}: {error}") from error
+        mend = "; annotate what the factory takes: def _(part: MyPart)" if "to register()" in str(error) else ""
+        raise ConfigError(f"{mistakes.place(error, name)} fails: {type(error).__name__}: {error}{mend}") from error
     return module

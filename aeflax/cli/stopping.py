@@ -24,13 +24,14 @@ class Stop:
 
     Attributes:
       together: whether other processes train with this one: they stop when all of them are asked, and not before.
-      created: a directory made for the run, which goes again if nothing came into it.
+      path: the run's directory, once it is known.
+      created: whether that was made for the run; then it goes again if nothing came into it.
     """
 
     def __init__(self, *, json: bool = False) -> None:
         self._json, self.together = json, False
-        self._heard = self._asked = False
-        self.created: Path | None = None
+        self._heard = self._asked = self.created = False
+        self.path: Path | None = None
         # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
         named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._numbers = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
@@ -47,18 +48,22 @@ class Stop:
             signal.signal(signal.SIGINT, _quit)
         first, self._heard = not self._heard, True
         if first and not self._asked and not self.together:
-            self._end(f"stopped by {signal.Signals(number).name} before training began")
+            self._end(signal.Signals(number).name)
 
-    def _end(self, said: str) -> None:
-        mend = "run the same command again, with --resume where its directory holds a run"
-        code = StoppedError.exit_code
-        with suppress(OSError):  # nobody has to listen
-            os.write(2, f"aeflax: {said}; {mend}\n".encode())
-            if self._json:
-                os.write(1, f"{failure.told(code, said)}\n".encode())
-        if self.created is not None:
+    def _end(self, by: str) -> None:
+        """Ends the process before there is anything to save, as a signal asks."""
+        kept = self.path is not None and not self.created
+        mend = f"run the same command again{', with --resume' if kept else ''}"
+        code, said = StoppedError.exit_code, f"stopped by {by} before training began; {mend}"
+        told = {2: f"aeflax: {said}\n"}
+        if self._json:
+            told[1] = failure.told(code, said, **({"run_dir": str(self.path)} if kept else {})) + "\n"
+        for stream, text in told.items():
+            with suppress(OSError):  # nobody has to listen
+                os.write(stream, text.encode())
+        if self.path is not None and self.created:
             with suppress(OSError):  # it holds a run
-                self.created.rmdir()
+                self.path.rmdir()
         os._exit(code)
 
 

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
-        stop.created = None if command.run_dir else path
+        stop.path, stop.created = path, command.run_dir is None
         try:
             return _sweep(command, path, stem, stop)
         except StoppedError as error:

@@ -13,7 +13,7 @@ import tyro
 
 from aeflax import runs
 from aeflax.claim import create_folder, first_free, require_usable
-from aeflax.cli import failure
+from aeflax.cli import failure, job
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
     command: TrainCommand = parse(
         TrainCommand, named.arguments, *said, default, faults=named.faults, require=_require_possible
     )
-    _require_something_to_resume(arguments, command, default)
+    words = {argument.partition("=")[0] for argument in arguments}
+    if command.resume and begun is None and arguments[0].startswith("-") and "--data.source" not in words:
+        _refuse_to_begin(command.run_dir)
     if command.profile is not None:
         create_folder(command.profile, "the profile")
     stem = Path(named.name).stem
@@ -65,7 +67,7 @@ def main(arguments: list[str]) -> int:
         if command.run_dir is None
         else nullcontext(command.run_dir)
     ) as path:
-        stop.created = None if command.run_dir else path
+        stop.path, stop.created = path, command.run_dir is None
         try:
             return _train(replace(command, run_dir=path), stem, stop)
         except StoppedError as error:
@@ -76,18 +78,17 @@ def main(arguments: list[str]) -> int:
         except DivergedError as error:
             error.telling(run_dir=str(path))
             raise
+        except Exception as error:
+            if job.peer_is_lost(error):
+                error.details = {"run_dir": str(path)}  # type: ignore[attr-defined]
+            raise
 
 
-def _require_something_to_resume(arguments: list[str], command: TrainCommand, default: TrainCommand) -> None:
-    """Raises ConfigError for `--resume --run-dir RUN` alone, which says nothing of what to begin where nothing is."""
-    place = command.run_dir
-    if not command.resume or place is None or place.exists() or not arguments[0].startswith("-"):
-        return
-    how = {name: getattr(command, name) for name in ("resume", "run_dir", "no_report", "json")}
-    if command == replace(default, **how):
-        raise ConfigError(
-            f"{place} holds no run to go on with; check the path, or name the preset of one to begin there"
-        )
+def _refuse_to_begin(place: Path | None) -> None:
+    """Raises ConfigError where a run is to go on that is not there, and nothing says what to begin in its place."""
+    if place is not None and (place / runs.MANIFEST).exists():
+        runs.read_manifest(place)  # raises, for it could not be read
+    raise ConfigError(f"{place} holds no run to go on with; check the path, or name the preset of one to begin there")
 
 
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
         os.environ.setdefault("PJRT_NPROC", str(EXACT_THREADS))
     if command.job.several:
         stop.together = True
-        command.job.join()
+        command.job.join(json=command.json)
     from aeflax import api, hosts
     from aeflax.cli.progress import final_table, reporter
     from aeflax.data.dataset import called

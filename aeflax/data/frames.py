@@ -76,16 +76,21 @@ def as_array(values: Any, drop: Sequence[str] = ()) -> np.ndarray:
     kinds = {column.dtype for column in found}
     if len(kinds) == 1 and found[0].dtype.kind in "uif":
         return np.stack(found, axis=1)
-    made = [_floats(column) for column in found]
+    made = [as_floats(column) for column in found]
     if words := [name for name, column in zip(names, made, strict=True) if column is None]:
+        column = found[names.index(words[0])]
+        odd = [row for row in range(len(column)) if as_floats(column[row : row + 1]) is None]
+        if 0 < len(odd) < len(column) / 2:
+            said = f"the data frame holds {column[odd[0]]!r} in row {odd[0]} (from 0) of the column {words[0]!r}"
+            raise DataError(f"{said}, where numbers are needed; correct it, or make it missing, as NaN")
         hold, them = ("column", "it") if len(words) == 1 else ("columns", "them")
         said = f"the data frame has no numbers in the {hold} {', '.join(map(repr, words))}"
         raise DataError(f"{said}; convert {them}, or train with config.Data(drop={(*drop, *words)!r})")
     return np.stack([column for column in made if column is not None], axis=1)
 
 
-def _floats(column: np.ndarray) -> np.ndarray | None:
-    """A column as float64; None for one that holds anything but numbers, truth values and missing ones."""
+def as_floats(column: np.ndarray) -> np.ndarray | None:
+    """A column [N] of numbers and truth values as float64, what is missing as NaN; None for one of anything else."""
     if column.dtype.kind in "uifb":
         return column.astype(np.float64)
     if column.dtype != object:

@@ -11,6 +11,8 @@ from aeflax.data.columns import LABEL, to_take
 from aeflax.data.dataset import Domain
 from aeflax.data.frames import as_array, chosen, names_of
 from aeflax.data.inputs import Inputs
+from aeflax.data.missing import unknown
+from aeflax.errors import warn
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,21 @@ class Intake:
 
     def examples(self, values: Any) -> np.ndarray:
         """The same as examples [N, ...], checked, and with what stands for missing values."""
-        return as_examples(self.array(values), fill=self.domain.fill)
+        return self._checked(self.array(values))
 
     def inputs(self, values: Any) -> Inputs:
         """The same with the names of its columns, those of a data frame; `Inputs` as they are."""
         if isinstance(values, Inputs):
             return values
-        return Inputs("the array", self.examples(values), columns=None if names_of(values) is None else self.columns)
+        found = self.array(values)
+        self._checked(found)
+        columns = None if names_of(values) is None else self.columns
+        # As they are: what is missing is filled when it is read, and told from what was there.
+        return Inputs("the array", found, columns=columns, fill=self.domain.fill)
+
+    def _checked(self, values: np.ndarray) -> np.ndarray:
+        """Values as examples, with a warning of features of which none is known."""
+        made = as_examples(values, fill=self.domain.fill)
+        if self.domain.fill is not None and (said := unknown(values, self.columns)):
+            warn(f"{said}: what stands for missing values takes its place in every example")
+        return made

@@ -65,13 +65,18 @@ def told(values: Rows, columns: Sequence[str] | None) -> str | None:
     names = [f"{counts[place]:,} of {columns[place] if columns else f'feature {place}'}" for place in worst]
     more = ", ..." if np.count_nonzero(counts) > len(worst) else ""
     said = f"{counts.sum():,} of {values.size:,} values are missing and filled: {', '.join(names)}{more}"
-    if len(values) > 1 and counts.max() == len(values):
-        empty = [
-            columns[place] if columns else f"feature {place}"
-            for place in np.flatnonzero(counts == len(values)).tolist()
-        ]
-        said += f"; nothing at all is known of {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"
-    return said
+    return "; ".join(filter(None, (said, unknown(values, columns))))
+
+
+def unknown(values: Rows, columns: Sequence[str] | None) -> str | None:
+    """Of which features several examples [N, ...] have no value at all; None where there are none such."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or len(values) < 2:
+        return None
+    absent = _by_feature(values.reshape(len(values), -1), lambda part: np.isnan(part).all(axis=0))
+    empty = [columns[place] if columns else f"feature {place}" for place in np.flatnonzero(absent).tolist()]
+    if not empty:
+        return None
+    return f"nothing at all is known of {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"
 
 
 def _by_feature(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What the engine computes on: the training state, the source of a batch, and the pure parts of a model."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,6 +33,11 @@ class TrainState(flax.struct.PyTreeNode):
     def inference_params(self) -> PyTree:
         """The averaged parameters where they are kept, else the last ones."""
         return self.params if self.ema is None else self.ema
+
+
+def parameters_of(params: PyTree) -> int:
+    """Number of trained values."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
 def leaf_name(path: Any) -> str:

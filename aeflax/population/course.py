@@ -56,7 +56,7 @@ class Course:
         with self._said_once():
             for program in group.programs:
                 warn_of_misfit(program, group.dataset)
-            warn_of_own_parts(group.programs[0].built, group.programs[0].hyper)
+            warn_of_own_parts(group.programs[0])
         started = time.perf_counter()
         group.waves  # noqa: B018
         seconds = time.perf_counter() - started
@@ -141,7 +141,7 @@ class Course:
 
     def _described(self, member: Member, group: Group) -> dict[str, Any]:
         """The manifest of a member that begins."""
-        program = group.programs[group.members.index(member)]
+        program = group.program_of(member)
         return manifest.describe(member.experiment, program.experiment, group.dataset, self.preset, None)
 
     def _changes(self, member: Member, described: Mapping[str, Any]) -> list[str]:
@@ -187,7 +187,7 @@ class Course:
 
     def _completed(self, member: Member, group: Group) -> Run:
         """A member as a run that is resumed after its last step; trained alone where no checkpoint of it is sound."""
-        place, program = self.place(member), group.programs[group.members.index(member)]
+        place, program = self.place(member), group.program_of(member)
         task = Task(program, group.dataset, self._described(member, group), (), self.stop)
         resume = functools.partial(task.train_in, place, resume=True, overwrite=False, report=False)
         try:

@@ -174,6 +174,9 @@ def _hint(field: str, experiment: Experiment) -> Any:
             switch = off[0].replace("_", "-")
             raise ConfigError(f"the grid varies {field}, but {off[0]} is off; switch it on with --{switch} on")
         if _chosen(part := field.rpartition(".")[0]):
+            names = [path.removeprefix(f"{part}.") for path in known if path.startswith(f"{part}.")]
+            if near := nearest(field.removeprefix(f"{part}."), names):
+                raise ConfigError(f"the grid varies {field}, which {part} does not have{near}")
             kind = "a sweep varies a number of the kind that the experiment has; choose that first, a sweep for each"
             raise ConfigError(f"the grid varies {field}, which this experiment's {part} does not have: {kind}")
         raise ConfigError(f"the grid varies {field}, which is no field of this experiment{nearest(field, known)}")

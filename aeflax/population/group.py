@@ -1,15 +1,13 @@
 """Members of one structure: what one compiled program can train together."""
 
 import functools
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
-
 from aeflax.data.dataset import Dataset
 from aeflax.defaults import resolve
+from aeflax.engine.state import parameters_of
 from aeflax.population.grid import Member
 from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
@@ -42,8 +40,7 @@ class Group:
     @property
     def parameters(self) -> int:
         """Of one member."""
-        found: int = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.programs[0].template().params))
-        return found
+        return parameters_of(self.programs[0].template().params)
 
     @functools.cached_property
     def waves(self) -> Waves:
@@ -56,6 +53,10 @@ class Group:
     def compilations(self) -> int:
         """Programs that training all of them takes: a second one where the last wave is smaller."""
         return len({part.stop - part.start for part in self.waves.cut(len(self))})
+
+    def program_of(self, member: Member) -> Program:
+        """A member's own program."""
+        return self.programs[self.members.index(member)]
 
     def parts(self) -> "list[Group]":
         """Its waves."""
@@ -84,7 +85,7 @@ def grouped(members: Sequence[Member], dataset: Dataset) -> tuple[Group, ...]:
         require_range(resolved, dataset)
         program = prepare(resolved, dataset.shape)
         program.require_shares()
-        require_own_noise(program.built)
+        require_own_noise(program)
         alike = structure(resolved.model), structure(resolved.optimizer), resolved.data, replace(resolved.train, seed=0)
         found.setdefault(alike, []).append((member, program))
     parted = [zip(*pairs, strict=True) for pairs in found.values()]

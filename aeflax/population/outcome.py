@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Sweep:
     groups: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
     metric: str
+    _data: Any = field(default=None, compare=False)  # that came from Python
 
     def __repr__(self) -> str:
         return f"Sweep({str(self.path)!r}, {len(self.members)} members, best {self.best} by {self.metric})"
@@ -48,8 +49,12 @@ class Sweep:
         """
         return next(iter(scores(self.members, self.metric)), None)
 
-    def load(self, index: int) -> Run:
+    def load(self, index: int, data: Any = None) -> Run:
         """One member as a run; with a warning where it diverged, and its weights are of before.
+
+        Args:
+          index: of the member.
+          data: what the sweep was trained on, where it came from Python and was trained in another process.
 
         Raises:
           ConfigError: for an index that no member has.
@@ -59,7 +64,7 @@ class Sweep:
         if (member := self.members[index])["status"] == "diverged":
             told = f"member {index} diverged: {member['reason']}; what is loaded is what was saved of it"
             warn(told)
-        return api.load(self.path / MEMBERS / f"{index:04d}")
+        return api.load(self.path / MEMBERS / f"{index:04d}", self._data if data is None else data)
 
     def report(self) -> Path:
         """Draws `figures/*.png` and `report.html` in the sweep's directory, and returns the path of the page."""
@@ -87,8 +92,8 @@ class Sweep:
 def _common(experiment: dict[str, Any], grid: Iterable[str]) -> dict[str, Any]:
     """What no axis of the grid varies, of an experiment as nested plain values."""
     kept = copy.deepcopy(experiment)
-    for field in grid:
-        *outer, last = field.split(".")
+    for path in grid:
+        *outer, last = path.split(".")
         functools.reduce(lambda section, name: section[name], outer, kept).pop(last, None)
     return kept
 

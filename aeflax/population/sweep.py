@@ -110,7 +110,7 @@ def sweep(
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
         told = [_told(group, course) for group in groups]
-        result = Sweep(path, found, told, decided, metric)
+        result = Sweep(path, found, told, decided, metric, None if isinstance(data, str) else data)
         record.add(members=result.members, groups=result.groups, rungs=result.rungs)
         if report:
             result.report()

@@ -156,10 +156,8 @@ class PopulationTrainer:
 
     def _advance(self) -> None:
         train, before = self._train, self._state.step + 0
-        ahead = self._at.ahead(
-            train.log_every, train.eval_every, train.checkpoint_every, self._at.steps_per_epoch, self._until
-        )
-        count = min(self._pace.steps, ahead)
+        every = (train.log_every, train.eval_every, train.checkpoint_every, self._at.steps_per_epoch)
+        count = min(self._pace.steps, self._until - self._at.step, self._at.ahead(*every))
         self._run(count)
         self._at.step += count
         jax.block_until_ready(before)

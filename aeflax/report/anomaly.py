@@ -78,6 +78,9 @@ def sentences(values: Values) -> list[str]:
         f"{values['anomalies']:,} of {values['examples']:,} examples of {values['source']} score above the threshold "
         f"{threshold['value']:.5g} ({KINDS[values['kind']]})."
     ]
+    labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
+    if labelled < values["examples"]:
+        said.append(f"{labelled:,} of the examples have labels, and these judge the scores.")
     if training is None:
         return [*said, "The threshold was given: nothing tells here how many normal examples it flags."]
     said.append(
@@ -108,9 +111,9 @@ def table(values: Values) -> Table:
     for name, verdict in values["detectors"].items():
         metrics = [f"{verdict['metrics'][metric]:.4f}" for metric in _HEADS] if known else []
         rows.append([NAMES[name], f"{verdict['threshold']['value']:.4g}", f"{verdict['flagged']:.2%}", *metrics])
-    caption = (
-        f"{values['anomalous']:,} of {values['examples']:,} examples are anomalous by their labels." if known else ""
-    )
+    labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
+    which = "examples" if labelled == values["examples"] else "examples that have a label"
+    caption = f"{values['anomalous']:,} of {labelled:,} {which} are anomalous by their labels." if known else ""
     return Table(["detector", "threshold", "flagged", *(_HEADS.values() if known else ())], rows, caption)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from aeflax import hosts
 from aeflax.data.dataset import Dataset
@@ -17,14 +18,14 @@ from aeflax.engine.state import Batch, Parts, Source, TrainState, leaf_name
 from aeflax.program import Program
 
 
-def culprit(program: Program, dataset: Dataset, state: TrainState) -> str | None:
-    """What was not finite first in the update that was tried last, which is computed again by this process alone.
+def find(program: Program, dataset: Dataset, state: TrainState) -> str | None:
+    """What was not finite first in the update that was tried last, which is computed again, as one batch.
 
     Returns:
-      A few words; None where all is finite, where several processes hold the data and the weights, and where it cannot
-      be told: what explains an error must not take its place.
+      A few words; None where that update was applied, where several processes hold the data and the weights, and where
+      it cannot be told: what explains an error must not take its place.
     """
-    if hosts.count() > 1:
+    if hosts.count() > 1 or not int(state.skipped_in_row):
         return None
     try:
         return _first(program, _last_batch(program, dataset, int(state.step) - 1), jax.device_get(state))
@@ -49,12 +50,14 @@ def _first(program: Program, batch: Batch, state: TrainState) -> str | None:
     finite = jax.device_get(_stages(parts)(before, batch, jax.device_get(program.key), program.hyper))
     grads = [(leaf_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(finite["gradient"])]
     found = [
+        ("the examples in the model's range", finite["targets"]),
         (f"the output of model.corruption {model.corruption.kind}", finite["inputs"]),
         ("the code", finite["code"]),
         ("the output of the decoder", finite["logits"]),
         *((f"the term {name}", finite["terms"][name]) for name in parts.terms),
         ("the loss, though all of its reported terms are finite", finite["loss"]),
         *((f"the gradient of {name}, though the loss is finite", leaf) for name, leaf in grads),
+        ("the norm of the gradient, all of whose numbers are finite", finite["norm"]),
     ]
     return next((what for what, is_finite in found if not is_finite), None)
 
@@ -75,10 +78,11 @@ def _stages(parts: Parts) -> Callable[..., Any]:
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             outputs = parts.apply(params, state.model, inputs, keys.of(Stream.LATENT), hyper, mean)
             loss, terms = parts.objective(outputs, targets, mean, hyper, state.step)
-            told = {"code": outputs.latent.code, "logits": outputs.logits, "terms": terms, "loss": loss}
+            told = {"code": outputs.latent.code, "logits": outputs.logits, "terms": terms}
             return jnp.mean(loss), told
 
-        grads, told = jax.grad(loss_of, has_aux=True)(state.params)
-        return jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), told | {"inputs": inputs, "gradient": grads})
+        (loss, told), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        told |= {"targets": targets, "inputs": inputs, "loss": loss, "gradient": grads, "norm": optax.tree.norm(grads)}
+        return jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), told)
 
     return stages

@@ -8,7 +8,7 @@ from aeflax.manifest import own_files
 
 
 def skipped(
-    experiment: Experiment, step: int, in_row: int, last: Mapping[str, float], culprit: str | None
+    experiment: Experiment, step: int, in_row: int, last: Mapping[str, float], first: str | None
 ) -> DivergedError:
     """Too many updates in a row were not applied, up to a step.
 
@@ -17,11 +17,11 @@ def skipped(
       step: updates that were tried.
       in_row: skipped ones.
       last: metrics of good ones before them.
-      culprit: what was not finite first, where that is known.
+      first: what was not finite first in the last of them, where that is known.
     """
     what = f"{in_row} updates in a row before step {step} had a non-finite loss or gradient and were skipped"
-    first = f"; the first that was not finite: {culprit}" if culprit else ""
-    return _diverged(step, f"{what} ({_last_good(last)}{first}); {_what_to_try(experiment, begun=bool(last))}")
+    named = f"; the first that was not finite: {first}" if first else ""
+    return _diverged(step, f"{what} ({_last_good(last)}{named}); {_what_to_try(experiment, begun=bool(last))}")
 
 
 def overflowed(experiment: Experiment, step: int, held: int | None, last: Mapping[str, float]) -> DivergedError:

@@ -20,9 +20,8 @@ from aeflax.engine.state import PyTree, TrainState, all_finite
 from aeflax.errors import DataError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
-from aeflax.training import divergence
+from aeflax.training import culprit, divergence
 from aeflax.training.clock import Pace
-from aeflax.training.culprit import culprit
 from aeflax.training.digests import Batches
 from aeflax.training.feeding import next_chunk, open_feed
 from aeflax.training.meter import Meter
@@ -234,7 +233,7 @@ class Trainer:
         if int(streak) >= experiment.train.max_nonfinite:
             self._save(durably=True)
             in_row, last = int(self._state.most_skipped_in_row), self._meter.last_means()
-            first = culprit(self.program, self.dataset, self._state)
+            first = culprit.find(self.program, self.dataset, self._state)
             raise divergence.skipped(experiment, self._at.step, in_row, last, first)
 
     def _require_finite_weights(self) -> None:

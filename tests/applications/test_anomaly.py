@@ -177,8 +177,8 @@ def test_labels_say_which_examples_are_anomalous():
         separation.by_label(labels, (9,), (), "x")
     with pytest.raises(DataError, match="all 4 examples of x are normal by their labels"):
         separation.by_label(labels, (1, 3, 7), (), "x")
-    with pytest.raises(DataError, match="x lacks 1 labels"):
-        separation.by_label(np.array([1.0, np.nan, 3.0]), (1,), (), "x")
+    np.testing.assert_array_equal(separation.by_label(np.array([1.0, np.nan, 3.0]), (1,), (), "x"), [0, np.nan, 1])
+    np.testing.assert_array_equal(separation.by_label(np.array(["ok", "", "bad"]), (), ("bad",), "x"), [0, np.nan, 1])
 
 
 def by_hand(scores, known, threshold):

@@ -13,7 +13,7 @@ from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data import missing, tables
 from aeflax.data.dataset import load
 from aeflax.data.inputs import open_examples
-from aeflax.errors import ConfigError, DataError
+from aeflax.errors import AeflaxWarning, ConfigError, DataError
 
 SETTINGS = Data(source="array", holdout=0.25, impute="mean")
 
@@ -128,6 +128,30 @@ def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
     path.write_text(path.read_text().replace("nan", ""))
     inputs = open_examples(str(path), how=run.experiment.data, fill=again._domain.fill)
     assert np.array_equal(inputs.at(slice(None)), whole.astype(np.float32))
+
+
+@pytest.mark.slow
+def test_a_data_frame_s_missing_values_are_told_from_measured_ones(rows, tmp_path):
+    """The oddest row is odd in a cell that was empty: what is told of it was never measured."""
+    frame = pd.DataFrame(np.concatenate([rows, rows + 0.5]), columns=["a", "b", "c", "d"])
+    base = presets.vanilla(2)
+    experiment = replace(
+        base,
+        data=replace(SETTINGS, scale="standard"),
+        model=replace(base.model, likelihood=GaussianLikelihood()),
+        train=Train(steps=3),
+    )
+    run = aeflax.train(experiment, frame, report=False)
+    told = {
+        (one["row"], feature["name"]): feature["filled"]
+        for one in run.detect(frame, baselines=False).oddest
+        for feature in one["features"]
+    }
+    assert told
+    assert all(filled == np.isnan(frame[name][row]) for (row, name), filled in told.items())
+    assert any(told.values())
+    with pytest.warns(AeflaxWarning, match="nothing at all is known of c: what stands for missing values takes its"):
+        run.score(frame.assign(c=np.nan))
 
 
 def test_a_run_that_imputed_still_refuses_what_is_not_finite_and_what_does_not_fit(run, rows):

@@ -19,7 +19,7 @@ import aeflax
 from aeflax import config
 from aeflax.checkpoint import Checkpoints
 from aeflax.document import read_json, write_json
-from aeflax.errors import AeflaxWarning, ConfigError, StoppedError
+from aeflax.errors import AeflaxWarning, ConfigError, DataError, StoppedError
 from aeflax.population import program
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
@@ -371,3 +371,13 @@ def test_members_of_one_structure_are_one_group():
     dataset = aeflax.api.load_data(settings.data, DATA)
     grid = axes({"model.penalties.l1.weight": [0.1, 0.2], "train.seed": [0, 1]}, settings)
     assert [len(group.members) for group in grouped(members(settings, grid), dataset)] == [4]
+
+
+@pytest.mark.slow
+def test_a_member_of_a_sweep_of_an_array_has_its_data(tmp_path):
+    """In the process that trained it by itself, in another one where they are given again."""
+    found = aeflax.sweep(experiment("vanilla", steps=2), {"train.seed": [0, 1]}, DATA, run_dir=tmp_path, report=False)
+    expected = found.load(1).evaluate()
+    assert aeflax.load_sweep(tmp_path).load(1, DATA).evaluate() == expected
+    with pytest.raises(DataError, match="was trained on an array from Python; pass it"):
+        aeflax.load_sweep(tmp_path).load(1).evaluate()
