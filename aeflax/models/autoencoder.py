@@ -40,7 +40,8 @@ class Autoencoder(nn.Module):
         """Maps images [B, ...] to logits of the same shape."""
         latent = self.bottleneck(self.encoder(self._centred(images)), context)
         if not isinstance(latent, Latent):
-            raise ConfigError(f"the bottleneck returns {type(latent).__name__}; return an aeflax.outputs.Latent")
+            found = "an array" if isinstance(latent, jax.Array) else type(latent).__name__
+            raise ConfigError(f"the bottleneck returns {found}; return an aeflax.outputs.Latent")
         log_scale = None
         if self.learn_scale:
             raw = self.param("log_scale", nn.initializers.zeros_init(), ())
