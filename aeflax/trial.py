@@ -76,14 +76,16 @@ def _counting_padding(built: Built, hyper: Hyper, batch: int, penalties: Sequenc
     @jax.jit
     def terms(rows: jax.Array) -> dict[str, jax.Array]:
         outputs = stages.apply(stages.keys, variables, images[rows], hyper)
-        found: dict[str, jax.Array] = stages.judge(outputs, images[rows], hyper)[1]
-        return {name: value[:real] for name, value in found.items()} | {"code": outputs.latent.code[:real]}
+        loss, reported = stages.judge(outputs, images[rows], hyper)
+        told = {"loss": loss, "code": outputs.latent.code, **reported}
+        return {name: value[:real] for name, value in told.items()}
 
     one, two = (jax.device_get(terms(jnp.arange(batch).at[real].set(last))) for last in (real, batch))
-    if not np.array_equal(one["code"], two["code"], equal_nan=True):
+    differ = {name for name in one if not np.array_equal(one[name], two[name], equal_nan=True)}
+    if "code" in differ:
         return []  # a bottleneck of the whole batch, whose penalties cannot be told from it
-    names = {path: path.partition("/")[-1] for path in penalties}
-    return [path for path, name in names.items() if not np.allclose(one[name], two[name], rtol=1e-4, equal_nan=True)]
+    found = [path for path in penalties if path.partition("/")[-1] in differ]
+    return found or [path for path in penalties if "loss" in differ]  # what is charged and not reported, by one of them
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
@@ -106,8 +108,9 @@ def _idle(built: Built, batch: int) -> tuple[str, ...]:
 
 def _own(model: config.Model) -> dict[str, str]:
     """Parts that factories of a user's own make: what a message calls each, by the path of its numbers."""
-    kinds = {path: getattr(getattr(model, path), "kind", "") for path in factories.own(model) if "/" not in path}
-    return {path: f"model.{path.replace('/', '.')} {kinds.get(path, '')}".rstrip() for path in factories.own(model)}
+    paths = [path for path in factories.own(model) if path != "memory"]  # which is the bottleneck's
+    kinds = {path: getattr(model, path).kind for path in paths if "/" not in path}
+    return {path: f"model.{path.replace('/', '.')} {kinds.get(path, '')}".rstrip() for path in paths}
 
 
 def _among(own: dict[str, str], *slots: str) -> str:

@@ -358,11 +358,25 @@ def centred(part):
     return cost
 
 
-def test_a_penalty_that_counts_padding_is_warned_of():
-    factories.penalty.register(Energy, centred)
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_penalty_that_counts_padding_is_warned_of(reported):
+    def told(part):
+        def cost(*given):
+            charged, found = centred(part)(*given)
+            return charged, found if reported else given[0].latent.code[:, 0]
+
+        return cost
+
+    factories.penalty.register(Energy, told)
     aeflax.train(own(power=2), DATA, report=False)
     with pytest.warns(AeflaxWarning, match="energy gives other values where the padding .* average over examples by"):
         aeflax.train(own(power=4), DATA, report=False)
+
+
+def test_a_bottleneck_s_own_memory_is_part_of_it():
+    factories.bottleneck.register(Threshold, lambda part, features, project: Noisy(features, numpy=False))
+    factories.memory.register(Threshold, lambda part: None)
+    aeflax.train(settings(bottleneck=Threshold()), DATA, report=False)
 
 
 def test_a_penalty_may_ask_for_many_examples():
@@ -377,7 +391,8 @@ def test_a_penalty_may_ask_for_many_examples():
             )
         ),
     )
-    aeflax.train(own(power=5), DATA, report=False)
+    with pytest.warns(AeflaxWarning, match="padding"):  # of which it may take some
+        aeflax.train(own(power=5), DATA, report=False)
 
 
 @pytest.mark.parametrize(

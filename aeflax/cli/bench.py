@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from aeflax.bench import Measurement
+    from aeflax.measurement import Measurement
 
 SOURCE = "synthetic:28x28x1:10000"  # in place of the preset's small set, which would fit in a few batches
 
@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> int:
         create_folder(file.parent, "the measurements")
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
-    from aeflax.bench import LeftOut, measure
+    from aeflax.bench import measure
+    from aeflax.measurement import LeftOut
 
     left_out: list[LeftOut] = []
 
