@@ -36,10 +36,6 @@ FEWEST_CHUNKS = 5
 PROFILED_SECONDS = 0.3
 
 
-def _warn(left: LeftOut) -> None:
-    warn(str(left))
-
-
 def measure(
     experiment: Experiment,
     batch_sizes: Sequence[int] = (),
@@ -48,7 +44,7 @@ def measure(
     *,
     seconds: float = 3.0,
     profile: Path | None = None,
-    leave_out: Callable[[LeftOut], None] = _warn,
+    leave_out: Callable[[LeftOut], None] = lambda left: None,
 ) -> list[Measurement]:
     """Measures an experiment's training, at every combination of what is swept.
 
@@ -59,7 +55,7 @@ def measure(
       placements: to measure, jit, pmap or mesh; none: the experiment's own.
       seconds: of training at each, after warming up.
       profile: a directory for a trace of some steps of each, to be opened in TensorBoard or Perfetto.
-      leave_out: told of each of several that cannot be measured, or lacks memory; by default a warning.
+      leave_out: told of each of several that cannot be measured, or lacks memory, beside a warning.
 
     Raises:
       ConfigError: where none of them can be measured.
@@ -92,7 +88,7 @@ def measure(
 def _leaving_out(
     leave_out: Callable[[LeftOut], None], placement: str, precision: str, batch_size: int, *, alone: bool
 ) -> Iterator[None]:
-    """Tells of one of several that cannot be or has no memory, and goes on."""
+    """Warns and tells of one of several that cannot be or has no memory, and goes on."""
     try:
         yield
     except Exception as error:
@@ -100,7 +96,9 @@ def _leaving_out(
         if alone or not (lacks or isinstance(error, ConfigError)):
             raise
         why = f"out of memory ({reason(error)})" if lacks else str(error)
-        leave_out(LeftOut(placement, precision, batch_size, why))
+        left = LeftOut(placement, precision, batch_size, why)
+        warn(str(left))
+        leave_out(left)
 
 
 def _program(experiment: Experiment, dataset: Dataset, placement: str, precision: str, batch_size: int) -> Program:

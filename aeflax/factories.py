@@ -183,17 +183,10 @@ def chosen(model: config.Model) -> dict[str, Any]:
     return {path: registry.dispatch(type(part)) for path, (registry, part) in pairs.items()}
 
 
-def own(model: config.Model) -> dict[str, Any]:
-    """Those of a model's factories that a user has written."""
-    return {path: made for path, made in chosen(model).items() if (code := _code(made)) and not _is_ours(code)}
-
-
-def _code(made: Any) -> CodeType | None:
-    return getattr(made, "__code__", None)
-
-
-def _is_ours(code: CodeType) -> bool:
-    return HERE in Path(code.co_filename).absolute().parents
+def own(model: config.Model) -> dict[str, CodeType]:
+    """The code of those factories of a model that a user has written, by path."""
+    codes = {path: made.__code__ for path, made in chosen(model).items() if hasattr(made, "__code__")}
+    return {path: code for path, code in codes.items() if HERE not in Path(code.co_filename).absolute().parents}
 
 
 def _unregistered(part: Any) -> ConfigError:

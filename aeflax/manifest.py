@@ -77,7 +77,7 @@ def columns_of(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def own_files(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of what defines factories of parts of a user's own: by name, files; of a session, its functions' code."""
-    own = [made.__code__ for made in factories.own(experiment.model).values()]
+    own = factories.own(experiment.model).values()
     files = sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
     typed = [code for code in own if Path(code.co_filename) not in files]
     found = {path.name: _digest(ast.dump(ast.parse(path.read_bytes()))) for path in files}  # comments change nothing

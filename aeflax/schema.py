@@ -84,13 +84,13 @@ class Part:
         if kind is None:
             raise TypeError(f"{cls.__name__} fills a slot: write class {cls.__name__}(..., kind='name')")
         held = cls.kinds.get(kind)
-        if held is not None and (ours(held) or held.__qualname__ != cls.__qualname__) and not ours(cls):
+        if held is not None and (_ours(held) or held.__qualname__ != cls.__qualname__) and not _ours(cls):
             raise ConfigError(f"{cls.__name__}: the kind {kind!r} is taken by {held.__name__}; choose another name")
         cls.kind = kind
         cls.kinds[kind] = cls
 
 
-def ours(cls: type[Any]) -> bool:
+def _ours(cls: type[Any]) -> bool:
     """Whether a class is part of this package."""
     return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 

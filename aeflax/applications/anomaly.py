@@ -163,13 +163,16 @@ def detect(
         raise DataError(f"{inputs.name} is empty; at least one example is needed")
     known, labelled = (None, None) if anomalous is None else _known(anomalous, inputs)
     judge = functools.partial(_verdict, known=known, labelled=labelled)
+
+    def judged(scored: np.ndarray, training: np.ndarray) -> Judged:
+        return judge(scored, training, threshold.choose(training, options.contamination))
+
     scored = scores(inference, (part.values[:] for part in batches(inputs, inference.size)), options)
     if dataset is None:
         assert options.threshold is not None
         given = judge(scored, None, Threshold(options.threshold))
         return Detection(options, given, anomalous=known, labelled=labelled)
-    training = _training(inference, dataset, options)
-    own = judge(scored, training, threshold.choose(training, options.contamination))
+    own = judged(scored, _training(inference, dataset, options))
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
     if not options.baselines:
         return Detection(options, own, anomalous=known, labelled=labelled)
@@ -181,11 +184,7 @@ def detect(
         images = inference.scaled(part.values[:])
         for each in fitted:
             found[each.name].append(each.score(images.reshape(len(images), -1)))
-    baselines = {}
-    for each in fitted:
-        training = _finite([each.training])
-        chosen = threshold.choose(training, options.contamination)
-        baselines[each.name] = judge(_finite(found[each.name]), training, chosen)
+    baselines = {each.name: judged(_finite(found[each.name]), _finite([each.training])) for each in fitted}
     return Detection(options, own, baselines, len(rows), known, labelled)
 
 

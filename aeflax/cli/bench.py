@@ -13,7 +13,7 @@ from aeflax.claim import create_folder
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError, warn
+from aeflax.errors import ConfigError
 from aeflax.validation import validate
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from aeflax.measurement import Measurement
+    from aeflax.measurement import LeftOut, Measurement
 
 SOURCE = "synthetic:28x28x1:10000"  # in place of the preset's small set, which would fit in a few batches
 
@@ -68,14 +68,8 @@ def main(arguments: list[str]) -> int:
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
     from aeflax.bench import measure
-    from aeflax.measurement import LeftOut
 
     left_out: list[LeftOut] = []
-
-    def leave_out(one: LeftOut) -> None:
-        left_out.append(one)
-        warn(str(one))
-
     found = measure(
         experiment,
         command.batch_sizes,
@@ -83,7 +77,7 @@ def main(arguments: list[str]) -> int:
         command.placements,
         seconds=command.seconds,
         profile=command.profile,
-        leave_out=leave_out,
+        leave_out=left_out.append,
     )
     console(stderr=command.json).print(_table(found))
     measured = [one.as_dict() for one in found]

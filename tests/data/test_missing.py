@@ -102,16 +102,20 @@ def test_what_says_something_else_is_no_missing_value(tmp_path):
         tables.read(path, missing=True)
 
 
-@pytest.fixture
-def run(rows, tmp_path):
+def short():
+    """A few steps on standardised features, their gaps filled."""
     base = presets.vanilla(2)
-    experiment = replace(
+    return replace(
         base,
         data=replace(SETTINGS, scale="standard"),
         model=replace(base.model, likelihood=GaussianLikelihood()),
         train=Train(steps=3),
     )
-    return aeflax.train(experiment, rows, run_dir=tmp_path / "run", report=False)
+
+
+@pytest.fixture
+def run(rows, tmp_path):
+    return aeflax.train(short(), rows, run_dir=tmp_path / "run", report=False)
 
 
 @pytest.mark.slow
@@ -134,14 +138,7 @@ def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
 def test_a_data_frame_s_missing_values_are_told_from_measured_ones(rows, tmp_path):
     """The oddest row is odd in a cell that was empty: what is told of it was never measured."""
     frame = pd.DataFrame(np.concatenate([rows, rows + 0.5]), columns=["a", "b", "c", "d"])
-    base = presets.vanilla(2)
-    experiment = replace(
-        base,
-        data=replace(SETTINGS, scale="standard"),
-        model=replace(base.model, likelihood=GaussianLikelihood()),
-        train=Train(steps=3),
-    )
-    run = aeflax.train(experiment, frame, report=False)
+    run = aeflax.train(short(), frame, report=False)
     told = {
         (one["row"], feature["name"]): feature["filled"]
         for one in run.detect(frame, baselines=False).oddest
