@@ -44,9 +44,12 @@ class Side:
         self.losses: list[float] = []
         self.peak_bytes = 0
 
-    def warm(self) -> None:
-        """Waits until it has started, which all sides do at the same time, and lets it compile alone."""
+    def wait(self) -> None:
+        """Waits until it has started, which all sides do at the same time."""
         self.described = self._read()
+
+    def warm(self) -> None:
+        """Lets it compile."""
         for _ in range(WARM_UP):
             self.run()
         self.seconds.clear()
@@ -93,7 +96,10 @@ def measure(name: str, workload: Workload, variants: Sequence[str], peers: Path,
             stack.callback(side.close)
             return side
 
-        aeflax, peak, *others = map(start, ("aeflax", "peak", *variants))
+        sides = [start(variant) for variant in ("aeflax", "peak", *variants)]
+        for side in sides:  # one that still starts would take a processor from those that are measured
+            side.wait()
+        aeflax, peak, *others = sides
         aeflax.warm()
         peak.warm()
         rows = {}

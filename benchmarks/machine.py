@@ -27,8 +27,10 @@ def describe() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    """Its name and family, for a virtual machine may call all of a maker's the same: AMD EPYC, family 26."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
+            known = dict(map(str.strip, line.split(":", 1)) for line in file if ":" in line)
+        return f"{known['model name']}, family {known['cpu family']}"
+    except (OSError, KeyError):
         return platform.processor()

@@ -213,8 +213,9 @@ def _ratio(row: dict[str, Any]) -> str:
 
 
 def _short(processor: str) -> str:
-    """What a processor is called for short: AMD EPYC, Intel Xeon."""
-    return " ".join(processor.replace("(R)", "").split()[:2])
+    """What a processor is called for short: AMD EPYC, Intel Xeon; with its family, where that is recorded."""
+    name, _, family = processor.partition(", ")
+    return " ".join([*name.replace("(R)", "").split()[:2], *([f"({family})"] if family else [])])
 
 
 def _machine(processor: str, records: dict[str, dict[str, Any]]) -> str:
