@@ -53,7 +53,9 @@ class Data:
     # floats: replace what is missing (NaN, an empty cell) by its feature's mean or median over the training split
     impute: Literal["none", "mean", "median"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
-    classes: tuple[int, ...] = ()  # keep only these labels; empty: all
+    # of a table: the column that holds the labels, numbers or words, and is no feature; it may be missing
+    label: str = "label"
+    classes: tuple[int | str, ...] = ()  # keep only the examples with these labels; empty: all
     drop: tuple[str, ...] = ()  # of a table: columns that are no features, such as an id
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three

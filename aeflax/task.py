@@ -188,6 +188,7 @@ class Task:
             "status": "done",
             "step": run.step,
             "epoch": epoch,
+            "resumed_from": trainer.resumed_from,
             "seconds": trainer.seconds,
             "images_per_second": epoch * len(self.dataset.train.values) / max(trainer.seconds, 1e-9),
             "compile_seconds": trainer.compile_seconds,

@@ -73,7 +73,8 @@ class Run:
         self.path = path
         self._program, self._domain, self._manifest, self._records = program, domain, manifest, numbers(records)
         self._of_run = summary or {}
-        self._given = Intake(domain, self.columns, self.experiment.data.drop)
+        data = self.experiment.data
+        self._given = Intake(domain, self.columns, data.drop, data.label)
         self._dataset, self._kept = functools.cache(dataset), functools.cache(kept)
 
     @property

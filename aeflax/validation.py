@@ -9,6 +9,7 @@ from aeflax.config import (
     Bernoulli,
     Conv,
     Corruption,
+    Data,
     Dense,
     Deterministic,
     Experiment,
@@ -147,8 +148,13 @@ def _contradictions(experiment: Experiment) -> list[str]:
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.drop and data.source != ARRAY and not _is_table(data.source) and source_fault(str(data.source)) is None:
-        rules[f"data.drop is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"] = True
+    if data.source != ARRAY and not _is_table(data.source) and source_fault(str(data.source)) is None:
+        for name, given in (("drop", bool(data.drop)), ("label", data.label != Data.label)):
+            fault = f"data.{name} is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"
+            rules[fault] = given
+    for label in data.classes:
+        fault = f"data.classes={data.classes} holds {label!r}, a number in quotes; write it as a number"
+        rules[fault] = isinstance(label, str) and _is_whole(label)
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
@@ -279,6 +285,14 @@ def source_fault(source: str) -> str | None:
         )
     known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
+
+
+def _is_whole(text: str) -> bool:
+    """Whether Python reads a text as a whole number."""
+    with suppress(ValueError):
+        int(text)
+        return True
+    return False
 
 
 def _is_table(source: str) -> bool:

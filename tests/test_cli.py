@@ -46,7 +46,7 @@ def test_the_main_job_beats_pca_and_evaluate_agrees(tmp_path):
     assert trained.stderr.rstrip().endswith("report: runs/demo/report.html")
 
     evaluated = json.loads(aeflax("evaluate", "runs/demo", "--json", cwd=tmp_path).stdout.splitlines()[-1])
-    assert evaluated == {"split": "test", "step": 4000, **summary["test"]}
+    assert evaluated == {"status": "done", "split": "test", "step": 4000, **summary["test"]}
 
     refused = aeflax("train", "--run-dir", "runs/demo", cwd=tmp_path, code=2)
     assert "--resume" in refused.stderr
@@ -79,6 +79,7 @@ def test_a_signal_saves_everything_and_resume_ends_bit_identical(number, tmp_pat
     resumed = json.loads(aeflax(*words, "--run-dir", "run", "--resume", cwd=tmp_path).stdout.splitlines()[-1])
     whole = json.loads(aeflax(*words, "--run-dir", "whole", cwd=tmp_path).stdout.splitlines()[-1])
     assert resumed["state_sha256"] == whole["state_sha256"]
+    assert (resumed["status"], resumed["resumed_from"], whole["resumed_from"]) == ("done", told["step"], None)
 
 
 def test_unfit_data_is_exit_5_and_leaves_nothing(tmp_path):

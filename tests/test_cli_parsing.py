@@ -405,6 +405,30 @@ def test_an_unexpected_error_exits_1_with_its_traceback_and_out_of_memory_exits_
     assert fail(KeyboardInterrupt())[0] == 130
 
 
+QUIT = """
+import signal, sys
+from aeflax.cli.stopping import Stop, end_at_once
+
+number = signal.Signals(int(sys.argv[1]))
+signal.signal(number, signal.SIG_DFL)  # also where the tests run in the background
+if number == signal.SIGINT and len(sys.argv) > 2:  # a second Ctrl-C, while a run is being saved
+    stop = Stop(json=True)
+    stop(), signal.raise_signal(number)
+else:
+    end_at_once(json=True)
+signal.raise_signal(number)
+"""
+
+
+@pytest.mark.parametrize("words", [["2"], ["15"], ["2", "twice"]], ids=" ".join)
+def test_a_command_that_a_signal_ends_at_once_says_so_as_json(words):
+    ended = subprocess.run([sys.executable, "-c", QUIT, *words], capture_output=True, text=True, check=False)
+    number = signal.Signals(int(words[0]))
+    told = {"status": "quit", "exit_code": 128 + number, "error": f"quit at once by {number.name}"}
+    assert json.loads(ended.stdout) == told
+    assert (ended.returncode, ended.stderr) == (128 + number, "")
+
+
 LIGHT = {
     "help": (["--help"], 0),
     "no-command": ([], 2),

@@ -112,6 +112,12 @@ def test_a_value_that_does_not_fit_its_field_is_refused_by_name(experiment, name
     assert f"{name}=" in messages(experiment)
 
 
+@pytest.mark.parametrize("label", ["1", "-2", "1_0"])
+def test_labels_that_are_numbers_are_written_as_numbers(label):
+    assert f"holds {label!r}, a number in quotes" in messages(Experiment(data=Data(classes=("ok", label))))
+    validate(Experiment(data=Data(classes=("ok", 1, "1.5"))))
+
+
 def test_every_numeric_field_has_bounds():
     unbounded = []
     for path, part, _ in sections():

@@ -183,12 +183,35 @@ def test_words_in_any_column_judge_the_scores(run, runs):
     assert json.loads(out)["detectors"]["aeflax"]["metrics"] == json.loads(numbers)["detectors"]["aeflax"]["metrics"]
     with open("words-out.csv") as file:
         assert {row["label"] for row in csv.DictReader(file)} == {"ok", "faulty"}
-    assert (
-        "has the label broken that is to be anomalous; there are faulty, ok" in run(*words, "--anomalous", "broken")[2]
-    )
+    said = "has the label broken, which --anomalous names; there are faulty, ok"
+    assert said in run(*words, "--anomalous", "broken")[2]
     assert "no column 'state', which --label names" in run(*words[:-1], "state", "--anomalous", "x")[2]
     Path("labelled.csv").write_text(lines.replace("status", "label"))  # words that nobody asks for are in no way
     assert run("detect", runs / "table", "labelled.csv", "labelled-out.csv")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_run_of_the_rows_that_are_well_is_judged_by_the_others(run, runs):
+    """The column of labels is named once, when the run is trained."""
+    lines = (runs / "odd.csv").read_text().replace("label", "status").replace(",0\n", ",ok\n").replace(",1\n", ",bad\n")
+    Path("words.csv").write_text(lines)
+    train = ("train", "vanilla", "--data.source", "csv:words.csv", "--data.label", "status", "--data.scale", "standard")
+    rest = ("--model.likelihood", "gaussian", "--train.steps", "20", "--no-report", "--run-dir", "well")
+    code, out, err = run(*train, "--data.classes", "ok", *rest)
+    assert code == 0, err
+    assert "72 train, 18 test rows of 3 features" in err
+    code, out, err = run("detect", "well", "words.csv", "scores.csv", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["detectors"]["aeflax"]["metrics"]) >= {"auroc", "f1"}
+    with open("scores.csv") as file:
+        assert [row["label"] for row in csv.DictReader(file)].count("bad") == 9
+    assert run("encode", "well", "words.csv", "codes.csv")[0] == 0
+    Path("plain.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines.splitlines()))
+    assert run("detect", "well", "plain.csv", "scores.csv")[0] == 0
+    said = "has the label good, which data.classes names; there are bad, ok"
+    assert said in run(*train, "--data.classes", "good", *rest[:2])[2]
+    assert "no column 'state', which data.label names" in run(*train[:5], "state")[2]
+    assert "data.label is for csv:FILE and parquet:FILE" in run("train", "vanilla", "--data.label", "status")[2]
 
 
 @pytest.mark.slow
@@ -248,7 +271,7 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         (
             ("table", "RUNS/odd.csv", "a.csv", "--normal", "7"),
             2,
-            "has the label 7 that is to be normal; there are 0, 1",
+            "has the label 7, which --normal names; there are 0, 1",
         ),
         (("table", "RUNS/table.csv", "a.csv", "--normal", "0"), 5, "all 90 examples of RUNS/table.csv are normal"),
         (("table", "RUNS/odd.csv", "a.csv", "--kind", "elbo"), 2, "the score elbo needs a posterior"),

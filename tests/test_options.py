@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from aeflax.cli.bench import BenchCommand
+from aeflax.cli.completion import CompletionCommand
 from aeflax.cli.options import look_over
 from aeflax.cli.train import TrainCommand
 from aeflax.cli.use import EncodeCommand
@@ -70,3 +72,15 @@ def test_a_command_has_as_many_places_as_it_says():
     assert look_over(EncodeCommand, None, right) == ([], ["run", "in.npy", "--split=all", "out.npy"])
     found, left = look_over(EncodeCommand, None, [*right, "more", "--step", "9"])
     assert (found, left[-1]) == (["'more' belongs to no option; leave it out"], "--step=9")
+
+
+def test_words_without_an_option_are_looked_over_too():
+    assert look_over(CompletionCommand, None, ["bsh"]) == (
+        ["SHELL='bsh' must be bash, zsh or fish; did you mean bash?"],
+        [],
+    )
+
+
+def test_values_are_parted_by_spaces():
+    said = "--batch-sizes='64,128' must be a whole number; values are parted by spaces"
+    assert look_over(BenchCommand, BenchCommand(), ["--batch-sizes", "64,128"]) == ([said], [])

@@ -115,8 +115,13 @@ def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(run.score(frame), run.score(frame[["a", "b"]]))
-    with pytest.raises(DataError, match="no numbers in the column 'label'; convert it"):
-        load(settings.data, frame.assign(label="word"))
+    words = frame.assign(label=["ok", None] * 20)
+    assert load(settings.data, words).train.labels[:2].tolist() == ["ok", ""]
+    assert load(Data(label="state"), words.rename(columns={"label": "state"})).columns == ("a", "b")
+    with pytest.raises(
+        ConfigError, match=r"the data frame has no column .state., which data.label names; it has a, label"
+    ):
+        load(Data(label="state"), frame)
     assert load(Data(drop=("label",)), frame.assign(label="word")).train.labels is None
     with pytest.raises(DataError, match="the data frame has several columns 'a'; give each a name of its own"):
         load(settings.data, frame.set_axis(["a", "label", "a"], axis=1))
@@ -125,7 +130,7 @@ def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
 
 
 def test_an_array_has_no_columns_to_drop():
-    with pytest.raises(ConfigError, match=r"data.drop=\('id',\) names columns, and an array has none"):
+    with pytest.raises(ConfigError, match=r"data.drop names 'id', and an array has no columns; leave it out"):
         aeflax.train(replace(presets.vanilla(2), data=Data(drop=("id",))), np.ones((40, 3)))
 
 

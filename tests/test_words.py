@@ -78,6 +78,8 @@ def _value(name: str, hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*map(configurations, own))
     if is_dataclass(hint):
         return configurations(hint)
+    if len(options(hint)) > 1:
+        return values(name, hint)
     limits = max(bound.low for bound in bounds), min(bound.high for bound in bounds)
     low, high = (None if abs(limit) == float("inf") else limit for limit in limits)
     if hint is int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aeflax.data.dataset import Dataset
+from aeflax.data.labels import absent
 from aeflax.data.sources import Examples
 from aeflax.errors import ConfigError, DataError
 
@@ -36,8 +37,10 @@ def classes_of(dataset: Dataset, train: Examples, held: Examples) -> Classes:
       DataError: where there are no labels, or they are no classes.
     """
     if train.labels is None or held.labels is None:
-        raise DataError(f"{dataset.source} has no labels; this needs some, such as a .csv's column headed `label`")
+        raise DataError(f"{dataset.source} has no labels; this needs some, as a table's column that --data.label names")
     known, other = np.asarray(train.labels[:]), np.asarray(held.labels[:])
+    if count := sum(int(np.count_nonzero(absent(labels))) for labels in (known, other)):
+        raise DataError(f"{count:,} examples of {dataset.source} have no label; this needs one of each")
     if known.dtype.kind == "f" and np.any(known != np.rint(known)):
         raise DataError(f"the labels of {dataset.source} are quantities such as {known[0]:g}; this needs classes")
     names, index = np.unique(known, return_inverse=True)

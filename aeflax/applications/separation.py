@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.data.columns import TRUTH
+from aeflax.data.labels import absent, among, require_known
 from aeflax.errors import ConfigError, DataError
 
 POINTS = 200  # of a ROC curve that is kept
@@ -81,25 +81,13 @@ def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequenc
       ConfigError: where both or neither are named, or a label that no example has.
       DataError: where that leaves one kind only.
     """
-    absent = np.isnan(labels) if labels.dtype.kind == "f" else labels.astype(str) == ""
     if bool(normal) == bool(anomalous):
         raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
-    named, option = (normal, "normal") if normal else (anomalous, "anomalous")
-    each, place = np.unique(labels[~absent], return_inverse=True)
-    known, named = [_text(label) for label in each.tolist()], [_text(label) for label in named]
-    if unknown := [label for label in named if label not in known]:
-        shown = ", ".join(known[:20])
-        raise ConfigError(f"no example of {name} has the label {unknown[0]} that is to be {option}; there are {shown}")
-    found = np.full(len(labels), np.nan)
-    found[~absent] = np.isin(known, named)[place] ^ bool(normal)
-    require_both(found[~absent] == 1, name)
+    named, option = (normal, "--normal") if normal else (anomalous, "--anomalous")
+    require_known(labels, named, name, option)
+    found = np.where(absent(labels), np.nan, among(labels, named) ^ bool(normal))
+    require_both(found[~np.isnan(found)] == 1, name)
     return found
-
-
-def _text(label: float | str) -> str:
-    """A label as it is written: 1 also for 1.0 and for a word that says true."""
-    said = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-    return TRUTH.get(said.lower(), said)
 
 
 def require_both(anomalous: np.ndarray, name: str) -> None:

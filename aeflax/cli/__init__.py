@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aeflax import __version__
-from aeflax.cli import cache, failure, job, streams
+from aeflax.cli import answer, cache, job, streams
 from aeflax.cli.stopping import end_at_once
 from aeflax.errors import (
     AeflaxError,
@@ -135,7 +135,9 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         _tell(arguments, code, "the command has mistakes, which standard error names")
         return code, True
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT, False
+        code = 128 + signal.SIGINT
+        _tell(arguments, code, f"quit at once by {signal.SIGINT.name}")
+        return code, False
     except Exception as error:
         code, alike, said = _explained(error)
         print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
@@ -145,8 +147,8 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
 
 def _tell(arguments: list[str], code: int, said: str, **details: Any) -> None:
     """Says that a command failed as JSON, too, where its result was to be that."""
-    if code and failure.awaited(arguments) and job.speaks():
-        print(failure.told(code, said, **details))  # noqa: T201
+    if code and answer.awaited(arguments) and job.speaks():
+        print(answer.failed(code, said, **details))  # noqa: T201
 
 
 def _explained(error: Exception) -> tuple[int, bool, str]:
@@ -178,7 +180,7 @@ def _explained(error: Exception) -> tuple[int, bool, str]:
 def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in COMMANDS:
-        end_at_once()
+        end_at_once(json=answer.awaited(arguments))
         _leave_out_what_errors_say()
         cache.enable()
         words = _define(arguments[1:])

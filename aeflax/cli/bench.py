@@ -1,6 +1,5 @@
 """`aeflax bench`: how fast a preset or an experiment file trains on this machine."""
 
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from aeflax.claim import create_folder
+from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
@@ -82,15 +82,15 @@ def main(arguments: list[str]) -> int:
     console(stderr=command.json).print(_table(found))
     measured = [one.as_dict() for one in found]
     left = [asdict(one) for one in left_out]
-    text = json.dumps({"source": experiment.data.source, "measurements": measured, "left_out": left})
+    result = {"source": experiment.data.source, "measurements": measured, "left_out": left}
     if command.out is not None:
-        _write(command.out, text.encode() + b"\n")
+        _write(command.out, answer.done(result).encode() + b"\n")
     if command.figure is not None:
         from aeflax.report.throughput import throughput
 
         _write(command.figure, throughput(measured))
     if command.json:
-        print(text)  # noqa: T201
+        answer.give(result)
     return 0
 
 

@@ -1,10 +1,10 @@
 """`aeflax codes`: how good the codes of a kept run are, as a reduction of dimension and as features."""
 
-import json
 from dataclasses import dataclass
 from typing import Literal
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import RunCommand
 
@@ -40,5 +40,5 @@ def main(arguments: list[str]) -> int:
     if "transfer" in found:
         screen.print(grid(codes.transfer_table(found["transfer"])))
     if command.json:
-        print(json.dumps({"step": run.step, **found}))  # noqa: T201
+        answer.give({"step": run.step, **found})
     return 0

@@ -1,6 +1,5 @@
 """`aeflax compress` and `aeflax decompress`: examples as a container of quantised, entropy-coded codes, and back."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from aeflax.applications.compression import container
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, require_out, write_out
 from aeflax.data import places
@@ -72,7 +72,7 @@ def compress(arguments: list[str]) -> int:
     _say(screen, found, command.out, labelled=inputs.labels is not None)
     judged = {"judged": _judge(run, screen)} if command.judge else {}
     if command.json:
-        print(json.dumps({"step": run.step, **found.values(), **judged}))  # noqa: T201
+        answer.give({"step": run.step, **found.values(), **judged})
     return 0
 
 

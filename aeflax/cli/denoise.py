@@ -1,10 +1,10 @@
 """`aeflax denoise`: takes the noise out of examples, and tells how well, beside filters."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.data import places
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         for sentence in report.sentences(found["denoising"]):
             say(screen, sentence)
     if command.json:
-        print(json.dumps(found))  # noqa: T201
+        answer.give(found)
     return 0
 
 

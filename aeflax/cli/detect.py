@@ -1,13 +1,13 @@
 """`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import CarryingCommand, open_inputs, warn_of_unfamiliar, write_out
 from aeflax.data import places
-from aeflax.data.columns import LABEL
 from aeflax.errors import ConfigError, DataError, UnavailableError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class DetectCommand(CarryingCommand):
     normal: tuple[str, ...] = ()
     # labels of IN that are anomalous, all others being normal
     anomalous: tuple[str, ...] = ()
-    # the column of IN, a table, that holds its labels, numbers or words; None: `label`, where there is one
+    # the column of IN, a table, that holds its labels, numbers or words; None: the run's data.label, where it has one
     label: str | None = None
     # posterior samples an example (elbo, likelihood)
     samples: int = 32
@@ -62,16 +62,22 @@ def main(arguments: list[str]) -> int:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
     if command.label is not None and command.split != "all":
         raise ConfigError("--label takes the column of all rows; leave --split out")
-    run, inputs = open_inputs(command, places.TABLES, command.carry, idle=(command.label or LABEL,))
+    run, inputs = open_inputs(
+        command, places.TABLES, command.carry, idle=() if command.label is None else (command.label,)
+    )
 
     from aeflax.applications import anomaly, oddities
     from aeflax.cli.progress import grid
     from aeflax.data.inputs import labels_of
     from aeflax.report.anomaly import choices, oddest, sentences, table
 
-    if command.split == "all" and (labels := labels_of(command.source, command.label)) is not None:
+    data, named = run.experiment.data, command.label is not None
+    if (
+        command.split == "all"
+        and (labels := labels_of(command.source, command.label or data.label, needed=named)) is not None
+    ):
         inputs = replace(inputs, labels=labels)
-    known = _known(command, inputs, run.experiment.data.classes)
+    known = _known(command, inputs, data.classes)
     if known is None:  # nothing else would tell of another unit, or of another kind of data
         warn_of_unfamiliar(run, inputs)
     try:
@@ -104,7 +110,7 @@ def main(arguments: list[str]) -> int:
     if inputs.labels is not None and found.anomalous is None:
         say(screen, _unused(inputs.labels))
     if command.json:
-        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+        answer.give({"step": run.step, **values})
     return 0
 
 
@@ -141,11 +147,12 @@ def _unused(labels: "Rows") -> str:
     return f"The examples have labels ({some}) that judged nothing: say which are odd by --anomalous, or by --normal."
 
 
-def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -> "np.ndarray | None":
+def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int | str, ...]) -> "np.ndarray | None":
     """Which examples are anomalous by their labels; None where nothing says so."""
     import numpy as np
 
     from aeflax.applications import separation
+    from aeflax.data.labels import among
 
     asked = command.normal or command.anomalous
     if inputs.labels is None:
@@ -158,5 +165,7 @@ def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int, ...]) -
     labels = np.asarray(inputs.labels[:])
     if asked:
         return separation.by_label(labels, command.normal, command.anomalous, inputs.name)
-    found = ~np.isin(labels, classes)
-    return found if classes and found.any() and not found.all() else None
+    there = [label for label in classes if among(labels, [label]).any()]
+    with suppress(ConfigError, DataError):  # that nothing is named, or that all are of one kind
+        return separation.by_label(labels, there, (), inputs.name)
+    return None

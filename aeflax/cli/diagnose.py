@@ -1,10 +1,10 @@
 """`aeflax diagnose`: what ails the posterior or the sparse code of a kept run."""
 
-import json
 from dataclasses import dataclass
 from typing import Literal
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError
@@ -45,5 +45,5 @@ def main(arguments: list[str]) -> int:
         for sentence in panel.sentences(values):
             say(screen, sentence)
     if command.json:
-        print(json.dumps({"step": run.step, **found}))  # noqa: T201
+        answer.give({"step": run.step, **found})
     return 0

@@ -1,8 +1,8 @@
 """`aeflax doctor`: what is installed, which devices there are, what is wrong and how to mend it."""
 
-import json
 from dataclasses import asdict, dataclass
 
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse
 from aeflax.errors import ConfigError
 
@@ -41,5 +41,5 @@ def main(arguments: list[str]) -> int:
         more = f" (and {len(problems) - 1} more, see above)" if len(problems) > 1 else ""
         raise ConfigError(f"{first.name}: {first.value}; {first.mend}{more}").telling(**told)
     if command.json:
-        print(json.dumps(told))  # noqa: T201
+        answer.give(told)
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 from aeflax.errors import ConfigError
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
         table.caption = f"differs from the model by at most {told['checked']['largest_difference']:.1g} of its output"
     console(stderr=command.json).print(table)
     if command.json:
-        print(json.dumps({"path": str(place), **told}))  # noqa: T201
+        answer.give({"path": str(place), **told})
     return 0
 
 

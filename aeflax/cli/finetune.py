@@ -1,9 +1,9 @@
 """`aeflax finetune`: whether a classifier gains from beginning with a kept run's encoder."""
 
-import json
 from dataclasses import dataclass
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import RunCommand
 
@@ -43,5 +43,5 @@ def main(arguments: list[str]) -> int:
     table = grid(codes.finetune_table(found), f"{command.run}, step {run.step:,}")
     console(stderr=command.json).print(table)
     if command.json:
-        print(json.dumps({"step": run.step, **found}))  # noqa: T201
+        answer.give({"step": run.step, **found})
     return 0

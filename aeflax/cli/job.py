@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from aeflax.cli import failure, streams
+from aeflax.cli import answer, streams
 from aeflax.errors import ConfigError
 
 PATIENCE = 10  # seconds that a process which is done waits for the others
@@ -49,7 +49,7 @@ class Job:
         def give_up(said: str) -> None:
             print(f"aeflax: {said}", file=sys.stderr, flush=True)  # noqa: T201
             if json and self.process_id == 0:
-                print(failure.told(ConfigError.exit_code, said), flush=True)  # noqa: T201
+                print(answer.failed(ConfigError.exit_code, said), flush=True)  # noqa: T201
 
         given = self.coordinator, self.process_id, self.num_processes
         hosts.start(*given, timeout=self.start_timeout, give_up=give_up)

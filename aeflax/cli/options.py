@@ -14,6 +14,7 @@ from aeflax.schema import hints, nearest, options, walk
 
 ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate")  # too unlike to be found
 HELP = ("-h", "--help")
+_PARTED = "; values are parted by spaces"
 _TAKES_VALUE, _POSITIONAL = (
     typing.get_args(marked[bool])[1] for marked in (tyro.conf.FlagConversionOff, tyro.conf.Positional)
 )
@@ -61,11 +62,9 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
     while rest:
         word = rest.pop(0)
         if not _is_option(word):
-            if places > 0:
-                sound.append(word)
-            else:
-                faults.append(f"{word!r} belongs to no option; leave it out")
-            places -= 1
+            fault = _unfit(*places.pop(0), word) if places else f"{word!r} belongs to no option; leave it out"
+            faults += [fault] if fault else []
+            sound += [] if fault else [word]
             continue
         name, equals, value = word.partition("=")
         name = name.replace("_", "-")
@@ -100,16 +99,17 @@ def _words(hint: Any) -> list[str]:
     return [word for part in parts for word in _reading(part)[1]]
 
 
-def _known(command: Any, default: Any) -> tuple[dict[str, Option], int]:
-    """The options of a command, and how many words it takes without one."""
-    found, places = {}, 0
+def _known(command: Any, default: Any) -> tuple[dict[str, Option], list[tuple[str, Any]]]:
+    """The options of a command, and what it takes without one: what the help calls it, and its annotation."""
+    found, places = {}, []
     for field, hint in hints(command).items():
         held, marks = getattr(default, field, None), typing.get_args(hint)[1:]
         if is_dataclass(held):
             for path, inner, _ in walk(held):
                 found[path] = Option(inner, _bare(inner) is bool and _TAKES_VALUE not in marks)
         elif _POSITIONAL in marks:
-            places += 1
+            called = (getattr(mark, "metavar", None) for mark in marks)
+            places.append((next(filter(None, called), field.upper()), hint))
         else:
             found[field] = Option(hint, _bare(hint) is bool)
     return {f"--{path.replace('_', '-')}": option for path, option in found.items()}, places
@@ -140,11 +140,12 @@ def _fault(name: str, option: Option, values: list[str]) -> str | None:
         if values == ["None"] and type(None) in options(_bare(option.hint)):
             return None
         (tuple_,) = (part for part in map(_bare, options(_bare(option.hint))) if typing.get_origin(part) is tuple)
-        return next((fault for value in values if (fault := _unfit(name, value, typing.get_args(tuple_)[0]))), None)
-    return _unfit(name, values[0], option.hint) if values else f"{name} needs a value"
+        faults = ((value, _unfit(name, typing.get_args(tuple_)[0], value)) for value in values)
+        return next((f"{fault}{_PARTED if ',' in value else ''}" for value, fault in faults if fault), None)
+    return _unfit(name, option.hint, values[0]) if values else f"{name} needs a value"
 
 
-def _unfit(name: str, text: str, hint: Any) -> str | None:
+def _unfit(name: str, hint: Any, text: str) -> str | None:
     """Says why a text is no value of a type, or None."""
     expected: list[str] = []
     for part in map(_bare, options(_bare(hint))):

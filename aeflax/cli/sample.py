@@ -1,11 +1,11 @@
 """`aeflax sample`: examples decoded from the prior, and whether they are copies of training examples."""
 
-import json
 import math
 import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.cli.use import OutPath, RunCommand, require_out, write_out
 from aeflax.data import places
@@ -71,5 +71,5 @@ def main(arguments: list[str]) -> int:
     for sentence in sentences(found) if command.nearest else ():
         say(screen, sentence)
     if command.json:
-        print(json.dumps({"step": run.step, "count": count, **found}))  # noqa: T201
+        answer.give({"step": run.step, "count": count, **found})
     return 0

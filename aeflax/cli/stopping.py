@@ -1,5 +1,6 @@
 """How a signal ends a command: at once before there is anything to save, cleanly afterwards. No library of others."""
 
+import functools
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from aeflax.cli import failure
+from aeflax.cli import answer
 from aeflax.durable import abandon
 from aeflax.errors import StoppedError
 
@@ -45,7 +46,7 @@ class Stop:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if signal.SIGINT in self._numbers:
-            signal.signal(signal.SIGINT, _quit)
+            signal.signal(signal.SIGINT, functools.partial(_quit, self._json))
         first, self._heard = not self._heard, True
         if first and not self._asked and not self.together:
             self._end(signal.Signals(number).name)
@@ -57,7 +58,7 @@ class Stop:
         code, said = StoppedError.exit_code, f"stopped by {by} before training began; {mend}"
         told = {2: f"aeflax: {said}\n"}
         if self._json:
-            told[1] = failure.told(code, said, **({"run_dir": str(self.path)} if kept else {})) + "\n"
+            told[1] = answer.failed(code, said, **({"run_dir": str(self.path)} if kept else {})) + "\n"
         for stream, text in told.items():
             with suppress(OSError):  # nobody has to listen
                 os.write(stream, text.encode())
@@ -67,8 +68,10 @@ class Stop:
         os._exit(code)
 
 
-def end_at_once() -> None:
+def end_at_once(*, json: bool) -> None:
     """Lets SIGINT and SIGTERM end the process where it stands, from now on, unless they are ignored.
+
+    Where the command's result was to be JSON, its end is told as JSON.
 
     Commands that train hear them for themselves (`Stop`). All others have nothing to save, and replace files whole or
     not at all; an exception would be lost in a destructor of some library, or become another error during an import.
@@ -76,12 +79,15 @@ def end_at_once() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             with suppress(ValueError):  # not in the main thread
-                signal.signal(number, _quit)
+                signal.signal(number, functools.partial(_quit, json))
 
 
-def _quit(number: int, _: FrameType | None) -> None:
+def _quit(json: bool, number: int, _: FrameType | None) -> None:
     """Ends the process as it is: what was saved is safe, and the next --resume removes the rest."""
     abandon()
+    if json:
+        with suppress(OSError):  # nobody has to listen
+            os.write(1, answer.failed(128 + number, f"quit at once by {signal.Signals(number).name}").encode() + b"\n")
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hides
         sys.stderr.flush()

@@ -1,6 +1,5 @@
 """`aeflax sweep`: a grid over a preset or an experiment file, trained as few compiled programs."""
 
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ import tyro
 
 from aeflax import runs
 from aeflax.claim import first_free
-from aeflax.cli import failure
+from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
@@ -57,7 +56,7 @@ class SweepCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains the grid, prints the leaderboard and returns the exit code."""
-    stop = Stop(json=failure.awaited(arguments))
+    stop = Stop(json=answer.awaited(arguments))
     begun = resumed(arguments, read_sweep)
     named = named_experiment("sweep", arguments, begun)
     default = SweepCommand(experiment=named.experiment)
@@ -126,7 +125,7 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
         say(progress, f"best model: {path / result.members[result.best]['run']}, a run as any other")
     say(progress, told)
     if command.json:
-        print(json.dumps({"members": result.members, "groups": result.groups}))  # noqa: T201
+        answer.give({"members": result.members, "groups": result.groups})
     lost = [member for member in result.members if member["status"] == "diverged"]
     if lost and not any(member["status"] == "done" for member in result.members):
         raise DivergedError(f"all {len(lost)} models diverged; of the first: {lost[0]['reason']}")

@@ -13,7 +13,7 @@ import tyro
 
 from aeflax import runs
 from aeflax.claim import create_folder, first_free, require_usable
-from aeflax.cli import failure, job
+from aeflax.cli import answer, job
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
@@ -48,7 +48,7 @@ class TrainCommand:
 
 def main(arguments: list[str]) -> int:
     """Trains, prints the final table and returns the exit code."""
-    stop = Stop(json=failure.awaited(arguments))
+    stop = Stop(json=answer.awaited(arguments))
     begun = resumed(arguments, lambda path: _without_other_budget(runs.read_manifest(path), arguments))
     named = named_experiment("train", arguments, begun)
     default = TrainCommand(experiment=named.experiment)
@@ -162,5 +162,5 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     say(progress, kept)
     if command.json:  # as the file has it, its digest included, and where it lies
-        print(json.dumps(json.loads((run.path / runs.SUMMARY).read_text()) | {"run_dir": str(run.path)}))  # noqa: T201
+        answer.give(json.loads((run.path / runs.SUMMARY).read_text()) | {"run_dir": str(run.path)})
     return 0

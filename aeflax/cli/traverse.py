@@ -1,9 +1,9 @@
 """`aeflax traverse`: what each dimension of a code stands for, decoded."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aeflax.cli import answer
 from aeflax.cli.interpolate import require_count
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, require_out, write_out
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(grid(traversal_table(values), title))
     if command.json:
-        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+        answer.give({"step": run.step, **values})
     return 0
 
 

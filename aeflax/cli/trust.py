@@ -1,9 +1,9 @@
 """`aeflax trust`: whether a small reconstruction error of a kept run means anything."""
 
-import json
 from dataclasses import dataclass
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand
 
@@ -33,5 +33,5 @@ def main(arguments: list[str]) -> int:
     for sentence in sentences(values):
         say(screen, sentence)
     if command.json:
-        print(json.dumps({"step": run.step, **values}))  # noqa: T201
+        answer.give({"step": run.step, **values})
     return 0

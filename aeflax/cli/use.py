@@ -1,6 +1,5 @@
 """The commands evaluate, report, encode and reconstruct, and what all that use a kept run share."""
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from aeflax import runs
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.data import places
 from aeflax.data.places import KEPT
@@ -105,7 +105,7 @@ def evaluate(arguments: list[str]) -> int:
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(table({command.split: metrics}, title))
     if command.json:
-        print(json.dumps({"split": command.split, "step": run.step, **metrics}))  # noqa: T201
+        answer.give({"split": command.split, "step": run.step, **metrics})
     return 0
 
 
@@ -208,7 +208,7 @@ def open_inputs(
     run = api.load(command.run, step=command.step)
     if command.split != "all" and command.source == run.experiment.data.source:
         own = run.split(command.split)
-        names = columns_of(command.source, run.experiment.data.drop)
+        names = columns_of(command.source, run.experiment.data)
         return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, names)
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
@@ -226,7 +226,7 @@ def open_for(
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey, drop=(*run.experiment.data.drop, *idle))
     places.require_readable(place)
-    take = to_take(run.columns, columns_of(place, how.drop), place)
+    take = to_take(run.columns, columns_of(place, how), place)
     found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
     if found.fill is not None and (missing := told(found.values, found.columns)):
         say(console(stderr=True), f"{place}: {missing}")

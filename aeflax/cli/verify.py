@@ -1,9 +1,9 @@
 """`aeflax verify`: whether a kept run is still what was written."""
 
-import json
 from dataclasses import dataclass
 
 from aeflax import audit
+from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse
 from aeflax.cli.use import RunPath
 from aeflax.errors import CheckpointError
@@ -48,5 +48,5 @@ def main(arguments: list[str]) -> int:
         said = f"{command.run} is not sound, as the table says; {then}"
         raise CheckpointError(said).telling(**found.entry())
     if command.json:
-        print(json.dumps(found.entry()))  # noqa: T201
+        answer.give(found.entry())
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from aeflax.errors import DataError, warn
 
-LABEL = "label"  # the column of a table that holds labels
+LABEL = "label"  # what the column of labels is called in what is written, and where nobody says another name
 TRUTH = {"true": "1", "false": "0"}  # words in small letters that are numbers
 FILL = "is missing; fill it in, drop the line, or train with --data.impute median"
 BEYOND = "is infinite or beyond float32; correct it, or empty the cell and train with --data.impute median"
@@ -47,11 +47,6 @@ def to_take(known: Sequence[str] | None, columns: Sequence[str] | None, name: st
     return None
 
 
-def numbered(drop: Sequence[str]) -> str:
-    """The mend for labels that are words, beside columns that are left out already."""
-    return f"labels are whole numbers: number them, or leave them out, {_option([*drop, LABEL])}"
-
-
 def dropped(names: Sequence[str], drop: Sequence[str]) -> str:
     """How columns that can be features, and had better not, are left out beside those that are already."""
     return f"leave {'it' if len(names) == 1 else 'them'} out, {_option([*drop, *names])}"
@@ -60,6 +55,8 @@ def dropped(names: Sequence[str], drop: Sequence[str]) -> str:
 def leave_out(names: Sequence[str], drop: Sequence[str], *, named: bool = True) -> str:
     """How columns are left out beside those that are already; of a table without names, only by hand."""
     option = f", or train with {_option([*drop, *names])}" if named else ""
+    if named and len(names) == 1:
+        option += f", or where it holds labels with --data.label {shlex.quote(names[0])}"
     return f"take {'it' if len(names) == 1 else 'them'} out of the file{option}"
 
 

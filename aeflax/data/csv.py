@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data.checks import require_values
-from aeflax.data.columns import FILL, LABEL, TRUTH, leave_out, numbered, require_distinct
+from aeflax.data.columns import FILL, TRUTH, leave_out, require_distinct
 from aeflax.data.files import OF_WORKBOOK, content, first_bytes
 from aeflax.errors import DataError
 
@@ -29,7 +29,7 @@ WHOLE = re.compile(r"0|-?[1-9]\d*")
 
 
 def read(
-    path: Path, *, missing: bool, drop: Sequence[str], take: Sequence[str] | None
+    path: Path, *, missing: bool, drop: Sequence[str], label: str, take: Sequence[str] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table -> ([N, D] float64, labels [N] or None).
 
@@ -51,12 +51,14 @@ def read(
     if has_header:
         require_distinct([name for name in header if name not in drop], str(path))
     features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
-    labelled = header.index(LABEL) if has_header and LABEL in header and LABEL not in drop else None
+    labelled = header.index(label) if has_header and label in header and label not in drop else None
+    words = None
     if labelled is not None:
         features.remove(labelled)
+        words = _words([_at(_cells(line, mark), labelled) for _, line in body])
     if take is not None:
         features = [header.index(name) for name in take]
-    idle = {*range(len(header))} - {*features, labelled}
+    idle = {*range(len(header))} - {*features, labelled if words is None else None}
     if missing or idle or mark != "," or any(_holds_truth(line) for _, line in body):
         body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
     try:
@@ -65,7 +67,7 @@ def read(
         raise DataError(f"{path}: {_fault(body, header, drop, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    labels = None if labelled is None else values[:, labelled]
+    labels = words if labelled is None or words is not None else values[:, labelled]
     if features != [*range(len(header))]:
         values = np.take(values, features, axis=1)
 
@@ -79,11 +81,23 @@ def read(
 
 def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns that the header names, [N] each: whole numbers as int64, anything else as text."""
+    return {name: _plain(cells) for name, cells in _columns(path, names).items()}
+
+
+def labels(path: Path, name: str) -> np.ndarray:
+    """A column [N] that the header names, as labels: numbers, or words."""
+    cells = _columns(path, [name])[name]
+    words = _words(cells)
+    return np.array([_figure(cell) for cell in cells], np.float64) if words is None else words
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """The cells below some names of the header."""
     lines = _lines(path)
     mark = _separator(lines[0][1])
     header = _cells(lines[0][1], mark)
     rows = [_cells(line, mark) for _, line in lines[1:]]
-    return {name: _plain([_at(cells, header.index(name)) for cells in rows]) for name in names}
+    return {name: [_at(cells, header.index(name)) for cells in rows] for name in names}
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -112,6 +126,11 @@ def _plain(cells: list[str]) -> np.ndarray:
     return np.array(cells)
 
 
+def _words(cells: list[str]) -> np.ndarray | None:
+    """Labels [N] as text, empty where one is missing; None where all of them are numbers."""
+    return None if all(_number(_figure(cell)) is not None for cell in cells) else np.array([*map(_present, cells)])
+
+
 def _holds_truth(line: str) -> bool:
     small = line.lower()
     return any(word in small for word in TRUTH)
@@ -123,7 +142,7 @@ def _taken(cells: list[str], missing: bool, idle: set[int]) -> Iterator[str]:
     An empty one is quoted: a line of nothing else would be no line.
     """
     for place, cell in enumerate(cells):
-        figure = TRUTH.get(cell.lower(), cell)
+        figure = _figure(cell)
         yield "0" if place in idle else (_present(figure) or "nan") if missing else figure or '""'
 
 
@@ -155,8 +174,6 @@ def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], 
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
             if not _present(cell):
                 return f"{place} {FILL}"
-            if named and header[column] == LABEL:
-                return f"{place} is {cell[:40]!r}; {numbered(drop)}"
             wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
@@ -201,6 +218,11 @@ def _pointed(cell: str) -> str:
 def _line(cells: Iterable[str]) -> str:
     """Cells as a line again, quoted where they hold what separates cells."""
     return ",".join(f'"{cell}"' if "," in cell else cell for cell in cells)
+
+
+def _figure(cell: str) -> str:
+    """The cell, a number where it is a word for truth."""
+    return TRUTH.get(cell.lower(), cell)
 
 
 def _present(cell: str) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from aeflax.data import frames
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
 from aeflax.data.inputs import columns_of
+from aeflax.data.labels import among, require_known
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
 from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
-from aeflax.data.sources import Examples, Raw, read, require_at_hand
+from aeflax.data.sources import PLAIN, Examples, Raw, read, require_at_hand
 from aeflax.data.survey import Survey, survey
 from aeflax.data.tables import require_columns
 from aeflax.errors import ConfigError, DataError
@@ -168,7 +169,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     Args:
       settings: the section `data` of an experiment.
       array: examples [N, D], [N, H, W] or [N, H, W, C] to use in place of `settings.source`; or a data frame, whose
-        column `label`, where it has one, holds labels and is no feature.
+        column `settings.label`, where it has one, holds labels and is no feature.
 
     Raises:
       ConfigError: for settings that do not fit the data.
@@ -176,12 +177,13 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     """
     if array is None:
         require_at_hand(settings.source)
-        if settings.drop and (path := source_file(settings.source)) is not None:
-            require_columns(path, settings.drop, "data.drop")
-        columns = columns_of(settings.source, settings.drop)
+        for option, names in {"data.drop": settings.drop, "data.label": {settings.label} - {PLAIN.label}}.items():
+            if names and (path := source_file(settings.source)) is not None:
+                require_columns(path, [*names], option)
+        columns = columns_of(settings.source, settings)
         raw = _resident(read(settings.source, settings), settings)
     else:
-        values, labels, columns = frames.read(array, settings.drop)
+        values, labels, columns = frames.read(array, settings.drop, settings.label)
         raw = Raw(Examples(values, labels))
     name = settings.source if array is None else "the array"
     for split, label in ((raw.train, name), (raw.test, f"{name} (test)")):
@@ -239,14 +241,13 @@ def _prepared(examples: Examples, name: str, fill: np.ndarray | None = None) -> 
     return replace(examples, values=prepared(values, name, fill=fill)) if isinstance(values, np.ndarray) else examples
 
 
-def _of_classes(examples: Examples, classes: tuple[int, ...], name: str) -> Examples:
+def _of_classes(examples: Examples, classes: Sequence[int | str], name: str) -> Examples:
     if examples.labels is None:
-        raise ConfigError(f"data.classes needs labels, and {name} has none; leave it out")
+        mend = "name the column of a table that holds them, --data.label, or leave it out"
+        raise ConfigError(f"data.classes needs labels, and {name} has none; {mend}")
     labels = examples.labels[:]
-    chosen = np.flatnonzero(np.isin(labels, classes))
-    if not len(chosen):
-        known = ", ".join(str(label) for label in np.unique(labels)[:20])
-        raise ConfigError(f"data.classes={classes} matches no example of {name}, whose labels are {known}")
+    require_known(labels, classes, name, "data.classes")
+    chosen = np.flatnonzero(among(labels, classes))
     return examples.take(Listed(chosen.astype(np.int32)))
 
 

@@ -46,9 +46,7 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
     labels = [name for name, values in named.items() if _is_label(name) and name not in same and _is_binary(values)]
     if labels:
         each = "sounds" if len(labels) == 1 else "sound"
-        idle.append(
-            f"{_listed(labels)} {each} like labels of two kinds, and would be learned (detect --label takes them)"
-        )
+        idle.append(f"{_listed(labels)} {each} like labels of two kinds, and would be learned (see --data.label)")
     if idle:
         said.append(f"{'; '.join(idle)}; {dropped([*rising, *same, *labels], drop)}")
     marks, marked = _marks(named)

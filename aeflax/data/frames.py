@@ -8,43 +8,61 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.columns import LABEL, require_distinct
-from aeflax.data.tables import as_labels
+from aeflax.data.labels import as_labels
 from aeflax.errors import ConfigError, DataError
 
 UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas makes of a column without a name, which a file's index has
 
 
-def read(values: Any, drop: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
+def read(
+    values: Any, drop: Sequence[str] = (), label: str = LABEL
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
     """A data frame as a table in a file is read; an array as it is.
 
     Args:
       values: an array [N, ...], or a data frame.
       drop: columns of a data frame that are left out, whatever they hold.
+      label: the column that holds the labels, where there is one.
 
     Returns:
-      The examples [N, ...], of a data frame [N, F]; its column `label` [N]; the names of its F features. The latter two
-      are None where there is none.
+      The examples [N, ...], of a data frame [N, F]; its labels [N]; the names of its F features. The latter two are
+      None where there are none.
 
     Raises:
-      ConfigError: for columns to drop that are not there.
+      ConfigError: for columns to drop, or of labels, that are not there.
       DataError: for columns that hold no numbers.
     """
     names = names_of(values)
+    wanted = {"data.drop": drop, "data.label": [] if label == LABEL else [label]}
+    for option, columns in wanted.items():
+        if columns and names is None:
+            raise ConfigError(
+                f"{option} names {', '.join(map(repr, columns))}, and an array has no columns; leave it out"
+            )
+        if unknown := [name for name in columns if name not in (names or ())]:
+            there = ", ".join(names or ())
+            raise ConfigError(f"the data frame has no column {unknown[0]!r}, which {option} names; it has {there}")
     if names is None:
-        if drop:
-            raise ConfigError(f"data.drop={tuple(drop)!r} names columns, and an array has none; leave it out")
         return as_array(values), None, None
-    if unknown := [name for name in drop if name not in names]:
-        raise ConfigError(
-            f"the data frame has no column {unknown[0]!r}, which data.drop names; it has {', '.join(names)}"
-        )
     require_distinct([name for name in names if name not in drop], "the data frame")
-    kept = tuple(name for name in names if name not in (*drop, LABEL))
+    kept = tuple(name for name in names if name not in (*drop, label))
     if not kept:
         raise DataError("the data frame has no column that is a feature; leave fewer out")
-    labelled = LABEL in names and LABEL not in drop
-    labels = as_labels(as_array(chosen(values, [LABEL]), drop)[:, 0]) if labelled else None
+    labels = _labels(chosen(values, [label])) if label in names and label not in drop else None
     return as_array(values if kept == names else chosen(values, kept), drop), labels, kept
+
+
+def _labels(frame: Any) -> np.ndarray:
+    """The one column of a data frame as labels [N]: numbers, else words, of which missing ones are empty."""
+    column = np.asarray(frame[frame.columns[0]].to_numpy())
+    numbers = as_floats(column)
+    if numbers is not None:
+        return as_labels(numbers)
+    return np.array(["" if _is_missing(value) else str(value) for value in column.tolist()])
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def names_of(values: Any) -> tuple[str, ...] | None:
@@ -97,7 +115,7 @@ def as_floats(column: np.ndarray) -> np.ndarray | None:
         return None
     made = np.empty(len(column))
     for place, value in enumerate(column):
-        if value is None or type(value).__name__ == "NAType":
+        if _is_missing(value):
             made[place] = np.nan
         elif isinstance(value, (bool, int, float, np.bool_, np.number)):
             made[place] = value

@@ -78,12 +78,12 @@ class Decoder:
 
 
 def read(folder: Path, size: int | None, grey: bool) -> dict[str, tuple[Lazy, np.ndarray | None]]:
-    """Opens a folder -> {split: (images [N, H, W, C] uint8, labels [N] int32 or None)}.
+    """Opens a folder -> {split: (images [N, H, W, C] uint8, labels [N] or None)}.
 
     Files are found in all its sub-folders and sorted by their relative paths; names that begin with a dot are left out,
     and so are links to folders and links to files outside. The folders `train` and `test` are the splits where both
-    are there, else all is `train`. The name of the first sub-folder is the label of an image: the number that it is,
-    where all the names are numbers, else its place among the sorted names. No labels where an image lies in none.
+    are there, else all is `train`. The name of the first sub-folder is the label of an image, a number where all the
+    names are (different) numbers, else a word. No labels where an image lies in none.
 
     Args:
       folder: where the files are.
@@ -141,14 +141,13 @@ def _inside(path: bytes, folder: bytes) -> bool:
 
 def _labels(paths: dict[str, list[bytes]]) -> dict[str, np.ndarray]:
     first = {split: [path.split(b"/")[0] if b"/" in path else b"" for path in found] for split, found in paths.items()}
-    names = sorted({name for found in first.values() for name in found})
+    names = {name for found in first.values() for name in found}
     if b"" in names:
         return {}
-    numbers = [int(name) if name.isdigit() and len(name) < 10 else -1 for name in names]
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        numbers = list(range(len(names)))
-    known = dict(zip(names, numbers, strict=True))
-    return {split: np.array([known[name] for name in found], np.int32) for split, found in first.items()}
+    numbers = {name: int(name) for name in names if name.isdigit() and len(name) < 10}
+    if len(set(numbers.values())) == len(names):
+        return {split: np.array([numbers[name] for name in found], np.int32) for split, found in first.items()}
+    return {split: np.array([name.decode(errors="replace") for name in found]) for split, found in first.items()}
 
 
 def _one_size(splits: list[Names]) -> tuple[int, int]:

@@ -100,15 +100,15 @@ def open_examples(
     require_readable(place)
     found = _of_source(place, split, how, take) if is_source(place) else _of_file(place, split, how, take)
     require_examples(found.values, place)
-    return Inputs(place, found.values, found.labels, take or columns_of(place, how.drop), fill)
+    return Inputs(place, found.values, found.labels, take or columns_of(place, how), fill)
 
 
-def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
+def columns_of(place: str, how: Data = PLAIN) -> tuple[str, ...] | None:
     """Names of the features of the table that a word of the command line names; None for what is no such table.
 
     Args:
       place: the word.
-      drop: columns that are none.
+      how: as the data of a run are read, whose `drop` and `label` are no features.
 
     Raises:
       DataError: where it cannot be read.
@@ -117,35 +117,30 @@ def columns_of(place: str, drop: Sequence[str] = ()) -> tuple[str, ...] | None:
     header = None if path is None else tables.columns(path)
     if header is None:
         return None
-    names = [name for name in header if name not in drop]
-    if LABEL in names:
-        names.remove(LABEL)
+    names = [name for name in header if name not in how.drop]
+    if how.label in names:
+        names.remove(how.label)
     return tuple(names)
 
 
-def labels_of(place: str, name: str | None = None) -> np.ndarray | None:
-    """The column [N] of a table that holds labels: whole numbers where all of them are, other numbers, or words.
+def labels_of(place: str, name: str, *, needed: bool) -> np.ndarray | None:
+    """The column [N] of a table that holds labels, whatever the run that it is for has left out; None: there is none.
 
     Args:
       place: a word of the command line.
-      name: of the column; None: `label`, where there is one.
+      name: of the column.
+      needed: whether it must be there.
 
     Raises:
-      ConfigError: where a column is named, and the word names no table.
-      DataError: where the table has no such column.
+      ConfigError: where it must be, and the word names no table.
+      DataError: where it must be, and the table has no such column.
     """
     path = _table(place)
-    if path is None and name is not None:
+    if path is None and needed:
         raise ConfigError(f"{place} is no table, which could have a column {name!r} of labels; leave --label out")
-    if path is None or (name is None and LABEL not in (tables.columns(path) or ())):
+    if path is None or not (needed or name in (tables.columns(path) or ())):
         return None
-    name = name or LABEL
-    tables.require_columns(path, [name], "--label")
-    column = tables.carried(path, [name])[name]
-    try:
-        return tables.as_labels(column.astype(np.float64))
-    except ValueError:
-        return column
+    return tables.labels(path, name)
 
 
 def carried(place: str, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -212,7 +207,7 @@ def _of_file(place: str, split: Split, how: Data, take: tuple[str, ...] | None) 
         case "npz":
             return Examples(files.npz(path, array or None))
         case "csv" | "parquet":
-            return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop, take=take))
+            return Examples(*tables.read(path, missing=how.impute != "none", drop=how.drop, label=how.label, take=take))
         case _:
             return Examples(files.idx(path))
 

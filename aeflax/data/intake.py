@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.checks import as_examples
-from aeflax.data.columns import LABEL, to_take
+from aeflax.data.columns import to_take
 from aeflax.data.dataset import Domain
 from aeflax.data.frames import as_array, chosen, names_of
 from aeflax.data.inputs import Inputs
@@ -23,18 +23,20 @@ class Intake:
       domain: of its data.
       columns: names of its features; None where these were no columns of a table with a header.
       drop: columns that were left out.
+      label: the column that held the labels, where there was one.
     """
 
     domain: Domain
     columns: tuple[str, ...] | None
     drop: Sequence[str]
+    label: str
 
     def array(self, values: Any) -> np.ndarray:
         """Of a data frame the columns that the run was trained on, in their order, [N, F]; an array as it is."""
         names = names_of(values)
         if names is None:
             return as_array(values)
-        idle = {*self.drop} | ({LABEL} - {*(self.columns or ())})
+        idle = {*self.drop} | ({self.label} - {*(self.columns or ())})
         kept = tuple(name for name in names if name not in idle)
         return as_array(chosen(values, to_take(self.columns, kept, "the data frame") or kept))
 

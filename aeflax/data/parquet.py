@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.checks import require_values
-from aeflax.data.columns import LABEL, leave_out, numbered, require_distinct
+from aeflax.data.columns import leave_out, require_distinct
 from aeflax.errors import ConfigError, DataError
 
 MAGIC = b"PAR1"  # the first bytes of a file, and the last
 
 
 def read(
-    path: Path, *, missing: bool, drop: Sequence[str], take: Sequence[str] | None
+    path: Path, *, missing: bool, drop: Sequence[str], label: str, take: Sequence[str] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table -> ([N, D] float64, labels [N] or None)."""
     table = _open(path).read()
-    features = [name for name in table.column_names if name not in (*drop, LABEL)] if take is None else [*take]
+    features = [name for name in table.column_names if name not in (*drop, label)] if take is None else [*take]
     if not len(table) or not features:
         raise DataError(f"{path} holds no rows of numbers; a table needs at least one")
     if words := [name for name in features if not _is_numeric(table, name)]:
@@ -27,10 +27,8 @@ def read(
         )
         raise DataError(f"{path}: {them} {table.column(words[0]).type}, not numbers; {leave_out(words, drop)}")
     labels = None
-    if LABEL in table.column_names and LABEL not in drop:
-        if not _is_numeric(table, LABEL):
-            raise DataError(f"{path}: {numbered(drop)}")
-        labels = _numbers(table, LABEL)
+    if label in table.column_names and label not in drop:
+        labels = _labels(table, label)
     values = np.stack([_numbers(table, name) for name in features], axis=1)
     require_values(
         values,
@@ -50,6 +48,15 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns by their names, [N] each: whole numbers as int64, anything else as text."""
     table = _open(path).read([*names])
     return {name: _plain(table.column(name)) for name in names}
+
+
+def labels(path: Path, name: str) -> np.ndarray:
+    """A column [N] as labels: numbers, or words."""
+    return _labels(_open(path).read([name]), name)
+
+
+def _labels(table: Any, name: str) -> np.ndarray:
+    return _numbers(table, name) if _is_numeric(table, name) else _plain(table.column(name))
 
 
 def _open(path: Path) -> Any:

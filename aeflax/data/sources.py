@@ -65,8 +65,8 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
 
     Args:
       source: as `data.source` takes it.
-      how: its `size` and `grey` are looked at for `images:`, `drop` and whether to `impute` for tables, where what is
-        missing then becomes NaN.
+      how: its `size` and `grey` are looked at for `images:`; `drop`, `label` and whether to `impute` for tables, where
+        what is missing then becomes NaN.
       take: of a table, columns by name that are the features; None: all of them.
 
     Raises:
@@ -81,7 +81,8 @@ def read(source: str, how: Data = PLAIN, take: tuple[str, ...] | None = None) ->
         found = {split: Examples(*of) for split, of in images.read(Path(place), how.size, how.grey).items()}
         return Raw(found["train"], found.get("test"))
     if kind in TABULAR:
-        return Raw(Examples(*tables.read(Path(place), missing=how.impute != "none", drop=how.drop, take=take)))
+        missing = how.impute != "none"
+        return Raw(Examples(*tables.read(Path(place), missing=missing, drop=how.drop, label=how.label, take=take)))
     return _PLACED[kind](place) if place else _NAMED[source]()
 
 

@@ -7,12 +7,19 @@ from types import ModuleType
 import numpy as np
 
 from aeflax.data import csv, parquet
+from aeflax.data.columns import LABEL
 from aeflax.data.files import first_bytes
+from aeflax.data.labels import as_labels
 from aeflax.errors import DataError
 
 
 def read(
-    path: Path, *, missing: bool = False, drop: Sequence[str] = (), take: Sequence[str] | None = None
+    path: Path,
+    *,
+    missing: bool = False,
+    drop: Sequence[str] = (),
+    label: str = LABEL,
+    take: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a table of numbers -> ([N, D] float64, labels [N] or None).
 
@@ -20,16 +27,17 @@ def read(
       path: of the file.
       missing: whether values may be missing, which become NaN.
       drop: columns that are left out, whatever they hold; they need not be there.
+      label: the column that holds the labels, where there is one.
       take: columns that are the features, in that order, and no others.
 
     Returns:
-      The features, and the column that is named `label`, where there is one: int64 where all of them are whole numbers,
-      as classes are, else float64.
+      The features, and the labels, where there are some: int64 where all of them are whole numbers, as classes are,
+      else float64; words where one of them is no number, of which missing ones are empty.
 
     Raises:
       DataError: for what is no table of numbers, with the line or row, the column and the mend.
     """
-    values, labels = _format(path).read(path, missing=missing, drop=drop, take=take)
+    values, labels = _format(path).read(path, missing=missing, drop=drop, label=label, take=take)
     return values, None if labels is None else as_labels(labels)
 
 
@@ -54,6 +62,12 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     return found
 
 
+def labels(path: Path, name: str) -> np.ndarray:
+    """The column [N] of that name as `read` takes one of labels. Raises DataError where there is none."""
+    require_columns(path, [name], "--label")
+    return as_labels(_format(path).labels(path, name))
+
+
 def require_columns(path: Path, names: Sequence[str], where: str) -> None:
     """Raises DataError for names that are none of a table's columns; `where` says who names them."""
     known = columns(path)
@@ -67,9 +81,3 @@ def require_columns(path: Path, names: Sequence[str], where: str) -> None:
 def _format(path: Path) -> ModuleType:
     """The module that reads such a file."""
     return parquet if first_bytes(path, len(parquet.MAGIC)) == parquet.MAGIC else csv
-
-
-def as_labels(column: np.ndarray) -> np.ndarray:
-    """Labels [N]: int64 where all of them are whole numbers, as classes are, else as they stand."""
-    whole = np.isfinite(column) & (np.abs(column) < 2**53) & (column == np.rint(column))
-    return column.astype(np.int64) if whole.all() else column

@@ -22,7 +22,7 @@ Painter = Callable[[np.ndarray], np.ndarray]
 
 
 def one_per_class(labels: np.ndarray | None, count: int) -> np.ndarray:
-    """Indices of all examples, one of each class first where the labels are few integers."""
+    """Indices of all examples, one of each class first where the labels are few."""
     indices = np.arange(count)
     if not few(labels):
         return indices
@@ -31,8 +31,8 @@ def one_per_class(labels: np.ndarray | None, count: int) -> np.ndarray:
 
 
 def few(labels: np.ndarray | None) -> TypeGuard[np.ndarray]:
-    """Whether there are labels, and they are classes: integers with few values."""
-    return labels is not None and labels.dtype.kind in "iub" and len(np.unique(labels)) <= MAX_CLASSES
+    """Whether there are labels, and they are classes: integers or words with few values."""
+    return labels is not None and labels.dtype.kind in "iubU" and len(np.unique(labels)) <= MAX_CLASSES
 
 
 def tiles(axes: Axes, images: np.ndarray, paint: Painter, *, upward: bool = False) -> None:

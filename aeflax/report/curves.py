@@ -180,8 +180,8 @@ def _settled(curves: list[Curve]) -> tuple[float, float]:
 
 
 def _labels(labels: np.ndarray | None, kept: np.ndarray) -> np.ndarray | None:
-    """Labels of the kept examples; None where there are none or they are no numbers."""
-    usable = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iubf"
+    """Labels of the kept examples; None where there are none, or they are neither numbers nor few words."""
+    usable = labels is not None and labels.ndim == 1 and (labels.dtype.kind in "iubf" or few(labels))
     return np.asarray(labels)[kept] if usable else None
 
 

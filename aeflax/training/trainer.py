@@ -66,6 +66,7 @@ class Trainer:
             assert train.monitor is not None  # resolved
             self.monitor = Monitor(train.monitor, train.patience)
         self.compile_seconds = 0.0
+        self.resumed_from: int | None = None  # the step of the checkpoint that `fit` went on from
         self._callbacks, self._stop, self._weights, self._profile = callbacks, stop, weights, profile
         self._meter, self._pace = Meter(program.zero_sums), Pace()
         self._saver, self._batches = Saver(None), Batches()
@@ -157,6 +158,7 @@ class Trainer:
         self._epoch = self.program.compile(streamed=self._feed.streamed)
         if checkpoints is not None and checkpoints.latest() is not None:
             self._state, progress = checkpoints.restore(self.program.template())
+            self.resumed_from = int(self._state.step)
             self._meter.restore(progress, placement.replicate)
             if self.monitor is not None:
                 self.monitor.restore(progress["monitor"])

@@ -100,6 +100,21 @@ def test_classes_keep_only_their_examples_in_every_split(source):
     assert numbers(found.test) == [11, 14]
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.array(["ok", "bad", "", "ok"]), ("ok",)),
+        (np.array([1.0, 0.5, np.nan, 1.0]), (1,)),
+        (np.array([1, 0, 2, 1]), ("1",)),
+        (np.array(["1", "0", "", "true"]), (1,)),
+    ],
+    ids=str,
+)
+def test_classes_are_named_as_they_are_written(source, labels, classes):
+    found = source(Raw(Examples(numbered(4), labels)), classes=classes, holdout=0.5)
+    assert numbers(found.train) + numbers(found.test) == [0, 3]
+
+
 def test_classes_are_chosen_before_the_holdout(source):
     found = source(Raw(labelled(0, 20)), classes=(0,), holdout=0.5)
     assert numbers(found.train) == [0, 10]
@@ -109,8 +124,10 @@ def test_classes_are_chosen_before_the_holdout(source):
 def test_classes_without_labels_or_without_examples_are_configuration_errors(source):
     with pytest.raises(ConfigError, match=r"data\.classes needs labels, and the array has none"):
         of(numbered(10), classes=(1,))
-    with pytest.raises(ConfigError, match=r"data\.classes=\(7,\) matches no example .* whose labels are 0, 1, 2, 3, 4"):
-        source(Raw(labelled(0, 10)), classes=(7,))
+    with pytest.raises(
+        ConfigError, match=r"no example of .* has the label 7, which data\.classes names; there are 0, 1"
+    ):
+        source(Raw(labelled(0, 10)), classes=(1, 7))
 
 
 def test_splits_are_found_by_name(source):

@@ -539,6 +539,22 @@ def test_csv_reports_a_file_that_is_not_utf_8(store, content):
         tables.read(store(content))
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_csv_labels_may_be_words_and_missing(store, missing):
+    path = store('a,state,b,label\n1,ok,2,x\n3,"bad, old",4,y\n5,,6,z\n7,n/a,8,z\n')
+    values, labels = tables.read(path, missing=missing, drop=("label",), label="state")
+    assert values.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert labels.tolist() == ["ok", "bad, old", "", ""]
+    assert tables.labels(path, "state").tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize(("column", "expected"), [("01", ["0", "", "1"]), (("1e0", "true"), ["1e0", "", "true"])])
+def test_csv_labels_of_which_one_is_missing_stay_as_they_are_written(store, column, expected):
+    path = store("a,label\n1,{}\n2,\n3,{}\n".format(*column))
+    assert tables.read(path)[1].tolist() == expected
+    assert tables.labels(path, "label").tolist() == expected
+
+
 @pytest.mark.parametrize("content", [b"PK\x03\x04\x14\x00\x8e\x00xl/workbook.xml", b"\xd0\xcf\x11\xe0\xa1\xb1"])
 def test_csv_tells_a_workbook(store, content):
     with pytest.raises(DataError, match=r"is a workbook or an archive, .*; save its sheet as CSV, or pass"):
@@ -547,12 +563,12 @@ def test_csv_tells_a_workbook(store, content):
 
 def test_a_mend_names_the_columns_that_are_left_out_already(store):
     words = store("a,b,c,d,label\n1,x,y,z,w\n2,x,y,z,w\n")
-    with pytest.raises(
-        DataError, match=r"the columns 3 \('c'\), 4 \('d'\), 5 \('label'\) hold.*--data.drop b c d label$"
-    ):
+    with pytest.raises(DataError, match=r"the columns 3 \('c'\), 4 \('d'\) hold.*--data.drop b c d$"):
         tables.read(words, drop=("b",))
-    with pytest.raises(DataError, match=r"number them, or leave them out, --data.drop b c d label$"):
-        tables.read(words, drop=("b", "c", "d"))
+    with pytest.raises(DataError, match=r"the columns 3 .*, 5 \('label'\) hold text"):
+        tables.read(words, drop=("b",), label="status")
+    with pytest.raises(DataError, match=r"--data.drop b c d, or where it holds labels with --data.label d, or write"):
+        tables.read(words, drop=("b", "c"))
 
 
 @pytest.mark.parametrize(
