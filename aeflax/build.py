@@ -22,7 +22,7 @@ from aeflax.models.dictionary import IDLE, across, counted, directions, normaliz
 from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
 from aeflax.outputs import BatchMean, Context, Outputs
-from aeflax.own_parts import ADDRESSED, function, require_floats, without_generators
+from aeflax.own_parts import ADDRESSED, function, made, require_floats, without_generators
 from aeflax.structure import structure, traced, unknown
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
@@ -97,7 +97,8 @@ def _build(
         module, complete, precision, record.auxk if record and repairs(model) else None
     )
     observe, update = _following(model)
-    like, likelihood = factories.likelihood(model.likelihood), f"model.likelihood {model.likelihood.kind}"
+    likelihood = f"model.likelihood {model.likelihood.kind}"
+    like = made(likelihood, factories.likelihood, model.likelihood)
     if not isinstance(like, objectives.Likelihood):
         wanted = "an aeflax.objectives.Likelihood(nats, mean)"
         raise ConfigError(f"the factory of {likelihood} must return {wanted}, and returned {like!r}")
@@ -215,16 +216,16 @@ def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) ->
     spatial = isinstance(part, config.Conv) and part.spatial
     assert model.latent_dim is not None  # resolved
     features = part.features[-1] if isinstance(part, config.Conv) and spatial else model.latent_dim
-    networks: Any = factories.backbone(part, shape)
+    backbone = f"model.backbone {part.kind}"
+    networks: Any = made(backbone, factories.backbone, part, shape)
     if not (isinstance(networks, tuple) and len(networks) == 2 and all(isinstance(one, nn.Module) for one in networks)):
-        raise ConfigError(
-            f"the factory of model.backbone {part.kind} must return two Flax modules, encoder and decoder"
-        )
+        raise ConfigError(f"the factory of {backbone} must return two Flax modules, encoder and decoder")
     encoder, decoder = networks
     if rematerialize:
         encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
-    middle = factories.bottleneck(model.bottleneck, features, not spatial)
+    bottleneck = model.bottleneck
+    middle = made(f"model.bottleneck {bottleneck.kind}", factories.bottleneck, bottleneck, features, not spatial)
     pre_bias = Offset(shape) if model.dictionary and model.dictionary.pre_bias else None
     return Autoencoder(encoder, middle, decoder, learn_scale, pre_bias)
 
@@ -248,7 +249,7 @@ def _prepare(binarize: str, shape: tuple[int, ...]) -> Any:
 
 def _corrupt(model: config.Model) -> Any:
     name = f"model.corruption {model.corruption.kind}"
-    process = function(name, factories.corruption(model.corruption), "keys", "images", "values")
+    process = function(name, made(name, factories.corruption, model.corruption), "keys", "images", "values")
 
     def corrupt(keys: jax.Array, images: jax.Array, hyper: Hyper) -> jax.Array:
         with without_generators(name, ADDRESSED):

@@ -53,15 +53,20 @@ class Data:
     # floats: replace what is missing (NaN, an empty cell) by its feature's mean or median over the training split
     impute: Literal["none", "mean", "median"] = "none"
     limit: Count | None = None  # the first N training examples only, from which validation is withheld too
-    # of a table: the column that holds the labels, numbers or words, and is no feature; it may be missing
-    label: str = "label"
-    classes: tuple[int | str, ...] = ()  # keep only the examples with these labels; empty: all
+    label: str = "label"  # of a table: the column that holds the labels, numbers or words, and is no feature
+    classes: tuple[str, ...] = ()  # keep only the examples with these labels, as they are written; empty: all
     drop: tuple[str, ...] = ()  # of a table: columns that are no features, such as an id
     size: Side | None = None  # images:DIR: resize the shorter side to it and crop the centre; None: as the files are
     grey: bool = False  # images:DIR: one channel instead of three
     # processes that read streamed data ahead; 0: threads of the training process alone, the quickest for small sets;
     # None: one for each processor where images are decoded, else 0
     workers: Workers | None = None
+
+    def __post_init__(self) -> None:
+        given: object = self.classes
+        if isinstance(given, tuple):  # a label that is a number may be given as one
+            named = tuple(str(one) if isinstance(one, int | float) else one for one in given)
+            object.__setattr__(self, "classes", named)
 
     def steps_per_epoch(self, examples: int) -> int:
         """Batches that a pass over so many training examples takes; the last one may be partial."""

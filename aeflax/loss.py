@@ -9,7 +9,7 @@ from aeflax import config, factories, objectives
 from aeflax.engine.state import Hyper
 from aeflax.errors import ConfigError
 from aeflax.outputs import BatchMean, Outputs, Values
-from aeflax.own_parts import ELSEWHERE, function, require_floats, without_generators
+from aeflax.own_parts import ELSEWHERE, function, made, require_floats, without_generators
 
 KL = "kl"  # the penalty that a bound holds already
 
@@ -64,11 +64,15 @@ def penalties(model: config.Model) -> dict[str, objectives.Penalty]:
     """Penalties that are on, by field name."""
     record = model.penalties
     parts = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {
-        name: function(f"model.penalties.{name}", factories.penalty(part), "outputs", "mean", "values", "step")
-        for name, part in parts.items()
-        if part is not None
-    }
+
+    def cost(name: str, part: Any) -> objectives.Penalty:
+        called = f"model.penalties.{name}"
+        found: objectives.Penalty = function(
+            called, made(called, factories.penalty, part), "outputs", "mean", "values", "step"
+        )
+        return found
+
+    return {name: cost(name, part) for name, part in parts.items() if part is not None}
 
 
 def repairs(model: config.Model) -> bool:

@@ -198,12 +198,12 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     return found
 
 
-def _newer(stored: Mapping[str, Any], changes: Sequence[str]) -> str:
-    """What may have happened to a TFDS set that was named without a version, as the end of a sentence."""
+def _newer(stored: Mapping[str, Any], changes: Sequence[str], how: str = "--data.source") -> str:
+    """What may have happened to a TFDS set that was named without a version, and how to name one: a sentence's end."""
     source, had = stored["resolved"]["data"]["source"], stored["inputs"].get("version", "VERSION")
     if not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
         return ""
-    return f"; if a newer version of the set has come, name the one that it had: --data.source {source}:{had}"
+    return f"; if a newer version of the set has come, name the one that it had: {how} {source}:{had}"
 
 
 def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
@@ -230,7 +230,7 @@ def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     found = dataset.fingerprint()
     changed = [name for name, print_ in manifest["data"].items() if not agree(print_, found.get(name))]
     if changed:
-        raise DataError(
-            f"{dataset.source} has changed since the run was trained: its {', '.join(changed)} differ; "
-            f"bring back what it was trained on, or train anew{_newer(manifest, [DIFFER])}"
-        )
+        parts = f"{', '.join(changed)} {'differs' if len(changed) == 1 else 'differ'}"
+        newer = _newer(manifest, [DIFFER], "aeflax train --resume --run-dir RUN --data.source")
+        said = f"{dataset.source} has changed since the run was trained: its {parts}"
+        raise DataError(f"{said}; bring back what it was trained on, or train anew{newer}")

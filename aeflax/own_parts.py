@@ -30,6 +30,29 @@ def function(name: str, made: Any, *given: str) -> Any:
     return made
 
 
+def made(name: str, factory: Callable[..., Any], *given: Any) -> Any:
+    """What a factory makes. Raises ConfigError where it draws from the generators that NumPy and Python keep."""
+    before = _generators()
+    found = factory(*given)
+    if _generators() != before:
+        said = f"the factory of {name} draws from NumPy or Python, which is something else in every process"
+        raise ConfigError(f"{said}; draw from np.random.default_rng(SEED)")
+    return found
+
+
+def mean_of(examples: int) -> Callable[[Any], jax.Array]:
+    """The mean over a batch of so many examples, as parts are given one, which refuses anything else."""
+
+    def mean(values: Any) -> jax.Array:
+        shape = getattr(values, "shape", None)
+        if shape is None or shape[:1] != (examples,):
+            got = f"the shape {shape}" if shape is not None else f"{type(values).__name__}"
+            raise TypeError(f"`mean` averages an array [B, ...] over the B = {examples} examples of a batch, not {got}")
+        return jnp.mean(values, axis=0)
+
+    return mean
+
+
 def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
     """Raises ConfigError where a part of a kind that a user may have added gives no floats of a shape."""
     if found is None:

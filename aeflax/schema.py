@@ -173,7 +173,7 @@ def _type_fault(value: Any, base: Any) -> str | None:
     if origin is tuple:
         (item, *_) = typing.get_args(base)
         if not isinstance(value, tuple):
-            return "is not a tuple"
+            return f"is not a tuple; write {tuple(value) if isinstance(value, list) else (value,)}"
         return next((f"holds {entry!r}, which {fault}" for entry in value if (fault := _fault(entry, item))), None)
     if base is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -184,11 +184,14 @@ def _type_fault(value: Any, base: Any) -> str | None:
     if base is int:
         return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
     if base not in (str, bool, type(None)) and not is_dataclass(base) and not _is_slot(base):
+        if isinstance(base, type) and vars(base).get("__annotations__"):
+            return f"is no dataclass; write @dataclass(frozen=True, kw_only=True) above {base.__name__}"
         return (
             f"is of type {base}, which no configuration holds; take float, int, bool, str, Literal or tuple[..., ...]"
         )
     if not isinstance(value, base):
-        return f"is not of type {getattr(base, '__name__', base)}"
+        kinds = f"; take one of {', '.join(kind.__name__ for kind in base.kinds.values())}" if _is_slot(base) else ""
+        return f"is not of type {getattr(base, '__name__', base)}{kinds}"
     return "is not a dataclass" if issubclass(base, Part) else None  # `walk` descends into those that are
 
 

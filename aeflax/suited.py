@@ -11,6 +11,7 @@ from aeflax.program import Program
 from aeflax.validation import unit_range_faults
 
 SPREAD = 1e3  # of a feature's variance over the median one
+DOMINANT, SEVERAL = 0.9, 3  # its share of the whole, among as many features that vary
 EXAMPLES = 1_000  # of the training split, by which its variance is estimated
 
 
@@ -39,10 +40,13 @@ def _warn_of_scales(program: Program, dataset: Dataset) -> None:
         return
     variances = _variances(dataset)
     vary = variances[variances > 0]
-    if len(vary) and (spread := float(vary.max() / np.median(vary))) > SPREAD:
+    if not len(vary):
+        return
+    spread, share = float(vary.max() / np.median(vary)), float(vary.max() / vary.sum())
+    if spread > SPREAD or (len(vary) >= SEVERAL and share > DOMINANT):
         largest = int(variances.argmax())
         name = dataset.columns[largest] if dataset.columns else f"feature {largest}"
-        said = f"the variance of {name} is {spread:.1g} times the median over all features"
+        said = f"the variance of {name} is {spread:.1g} times the median over all features, {share:.0%} of the whole"
         mend = "it outweighs them in every error; bring all to one scale, --data.scale standard"
         warn(f"{said}: {mend}")
 

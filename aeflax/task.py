@@ -18,7 +18,7 @@ from aeflax.data.kept import Kept
 from aeflax.data.places import KEPT
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, TrainState
-from aeflax.errors import CheckpointError, DivergedError, StoppedError
+from aeflax.errors import CheckpointError, ConfigError, DivergedError, StoppedError, warn
 from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program
 from aeflax.trained import Run
@@ -74,7 +74,7 @@ class Task:
                 else:
                     report = report and not hosts.from_first((path / runs.REPORT).exists())
             if report:
-                hosts.by_one(run.report)
+                hosts.by_one(lambda: _report(run))
             return run
 
     def _claimed(
@@ -202,6 +202,15 @@ class Task:
             "pca": hosts.by_one(run.pca),
         }
         return hosts.from_first(summary)  # one clock's
+
+
+def _report(run: Run) -> None:
+    """Draws the report; where it cannot be written, warns: the run is complete without it."""
+    try:
+        run.report()
+    except ConfigError as error:
+        said, _, _ = str(error).partition(";")
+        warn(f"{said}; the run is complete, and aeflax report {run.path} draws it later")
 
 
 def _ended(summary: dict[str, Any], resolved: Experiment) -> bool:

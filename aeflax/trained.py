@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aeflax.applications import anomaly, oddities, trust
+from aeflax.applications import anomaly, oddities, separation, trust
 from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
@@ -195,10 +195,13 @@ class Run:
     ) -> anomaly.Detection:
         """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as `judge` does.
 
-        A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous),
-        result, errors: `aeflax.applications.anomaly.Options` and `.detect`.
+        A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous;
+        None: what `data.label` of a data frame says, of a run that was trained on some classes), result, errors:
+        `aeflax.applications.anomaly.Options` and `.detect`.
         """
         inputs = self._given.inputs(examples)
+        if labels is None and inputs.labels is not None:
+            labels = separation.by_classes(np.asarray(inputs.labels[:]), self.experiment.data.classes, inputs.name)
         options = anomaly.Options(
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )

@@ -14,7 +14,7 @@ from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper, leaf_name
 from aeflax.errors import warn
-from aeflax.own_parts import ADDRESSED, ELSEWHERE, mixes_rows, require_addressed, require_pure
+from aeflax.own_parts import ADDRESSED, ELSEWHERE, mean_of, mixes_rows, require_addressed, require_pure
 from aeflax.program import Program
 from aeflax.structure import unknown
 
@@ -124,7 +124,7 @@ class _Stages:
     Args:
       built: the model.
       batch: examples in it.
-      mean: over them.
+      mean: over them; None: what a step's does, and refuses anything but an array [B, ...].
 
     Attributes:
       keys: one an example.
@@ -132,10 +132,8 @@ class _Stages:
       hyper: its numbers, for what does not look at them.
     """
 
-    def __init__(
-        self, built: Built, batch: int, mean: Callable[[jax.Array], jax.Array] = lambda values: jnp.mean(values, axis=0)
-    ) -> None:
-        self._parts, self._mean = built.parts, mean
+    def __init__(self, built: Built, batch: int, mean: Callable[[jax.Array], jax.Array] | None = None) -> None:
+        self._parts, self._mean = built.parts, mean or mean_of(batch)
         self.keys = jax.random.split(root_key(0), batch)
         self.images = jax.ShapeDtypeStruct((batch, *built.shape), jnp.float32)
         self.hyper: Hyper = {"model": jax.tree.map(jnp.float32, unknown(built.model))}

@@ -135,7 +135,7 @@ def _contradictions(experiment: Experiment) -> list[str]:
     for name in ("k", "mean_k"):
         kept = getattr(bottleneck, name, 0)
         rules[f"model.bottleneck.{name}={kept} exceeds model.latent_dim={model.latent_dim}; lower {name}"] = (
-            model.latent_dim is not None and kept > model.latent_dim
+            model.latent_dim is not None and kept > max(model.latent_dim, 0)
         )
     rules |= _placement_rules(train, data.batch_size)
     ours = {field.name for field in fields(Penalties)}
@@ -148,17 +148,16 @@ def _contradictions(experiment: Experiment) -> list[str]:
     if not str(data.source).startswith("images:"):
         for name, given in (("size", data.size is not None), ("grey", data.grey)):
             rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.source != ARRAY and not _is_table(data.source) and source_fault(str(data.source)) is None:
+    if data.source != ARRAY and not is_table(data.source) and source_fault(str(data.source)) is None:
         for name, given in (("drop", bool(data.drop)), ("label", data.label != Data.label)):
             fault = f"data.{name} is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"
             rules[fault] = given
-    for label in data.classes:
-        fault = f"data.classes={data.classes} holds {label!r}, a number in quotes; write it as a number"
-        rules[fault] = isinstance(label, str) and _is_whole(label)
+    left = data.label in data.drop and data.label != Data.label
+    rules[f"data.label={data.label} names a column that data.drop leaves out; take it from one of them"] = left
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
-        why, table = "--data.scale standard leaves that range", _is_table(data.source)
+        why, table = "--data.scale standard leaves that range", is_table(data.source)
         found += unit_range_faults(experiment, why, table=table)
     return found
 
@@ -287,15 +286,8 @@ def source_fault(source: str) -> str | None:
     return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
 
 
-def _is_whole(text: str) -> bool:
-    """Whether Python reads a text as a whole number."""
-    with suppress(ValueError):
-        int(text)
-        return True
-    return False
-
-
-def _is_table(source: str) -> bool:
+def is_table(source: str) -> bool:
+    """Whether a source is a table in a file."""
     return str(source).partition(":")[0] in TABULAR
 
 

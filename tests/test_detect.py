@@ -215,6 +215,37 @@ def test_a_run_of_the_rows_that_are_well_is_judged_by_the_others(run, runs):
 
 
 @pytest.mark.slow
+def test_rows_of_a_split_are_those_of_the_file(run, runs):
+    """Every fifth row is held out; what was missing there is told as that, and its id goes along."""
+    lines = (runs / "table.csv").read_text().splitlines()[1:]
+    rows = [f"M{place},{line.rpartition(',')[0]}" for place, line in enumerate(lines)]
+    rows[4] = "M4,,1000,1000"  # of the test split, and the oddest
+    Path("gaps.csv").write_text("\n".join(["id,width,height,mass", *rows]) + "\n")
+    train = ("train", "vanilla", "--data.source", "csv:gaps.csv", "--data.drop", "id", "--data.impute", "median")
+    rest = ("--data.scale", "standard", "--model.likelihood", "gaussian", "--train.steps", "5", "--no-report")
+    assert run(*train, *rest, "--run-dir", "gaps")[0] == 0
+    for source in ("csv:gaps.csv", "gaps.csv"):
+        code, out, err = run("detect", "gaps", source, "out.csv", "--split", "test", "--json", "--carry", "id")
+        assert code == 0, err
+        with open("out.csv") as file:
+            found = list(csv.DictReader(file))
+        assert [int(row["row"]) for row in found] == list(range(4, 90, 5))
+        assert all(row["id"] == f"M{row['row']}" for row in found)
+        (first, *_) = json.loads(out)["oddest"]
+        assert (first["row"], first["carried"]) == (4, {"id": "M4"})
+        assert [one["filled"] for one in first["features"] if one["name"] == "width"] in ([True], [])
+        assert "1 of 54 values are missing and filled: 1 of width" in err or "values are missing and filled" in err
+
+
+@pytest.mark.slow
+def test_judging_examples_that_were_trained_on_are_told_of(run, runs):
+    _, out, _ = run("detect", runs / "table", runs / "odd.csv", "out.csv", "--anomalous", "1", "--json")
+    assert json.loads(out)["trained"] == 62  # of 90 normal rows, without the held-out ones and those of validation
+    page = aeflax.load(runs / "table").report("page").read_text()
+    assert "62 of the 99 that judge are training examples, which the model knows better than others" in page
+
+
+@pytest.mark.slow
 def test_a_detection_is_shown_in_one_line(runs):
     model = aeflax.load(runs / "table")
     found = model.detect(np.full((4, 3), 60.0), np.array([1, 1, 1, 0]))

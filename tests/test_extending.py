@@ -164,6 +164,20 @@ def test_what_no_configuration_holds_is_no_field():
     assert all("which no configuration holds; take float" in fault for fault in found)
 
 
+def test_a_class_that_is_no_dataclass_is_told_so():
+    class Plain:
+        weight: float = 0.5
+
+    @dataclass(frozen=True, kw_only=True)
+    class Odd(config.Penalties, kind="plain-for-tests"):
+        plain: Plain | None = None
+
+    said = "is no dataclass; write @dataclass(frozen=True, kw_only=True) above Plain"
+    assert any(fault.endswith(said) for fault in problems(settings(penalties=Odd(plain=Plain()))))
+    (fault,) = problems(settings(corruption=None))
+    assert fault.startswith("model.corruption=None is not of type Corruption; take one of NoCorruption, GaussianNoise")
+
+
 def test_a_record_that_may_change_is_refused():
     @dataclass
     class Loose(config.Corruption, kind="loose-for-tests"):

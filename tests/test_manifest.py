@@ -102,7 +102,7 @@ def test_what_decides_the_result_may_not(changes, tmp_path):
 
 def test_every_field_is_free_or_tried_as_one_that_is_not():
     fields = {path for path, _, _ in options.known() if not path.startswith("model.")}
-    elsewhere = {"data.size", "data.grey", "data.impute", "data.drop"}  # tried with other data
+    elsewhere = {"data.size", "data.grey", "data.impute", "data.drop", "data.label"}  # tried with other data
     assert fields - elsewhere - {*manifest.FREE} == {
         said.split(":")[0] for _, said in resuming.CHANGES if said[0] != "m"
     }

@@ -15,7 +15,7 @@ from variants import BATCH, experiment, images
 
 import aeflax
 from aeflax.config import Data, Dense, GaussianLikelihood, Optimizer, Train
-from aeflax.errors import ConfigError, DivergedError, StoppedError
+from aeflax.errors import AeflaxWarning, ConfigError, DivergedError, StoppedError
 from aeflax.runs import read_metrics
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Record, events
@@ -381,3 +381,15 @@ def test_a_damaged_summary_is_made_again(tmp_path):
     again = aeflax.train(overfitting(), ARRAY, run_dir=tmp_path / "run", resume=True)
     assert again.summary["state_sha256"] == first.summary["state_sha256"]
     assert again.summary["test"] == first.summary["test"]
+
+
+def test_a_report_that_cannot_be_written_is_warned_of(tmp_path, monkeypatch):
+    """The run is complete without it."""
+
+    def full(_):
+        raise ConfigError("cannot write the report to run: No space left on device; choose another --out")
+
+    monkeypatch.setattr("aeflax.trained.Run.report", full)
+    with pytest.warns(AeflaxWarning, match=r"left on device; the run is complete, and aeflax report .* draws it later"):
+        run = aeflax.train(experiment("vanilla", steps=2), ARRAY, run_dir=tmp_path / "run")
+    assert json.loads((run.path / "summary.json").read_text())["status"] == "done"

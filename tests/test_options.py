@@ -81,6 +81,13 @@ def test_words_without_an_option_are_looked_over_too():
     )
 
 
+def test_an_option_that_took_a_place_is_named():
+    words = ["run", "--carry", "id", "in.csv", "out.csv"]
+    said = "IN and OUT are missing; --carry takes all words that follow, so put it behind the places"
+    assert look_over(EncodeCommand, None, words)[0] == [said]
+    assert look_over(EncodeCommand, None, [*words[:1], *words[3:], *words[1:3]])[0] == []
+
+
 def test_values_are_parted_by_spaces():
     said = "--batch-sizes='64,128' must be a whole number; values are parted by spaces"
     assert look_over(BenchCommand, BenchCommand(), ["--batch-sizes", "64,128"]) == ([said], [])

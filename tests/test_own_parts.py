@@ -128,6 +128,26 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
             "part.weight",
             r"own\.py:\d+ fails: TypeError: weight has no value .*read values\['weight'\]",
         ),
+        (
+            "energy = jnp.sum(outputs.latent.code**2, axis=-1)",
+            "energy = jnp.full(len(outputs.latent.code), jnp.sum(mean(outputs.latent.code.T)))",
+            r"own\.py:\d+ fails: TypeError: `mean` averages an array .* over the B = \d+ .*, not the shape \(8,",
+        ),
+        (
+            "energy = jnp.sum(outputs.latent.code**2, axis=-1)",
+            "energy = mean(outputs)",
+            r"own\.py:\d+ fails: TypeError: `mean` averages .*, not Outputs",
+        ),
+        (
+            "def cost(",
+            'fixed = __import__("numpy").random.rand()\n\n    def cost(',
+            r"the factory of model\.penalties\.energy draws from NumPy or Python",
+        ),
+        (
+            "def corrupt(",
+            'fixed = __import__("random").random()\n\n    def corrupt(',
+            r"the factory of model\.corruption speckle draws from NumPy or Python",
+        ),
         (".reshape(images.shape)", "", r"model\.corruption speckle gives an array of the shape"),
         (
             ".reshape(images.shape)",

@@ -68,6 +68,18 @@ def test_a_feature_that_outweighs_all_others_is_told_of():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("factor", "told"), [(12, True), (4, False)])
+def test_a_feature_that_has_nearly_all_of_the_variance_is_told_of(factor, told):
+    rows = np.random.RandomState(0).normal(size=(60, 9)).astype(np.float32)
+    rows[:, 4] *= factor
+    base = experiment("vanilla", steps=2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AeflaxWarning)
+        aeflax.train(replace(base, model=replace(base.model, likelihood=GaussianLikelihood())), rows, report=False)
+    assert any("the variance of feature 4 is" in str(one.message) for one in said) == told
+
+
+@pytest.mark.slow
 def test_a_column_that_numbers_the_rows_is_told_of(tmp_path):
     rows = np.random.RandomState(0).normal(size=(60, 3))
     lines = [f"{100 + 2 * i},{','.join(map(str, row))}" for i, row in enumerate(rows)]

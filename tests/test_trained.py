@@ -117,6 +117,10 @@ def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
         np.testing.assert_array_equal(run.score(frame), run.score(frame[["a", "b"]]))
     words = frame.assign(label=["ok", None] * 20)
     assert load(settings.data, words).train.labels[:2].tolist() == ["ok", ""]
+    rows = frame.assign(label=[np.ones(2)] * 40)  # which no file holds
+    assert load(settings.data, rows).train.labels[0] == "[1. 1.]"
+    with pytest.raises(DataError, match="no numbers in the column 'label'; convert it"):
+        load(replace(settings.data, label="b"), rows)
     assert load(Data(label="state"), words.rename(columns={"label": "state"})).columns == ("a", "b")
     with pytest.raises(
         ConfigError, match=r"the data frame has no column .state., which data.label names; it has a, label"
@@ -127,6 +131,25 @@ def test_a_frame_s_label_is_a_label_as_in_a_file(tmp_path):
         load(settings.data, frame.set_axis(["a", "label", "a"], axis=1))
     with pytest.raises(DataError, match="the data frame has no column that is a feature"):
         load(settings.data, frame[["label"]])
+
+
+@pytest.mark.slow
+def test_a_frame_s_labels_judge_a_run_of_one_class():
+    """As a file's do; where the run was trained on all, they say nothing."""
+    random = np.random.RandomState(0)
+    frame = pd.DataFrame(random.normal(size=(60, 3)), columns=["a", "b", "c"]).assign(status="ok")
+    odd = pd.DataFrame(random.normal(9, 1, size=(6, 3)), columns=["a", "b", "c"]).assign(status="bad")
+    both = pd.concat([frame, odd], ignore_index=True)
+    base = replace(presets.vanilla(2), train=Train(steps=20))
+    model = replace(base.model, likelihood=GaussianLikelihood())
+    data = Data(label="status", classes=("ok",), batch_size=16)
+    run = aeflax.train(replace(base, model=model, data=data), both)
+    found = run.detect(both, baselines=False)
+    assert found.metrics["auroc"] > 0.9
+    assert found.metrics == run.detect(both, both.status == "bad", baselines=False).metrics
+    assert run.detect(frame, baselines=False).metrics is None  # all of one kind
+    every = aeflax.train(replace(base, model=model, data=replace(data, classes=())), both)
+    assert every.detect(both, baselines=False).metrics is None
 
 
 def test_an_array_has_no_columns_to_drop():

@@ -25,6 +25,7 @@ from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
 from aeflax.data.frames import as_floats
 from aeflax.data.inputs import Inputs, batches
+from aeflax.data.rows import Rows
 from aeflax.errors import ConfigError, DataError
 
 Kind = Literal["reconstruction", "elbo", "likelihood"]
@@ -87,6 +88,7 @@ class Detection:
       fitted: training examples that they were fitted on.
       anomalous: which examples are known to be anomalous [N]; None where that is known of none.
       labelled: of which examples it is known whether they are [N]; the others judge nothing. None where of none.
+      trained: how many of these were trained on, which the model knows better than others.
       oddest: of vectors the oddest, the oddest first, each with the features that err most in it: `row` from 0,
         `score`, and of each feature its `name`, `value` and what the model `expected`.
     """
@@ -97,6 +99,7 @@ class Detection:
     fitted: int = 0
     anomalous: np.ndarray | None = None
     labelled: np.ndarray | None = None
+    trained: int = 0
     oddest: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
@@ -172,10 +175,11 @@ def detect(
         assert options.threshold is not None
         given = judge(scored, None, Threshold(options.threshold))
         return Detection(options, given, anomalous=known, labelled=labelled)
+    trained = 0 if labelled is None else int(np.count_nonzero(labelled & _seen(inputs, dataset.train.values)))
     own = judged(scored, _training(inference, dataset, options))
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
     if not options.baselines:
-        return Detection(options, own, anomalous=known, labelled=labelled)
+        return Detection(options, own, anomalous=known, labelled=labelled, trained=trained)
     most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
     rows = rows_of(inference, thinned(dataset.train, most))
     fitted = detectors.fit(inference, rows)
@@ -185,7 +189,7 @@ def detect(
         for each in fitted:
             found[each.name].append(each.score(images.reshape(len(images), -1)))
     baselines = {each.name: judged(_finite(found[each.name]), _finite([each.training])) for each in fitted}
-    return Detection(options, own, baselines, len(rows), known, labelled)
+    return Detection(options, own, baselines, len(rows), known, labelled, trained)
 
 
 def scores(inference: Inference, examples: Iterable[np.ndarray], options: Options) -> np.ndarray:
@@ -229,6 +233,14 @@ def _known(anomalous: np.ndarray, inputs: Inputs) -> tuple[np.ndarray, np.ndarra
     return numbers == 1, labelled
 
 
+def _seen(inputs: Inputs, trained: Rows) -> np.ndarray:
+    """Which examples were trained on, value by value [N]; none where the training data are not in memory."""
+    if not isinstance(trained, np.ndarray) or trained.shape[1:] != inputs.values.shape[1:]:
+        return np.zeros(len(inputs), bool)
+    known = {row.tobytes() for row in trained}
+    return np.array([row.tobytes() in known for part in batches(inputs, 4096) for row in part.values[:]])
+
+
 def _training(inference: Inference, dataset: Dataset, options: Options) -> np.ndarray:
     return scores(inference, values(inference, thinned(dataset.train, MAX_TRAINING)), options)
 
@@ -264,5 +276,6 @@ def arrays(found: Detection, inputs: Inputs, features: np.ndarray | None = None)
 
     Of vectors also the `feature` that errs most in each, where those are given.
     """
-    made = {"score": found.scores, "anomaly": found.anomalies, "row": np.arange(len(found.scores))}
+    rows = np.arange(len(found.scores)) if inputs.rows is None else inputs.rows
+    made = {"score": found.scores, "anomaly": found.anomalies, "row": rows}
     return inputs.described(made if features is None else {**made, "feature": features})

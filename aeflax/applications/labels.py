@@ -40,7 +40,8 @@ def classes_of(dataset: Dataset, train: Examples, held: Examples) -> Classes:
         raise DataError(f"{dataset.source} has no labels; this needs some, as a table's column that --data.label names")
     known, other = np.asarray(train.labels[:]), np.asarray(held.labels[:])
     if count := sum(int(np.count_nonzero(absent(labels))) for labels in (known, other)):
-        raise DataError(f"{count:,} examples of {dataset.source} have no label; this needs one of each")
+        mend = "name the labels that count when training, --data.classes"
+        raise DataError(f"{count:,} examples of {dataset.source} have no label, and this needs one of each; {mend}")
     if known.dtype.kind == "f" and np.any(known != np.rint(known)):
         raise DataError(f"the labels of {dataset.source} are quantities such as {known[0]:g}; this needs classes")
     names, index = np.unique(known, return_inverse=True)

@@ -32,6 +32,7 @@ def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
         "anomalies": int(found.anomalies.sum()),
         "anomalous": None if anomalous is None else int(anomalous.sum()),
         "labelled": None if labelled is None else int(labelled.sum()),
+        "trained": found.trained,
         "fitted": found.fitted,
         "detectors": {name: _verdict(judged) for name, judged in found.detectors.items()},
         "choices": list(found.choices),
@@ -82,7 +83,7 @@ def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray])
     filled = np.isnan(np.asarray(inputs.values[odd["index"]], np.float64))
     return [
         {
-            "row": int(odd["index"][place]),
+            "row": int(odd["index"][place] if inputs.rows is None else inputs.rows[odd["index"][place]]),
             "score": float(odd["score"][place]),
             "carried": {name: column[odd["index"][place]].item() for name, column in inputs.carried.items()},
             "features": [

@@ -1,11 +1,12 @@
 """How well scores separate anomalous examples from normal ones, and which labels make an example anomalous."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from aeflax.data.labels import absent, among, require_known
+from aeflax.data.labels import absent, among, written
 from aeflax.errors import ConfigError, DataError
 
 POINTS = 200  # of a ROC curve that is kept
@@ -74,7 +75,7 @@ def _between(low: float, high: float) -> float:
     return next((number for number in told if low <= number < high), low)
 
 
-def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequence[int | str], name: str) -> np.ndarray:
+def by_label(labels: np.ndarray, normal: Sequence[str], anomalous: Sequence[str], name: str) -> np.ndarray:
     """Labels [N], numbers or words -> 1 for an anomalous example, 0 for a normal one, [N] float64; NaN without label.
 
     Raises:
@@ -84,10 +85,20 @@ def by_label(labels: np.ndarray, normal: Sequence[int | str], anomalous: Sequenc
     if bool(normal) == bool(anomalous):
         raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
     named, option = (normal, "--normal") if normal else (anomalous, "--anomalous")
-    require_known(labels, named, name, option)
-    found = np.where(absent(labels), np.nan, among(labels, named) ^ bool(normal))
+    found = np.where(absent(labels), np.nan, among(labels, named, name, option) ^ bool(normal))
     require_both(found[~np.isnan(found)] == 1, name)
     return found
+
+
+def by_classes(labels: np.ndarray, classes: Sequence[str], name: str) -> np.ndarray | None:
+    """The same of a run that was trained on some classes alone: others are anomalous. None where that says nothing.
+
+    That is where the run was trained on all, where no example has one of its classes, or all have.
+    """
+    there, _ = written(labels)
+    with suppress(ConfigError, DataError):
+        return by_label(labels, [label for label in classes if label in there], (), name)
+    return None
 
 
 def require_both(anomalous: np.ndarray, name: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from aeflax.errors import DivergedError, StoppedError
 
-DONE = "done"
 QUIT = dict.fromkeys((128 + signal.SIGINT, 128 + signal.SIGTERM), "quit")
 STATUS = {StoppedError.exit_code: "stopped", DivergedError.exit_code: "diverged", **QUIT}
 
@@ -19,7 +18,7 @@ def awaited(arguments: Sequence[str]) -> bool:
 
 def done(result: Mapping[str, Any]) -> str:
     """The result of a command as one JSON object; its `status` is `done`."""
-    return json.dumps({"status": DONE, **result})
+    return json.dumps({"status": "done", **result})
 
 
 def give(result: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -60,8 +59,6 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
     if command.normal and command.anomalous:
         raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
-    if command.label is not None and command.split != "all":
-        raise ConfigError("--label takes the column of all rows; leave --split out")
     run, inputs = open_inputs(
         command, places.TABLES, command.carry, idle=() if command.label is None else (command.label,)
     )
@@ -71,12 +68,13 @@ def main(arguments: list[str]) -> int:
     from aeflax.data.inputs import labels_of
     from aeflax.report.anomaly import choices, oddest, sentences, table
 
-    data, named = run.experiment.data, command.label is not None
-    if (
-        command.split == "all"
-        and (labels := labels_of(command.source, command.label or data.label, needed=named)) is not None
-    ):
-        inputs = replace(inputs, labels=labels)
+    data = run.experiment.data
+    if command.split == "all" or inputs.rows is not None:
+        labels = labels_of(command.source, command.label or data.label, needed=command.label is not None)
+        rows = slice(None) if inputs.rows is None else inputs.rows
+        inputs = inputs if labels is None else replace(inputs, labels=labels[rows])
+    elif command.label is not None:
+        raise ConfigError("--label takes the column of all rows; leave --split out")
     known = _known(command, inputs, data.classes)
     if known is None:  # nothing else would tell of another unit, or of another kind of data
         warn_of_unfamiliar(run, inputs)
@@ -143,16 +141,20 @@ def _unused(labels: "Rows") -> str:
     """That there are labels, and how they would judge the scores."""
     import numpy as np
 
-    some = ", ".join(map(str, np.unique(np.asarray(labels[:])).tolist()[:10]))
+    from aeflax.data.labels import written
+
+    there = [label for label in written(np.asarray(labels[:]))[0] if label]
+    if len(there) == 1:
+        return f"All labels of the examples are {there[0]}, which judges nothing."
+    some = ", ".join(there[:10])
     return f"The examples have labels ({some}) that judged nothing: say which are odd by --anomalous, or by --normal."
 
 
-def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int | str, ...]) -> "np.ndarray | None":
+def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[str, ...]) -> "np.ndarray | None":
     """Which examples are anomalous by their labels; None where nothing says so."""
     import numpy as np
 
     from aeflax.applications import separation
-    from aeflax.data.labels import among
 
     asked = command.normal or command.anomalous
     if inputs.labels is None:
@@ -165,7 +167,4 @@ def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[int | str, .
     labels = np.asarray(inputs.labels[:])
     if asked:
         return separation.by_label(labels, command.normal, command.anomalous, inputs.name)
-    there = [label for label in classes if among(labels, [label]).any()]
-    with suppress(ConfigError, DataError):  # that nothing is named, or that all are of one kind
-        return separation.by_label(labels, there, (), inputs.name)
-    return None
+    return separation.by_classes(labels, classes, inputs.name)

@@ -6,9 +6,12 @@ from pathlib import Path
 from aeflax.errors import reason
 
 HERE = Path(__file__).parent.parent
-HELPERS = {str(HERE / name) for name in ("structure.py", "noise.py")}  # what they raise is their caller's mistake
+HELPERS = {
+    str(HERE / name) for name in ("structure.py", "noise.py", "own_parts.py")
+}  # what they raise is their caller's mistake
 MENDS = {
-    "KeyError": "`values` holds the floats of the part by name; whole numbers, words and tuples are read from `part`",
+    "KeyError": "`values` holds the floats of the part by name; whole numbers, words and tuples are read from `part`; "
+    "a field has an annotation, as in `weight: float = 0.1`",
     "TracerBoolConversionError": "what is computed decides nothing in Python; use jnp.where",
     "ConcretizationTypeError": "what is computed is no number of Python's: use jax.numpy, and for a size an int field",
     "TracerArrayConversionError": "compute with jax.numpy in place of NumPy",

@@ -58,7 +58,7 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
       What is wrong, a sentence each, and the words without what is wrong.
     """
     known, places = _known(command, default)
-    faults, sound, rest = [], [], list(words)
+    faults, sound, rest, greedy = [], [], list(words), ""
     while rest:
         word = rest.pop(0)
         if not _is_option(word):
@@ -75,6 +75,8 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
             # One word that follows is what it was meant to have; others may be places.
             taken = following if not places else min(following, 1)
         values, rest = [value] if equals else rest[:taken], rest[taken:]
+        if option is not None and option.several and len(values) > 1:
+            greedy = name
         fault = f"unknown option {name}{_nearest(name, known)}" if option is None else _fault(name, option, values)
         if fault:
             faults.append(fault)
@@ -82,6 +84,11 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
             sound.append(f"{word}={values[0]}")  # a value may begin with a dash
         else:
             sound += [word, *([] if equals else values)]
+    if places and not faults:
+        *others, last = (name for name, _ in places)
+        named = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        mend = f"{greedy} takes all words that follow, so put it behind the places" if greedy else "see --help"
+        faults.append(f"{named} missing; {mend}")
     return faults, sound
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from aeflax.cli import answer
+from aeflax.cli import answer, job
 from aeflax.durable import abandon
 from aeflax.errors import StoppedError
 
@@ -84,10 +84,13 @@ def end_at_once(*, json: bool) -> None:
 
 def _quit(json: bool, number: int, _: FrameType | None) -> None:
     """Ends the process as it is: what was saved is safe, and the next --resume removes the rest."""
+    for other in (signal.SIGINT, signal.SIGTERM):  # one of them is enough
+        signal.signal(other, signal.SIG_IGN)
     abandon()
-    if json:
-        with suppress(OSError):  # nobody has to listen
-            os.write(1, answer.failed(128 + number, f"quit at once by {signal.Signals(number).name}").encode() + b"\n")
+    if json and job.speaks():
+        said = answer.failed(128 + number, f"quit at once by {signal.Signals(number).name}")
+        with suppress(OSError, ValueError):  # nobody has to listen
+            os.write(sys.stdout.fileno(), f"{said}\n".encode())
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hides
         sys.stderr.flush()

@@ -102,6 +102,7 @@ def _members(command: SweepCommand) -> tuple[tuple[Axis, ...], tuple[Member, ...
 def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bool]) -> int:
     from aeflax.cli.progress import reporter
     from aeflax.population.sweep import sweep
+    from aeflax.report.sweep import notes
 
     progress = console(stderr=True)
     grid, _ = _members(command)
@@ -121,14 +122,17 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
     out = console(stderr=command.json)
     out.print(_table(result.members, result.metric, out.width))
     told = f"kept: {path / SWEEP}" if command.no_report else f"report: {path / runs.REPORT}"
+    for note in notes(result.members, result.metric):
+        say(progress, note)
     if result.best is not None:
         say(progress, f"best model: {path / result.members[result.best]['run']}, a run as any other")
     say(progress, told)
-    if command.json:
-        answer.give({"members": result.members, "groups": result.groups})
+    found = {"members": result.members, "groups": result.groups}
     lost = [member for member in result.members if member["status"] == "diverged"]
     if lost and not any(member["status"] == "done" for member in result.members):
-        raise DivergedError(f"all {len(lost)} models diverged; of the first: {lost[0]['reason']}")
+        raise DivergedError(f"all {len(lost)} models diverged; of the first: {lost[0]['reason']}").telling(**found)
+    if command.json:
+        answer.give(found)
     return 0
 
 

@@ -196,22 +196,26 @@ def open_inputs(
     """
     places.require_readable(command.source)
     require_out(command.run, command.out, command.source, suffixes=suffixes)
-    if carry and command.split != "all":
-        raise ConfigError("--carry takes the columns of all rows; leave --split out")
     if carry and command.out.suffix.lower() in (".npy", ".png"):
         raise ConfigError(f"{command.out} holds one array and nothing beside it; end it in .csv, .parquet or .npz")
 
     from aeflax import api
-    from aeflax.data.inputs import Inputs, carried, columns_of
+    from aeflax.data.inputs import Inputs, carried
+    from aeflax.validation import is_table
 
-    columns = carried(command.source, carry) if carry else {}
     run = api.load(command.run, step=command.step)
-    if command.split != "all" and command.source == run.experiment.data.source:
-        own = run.split(command.split)
-        names = columns_of(command.source, run.experiment.data)
-        return run, Inputs(f"{command.source} ({command.split})", own.values, own.labels, names)
+    own = run.experiment.data.source
+    if command.split != "all" and command.source in (own, own.partition(":")[2]):
+        part, name = run.split(command.split), f"{command.source} ({command.split})"
+        if part.index is None or not is_table(own):
+            return run, Inputs(name, part.values, part.labels)
+        whole = open_for(run, own, idle=idle)  # which knows what is missing, and in which row
+        return run, replace(whole, carried=carried(own, carry)).part(name, part.index[:])
+    if carry and command.split != "all":
+        raise ConfigError("--carry takes the columns of all rows; leave --split out")
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
+    columns = carried(command.source, carry) if carry else {}
     return run, replace(open_for(run, command.source, command.split, idle), carried=columns)
 
 
@@ -226,6 +230,8 @@ def open_for(
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey, drop=(*run.experiment.data.drop, *idle))
     places.require_readable(place)
+    if lost := [name for name in idle if name in (run.columns or ())]:
+        raise ConfigError(f"the column {lost[0]!r} is a feature of the run, and cannot be left out of {place}")
     take = to_take(run.columns, columns_of(place, how), place)
     found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
     if found.fill is not None and (missing := told(found.values, found.columns)):

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
     if found.holder is not None:
         drawn.caption = f"In use by {found.holder}: more may come."
-    elif not found.checkpoints:
+    elif not found.checkpoints and found.sound:
         drawn.caption = "There is no checkpoint yet: --resume starts at step 0."
     console(stderr=command.json).print(drawn, markup=False)
     if not found.sound:

@@ -27,6 +27,8 @@ SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
 
+Lines = list[tuple[int, str]]  # with their numbers
+
 
 def read(
     path: Path, *, missing: bool, drop: Sequence[str], label: str, take: Sequence[str] | None
@@ -52,22 +54,23 @@ def read(
         require_distinct([name for name in header if name not in drop], str(path))
     features = [place for place, name in enumerate(header) if not (has_header and name in drop)]
     labelled = header.index(label) if has_header and label in header and label not in drop else None
-    words = None
     if labelled is not None:
         features.remove(labelled)
-        words = _words([_at(_cells(line, mark), labelled) for _, line in body])
     if take is not None:
         features = [header.index(name) for name in take]
-    idle = {*range(len(header))} - {*features, labelled if words is None else None}
-    if missing or idle or mark != "," or any(_holds_truth(line) for _, line in body):
-        body = [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
+    idle = {*range(len(header))} - {*features, labelled}
     try:
-        values = np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
-    except ValueError as error:
-        raise DataError(f"{path}: {_fault(body, header, drop, named=has_header) or error}") from error
+        values = _numbers(_read(body, mark, missing, idle))
+        labels = None if labelled is None else values[:, labelled]
+    except ValueError:  # perhaps of a label, which may be a word or missing
+        labels = None if labelled is None else _labels([_at(_cells(line, mark), labelled) for _, line in body])
+        rest = _read(body, mark, missing, idle if labelled is None else {*idle, labelled})
+        try:
+            values = _numbers(rest)
+        except ValueError as error:
+            raise DataError(f"{path}: {_fault(rest, header, drop, named=has_header) or error}") from error
     if values.shape[1] != len(header):
         raise DataError(f"{path}: the header names {len(header)} columns, the rows hold {values.shape[1]}")
-    labels = words if labelled is None or words is not None else values[:, labelled]
     if features != [*range(len(header))]:
         values = np.take(values, features, axis=1)
 
@@ -79,6 +82,18 @@ def read(
     return values, labels
 
 
+def _read(body: Lines, mark: str, missing: bool, idle: set[int]) -> Lines:
+    """The lines as `loadtxt` reads them: parted by commas, with numbers for truth, and nothing in idle cells."""
+    if missing or idle or mark != "," or any(_holds_truth(line) for _, line in body):
+        return [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
+    return body
+
+
+def _numbers(body: Lines) -> np.ndarray:
+    """The table [N, columns]. Raises ValueError where a cell is no number, or a row of another length."""
+    return np.loadtxt([line for _, line in body], delimiter=",", ndmin=2, comments=None, quotechar='"')
+
+
 def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns that the header names, [N] each: whole numbers as int64, anything else as text."""
     return {name: _plain(cells) for name, cells in _columns(path, names).items()}
@@ -86,9 +101,7 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def labels(path: Path, name: str) -> np.ndarray:
     """A column [N] that the header names, as labels: numbers, or words."""
-    cells = _columns(path, [name])[name]
-    words = _words(cells)
-    return np.array([_figure(cell) for cell in cells], np.float64) if words is None else words
+    return _labels(_columns(path, [name])[name])
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -100,7 +113,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return {name: [_at(cells, header.index(name)) for cells in rows] for name in names}
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
+def _lines(path: Path) -> Lines:
     """The lines of a table that hold anything, with their numbers."""
     _require_text(path)
     try:
@@ -126,9 +139,12 @@ def _plain(cells: list[str]) -> np.ndarray:
     return np.array(cells)
 
 
-def _words(cells: list[str]) -> np.ndarray | None:
-    """Labels [N] as text, empty where one is missing; None where all of them are numbers."""
-    return None if all(_number(_figure(cell)) is not None for cell in cells) else np.array([*map(_present, cells)])
+def _labels(cells: list[str]) -> np.ndarray:
+    """Labels [N] as numbers, NaN where one is missing, if all that there are are numbers; else as they stand."""
+    figures = [_present(_figure(cell)) for cell in cells]
+    if all(_number(figure) is not None for figure in figures if figure):
+        return np.array([figure or "nan" for figure in figures], np.float64)
+    return np.array(cells)
 
 
 def _holds_truth(line: str) -> bool:
@@ -162,7 +178,7 @@ def _named(column: int, header: list[str]) -> str:
     return f"{column + 1} ({header[column][:40]!r})"
 
 
-def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], *, named: bool) -> str | None:
+def _fault(body: Lines, header: list[str], drop: Sequence[str], *, named: bool) -> str | None:
     width = len(header)
     rows = [(row, _cells(line)) for row, line in body]
     for row, cells in rows:
@@ -174,7 +190,7 @@ def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], 
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
             if not _present(cell):
                 return f"{place} {FILL}"
-            wordy = [place for place in range(width) if all(_is_text(_at(other, place)) for _, other in rows)]
+            wordy = [place for place in range(width) if _is_wordy([_at(other, place) for _, other in rows])]
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
                 mend = leave_out([header[place] for place in wordy], drop, named=named)
@@ -185,6 +201,11 @@ def _fault(body: list[tuple[int, str]], header: list[str], drop: Sequence[str], 
                 mend = "drop the line or write a number"
             return f"{place} is {cell[:40]!r}, not a number; {mend}"
     return None
+
+
+def _is_wordy(cells: list[str]) -> bool:
+    """Whether a column holds text, and no number."""
+    return any(map(_is_text, cells)) and not any(_present(cell) and _number(cell) is not None for cell in cells)
 
 
 def _at(cells: list[str], column: int) -> str:
@@ -244,7 +265,8 @@ def _is_text(cell: str) -> bool:
 
 
 def _number(cell: str) -> float | None:
+    """What a cell says; None where that is no number. Python alone takes 1_000 and digits of other scripts for one."""
     try:
-        return float(cell)
+        return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         return None

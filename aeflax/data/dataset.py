@@ -13,10 +13,10 @@ from aeflax.data import frames
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
 from aeflax.data.inputs import columns_of
-from aeflax.data.labels import among, require_known
+from aeflax.data.labels import among
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
-from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory
+from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory, numbered
 from aeflax.data.sources import PLAIN, Examples, Raw, read, require_at_hand
 from aeflax.data.survey import Survey, survey
 from aeflax.data.tables import require_columns
@@ -190,6 +190,8 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
         if split is not None:
             require_examples(split.values, label)
     train, test = raw.train, raw.test
+    if test is None:
+        train = replace(train, index=numbered(len(train)))
     fill, missing = None, None
     if settings.impute == "none":
         train, test = _prepared(train, name), None if test is None else _prepared(test, f"{name} (test)")
@@ -199,8 +201,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
             f"{test.values.shape[1:]}; they must agree"
         )
     if settings.classes:
-        train = _of_classes(train, settings.classes, name)
-        test = None if test is None else _of_classes(test, settings.classes, f"{name} (test)")
+        train, test = _of_classes(train, test, settings.classes, name)
     if test is None:
         train, test = _hold_out(train, settings.holdout, name)
     if settings.limit is not None:
@@ -241,14 +242,22 @@ def _prepared(examples: Examples, name: str, fill: np.ndarray | None = None) -> 
     return replace(examples, values=prepared(values, name, fill=fill)) if isinstance(values, np.ndarray) else examples
 
 
-def _of_classes(examples: Examples, classes: Sequence[int | str], name: str) -> Examples:
-    if examples.labels is None:
+def _of_classes(
+    train: Examples, test: Examples | None, classes: Sequence[str], name: str
+) -> tuple[Examples, Examples | None]:
+    """Of both splits the examples that have one of some labels; each label must be in one of them."""
+    splits = [split for split in (train, test) if split is not None]
+    known = [split.labels[:] for split in splits if split.labels is not None]
+    if len(known) < len(splits):
         mend = "name the column of a table that holds them, --data.label, or leave it out"
         raise ConfigError(f"data.classes needs labels, and {name} has none; {mend}")
-    labels = examples.labels[:]
-    require_known(labels, classes, name, "data.classes")
-    chosen = np.flatnonzero(among(labels, classes))
-    return examples.take(Listed(chosen.astype(np.int32)))
+    chosen = among(np.concatenate(known), classes, name, "data.classes")
+    places = [np.flatnonzero(part) for part in np.split(chosen, [len(train)])]
+    for place, split in zip(places, ("train", "test")[: len(splits)], strict=False):
+        if not len(place):
+            raise ConfigError(f"no {split} example of {name} has a label of data.classes, {', '.join(classes)}")
+    found = [split.take(Listed(place.astype(np.int32))) for split, place in zip(splits, places, strict=False)]
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def _hold_out(examples: Examples, share: float, name: str) -> tuple[Examples, Examples]:

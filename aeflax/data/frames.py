@@ -32,6 +32,8 @@ def read(
       ConfigError: for columns to drop, or of labels, that are not there.
       DataError: for columns that hold no numbers.
     """
+    if isinstance(values, str | os.PathLike):
+        raise _a_path(values)
     names = names_of(values)
     wanted = {"data.drop": drop, "data.label": [] if label == LABEL else [label]}
     for option, columns in wanted.items():
@@ -48,12 +50,15 @@ def read(
     kept = tuple(name for name in names if name not in (*drop, label))
     if not kept:
         raise DataError("the data frame has no column that is a feature; leave fewer out")
-    labels = _labels(chosen(values, [label])) if label in names and label not in drop else None
+    labels = None if label in drop else labels_of(values, label)
     return as_array(values if kept == names else chosen(values, kept), drop), labels, kept
 
 
-def _labels(frame: Any) -> np.ndarray:
-    """The one column of a data frame as labels [N]: numbers, else words, of which missing ones are empty."""
+def labels_of(values: Any, name: str) -> np.ndarray | None:
+    """A column of a data frame as labels [N], words where not all are numbers; None where there is none."""
+    if name not in (names_of(values) or ()):
+        return None
+    frame = chosen(values, [name])
     column = np.asarray(frame[frame.columns[0]].to_numpy())
     numbers = as_floats(column)
     if numbers is not None:
@@ -62,7 +67,8 @@ def _labels(frame: Any) -> np.ndarray:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ == "NAType" or value != value
+    nothing = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return nothing or (isinstance(value, float) and value != value)
 
 
 def names_of(values: Any) -> tuple[str, ...] | None:
@@ -86,7 +92,7 @@ def as_array(values: Any, drop: Sequence[str] = ()) -> np.ndarray:
       DataError: for columns that hold no numbers.
     """
     if isinstance(values, str | os.PathLike):
-        raise DataError(f"{values} names a file where an array or a data frame is needed; read it first")
+        raise _a_path(values)
     names = names_of(values)
     if names is None:
         return np.asarray(values)
@@ -105,6 +111,11 @@ def as_array(values: Any, drop: Sequence[str] = ()) -> np.ndarray:
         said = f"the data frame has no numbers in the {hold} {', '.join(map(repr, words))}"
         raise DataError(f"{said}; convert {them}, or train with config.Data(drop={(*drop, *words)!r})")
     return np.stack([column for column in made if column is not None], axis=1)
+
+
+def _a_path(values: str | os.PathLike[str]) -> DataError:
+    mend = f'read it first, or name it as a source, config.Data(source="csv:{values}")'
+    return DataError(f"{values} names a file where an array or a data frame is needed; {mend}")
 
 
 def as_floats(column: np.ndarray) -> np.ndarray | None:

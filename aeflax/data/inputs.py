@@ -1,7 +1,7 @@
 """Examples of any file or source, read in batches; what is larger than memory is never held whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from aeflax.data import files, npy, parquet, tables
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.columns import LABEL
 from aeflax.data.places import is_source, require_readable, source_file, split_array
-from aeflax.data.rows import Rows, joined
+from aeflax.data.rows import Listed, Rows, joined, take
 from aeflax.data.sources import PLAIN, Examples, read
 from aeflax.errors import ConfigError, DataError
 from aeflax.validation import TABULAR
@@ -32,6 +32,7 @@ class Inputs:
       columns: names of the features of a table with a header, else None.
       fill: what stands for a missing value of each feature, [F]; None: none may be missing.
       carried: columns [N] of a table that are no features and go along to what is made of the examples, by name.
+      rows: where in its source each example stands [N], of a part of one; None: in this order.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Inputs:
     columns: tuple[str, ...] | None = None
     fill: np.ndarray | None = None
     carried: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -49,6 +51,17 @@ class Inputs:
         """Shape of one example in a batch, (H, W, C) or (D,)."""
         shape = self.values.shape[1:]
         return (*shape, 1) if len(shape) == 2 else shape
+
+    def part(self, name: str, rows: np.ndarray) -> "Inputs":
+        """Those that stand at some rows [K], under a name of their own."""
+        return replace(
+            self,
+            name=name,
+            values=take(self.values, Listed(rows)),
+            labels=None if self.labels is None else take(self.labels, Listed(rows)),
+            carried={column: values[rows] for column, values in self.carried.items()},
+            rows=rows,
+        )
 
     def at(self, where: slice | np.ndarray, name: str | None = None) -> np.ndarray:
         """Some of the values, [B, D] or [B, H, W, C], uint8 as stored, else float32; what is missing is filled.
@@ -117,10 +130,7 @@ def columns_of(place: str, how: Data = PLAIN) -> tuple[str, ...] | None:
     header = None if path is None else tables.columns(path)
     if header is None:
         return None
-    names = [name for name in header if name not in how.drop]
-    if how.label in names:
-        names.remove(how.label)
-    return tuple(names)
+    return tuple(name for name in header if name not in (*how.drop, how.label))
 
 
 def labels_of(place: str, name: str, *, needed: bool) -> np.ndarray | None:

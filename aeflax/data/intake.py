@@ -9,7 +9,7 @@ import numpy as np
 from aeflax.data.checks import as_examples
 from aeflax.data.columns import to_take
 from aeflax.data.dataset import Domain
-from aeflax.data.frames import as_array, chosen, names_of
+from aeflax.data.frames import as_array, chosen, labels_of, names_of
 from aeflax.data.inputs import Inputs
 from aeflax.data.missing import unknown
 from aeflax.errors import warn
@@ -52,7 +52,8 @@ class Intake:
         self._checked(found)
         columns = None if names_of(values) is None else self.columns
         # As they are: what is missing is filled when it is read, and told from what was there.
-        return Inputs("the array", found, columns=columns, fill=self.domain.fill)
+        labels = None if self.label in (self.columns or ()) else labels_of(values, self.label)
+        return Inputs("the array", found, labels=labels, columns=columns, fill=self.domain.fill)
 
     def _checked(self, values: np.ndarray) -> np.ndarray:
         """Values as examples, with a warning of features of which none is known."""

@@ -146,6 +146,15 @@ def _through(rows: Rows, where: Where, positions: np.ndarray) -> np.ndarray:
     return rows[where(positions)]
 
 
+def numbered(count: int) -> Rows:
+    """Rows [count] that hold their own places, int64."""
+    return Lazy((count,), np.dtype(np.int64), _itself)
+
+
+def _itself(positions: np.ndarray) -> np.ndarray:
+    return positions
+
+
 def joined(first: Rows, second: Rows) -> Rows:
     """The rows of both, one after the other; lazily where one of them is lazy."""
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):

@@ -24,10 +24,14 @@ PLAIN = Data()
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples [N, ...] as they came and their labels [N], None where there are none; in memory or not."""
+    """Examples [N, ...] as they came and their labels [N], None where there are none; in memory or not.
+
+    `index` tells where in its source each one stands, of a part of one that brings no splits.
+    """
 
     values: Rows
     labels: Rows | None = None
+    index: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -39,7 +43,8 @@ class Examples:
 
     def take(self, where: Where) -> "Examples":
         """The examples and labels that `where` names."""
-        return Examples(take(self.values, where), None if self.labels is None else take(self.labels, where))
+        labels, index = (rows if rows is None else take(rows, where) for rows in (self.labels, self.index))
+        return Examples(take(self.values, where), labels, index)
 
     def every(self, n: int) -> "Examples":
         """Every n-th example, from the first one on."""
@@ -47,7 +52,7 @@ class Examples:
 
     def in_memory(self) -> "Examples":
         """The same as arrays."""
-        return Examples(self.values[:], None if self.labels is None else self.labels[:])
+        return Examples(self.values[:], None if self.labels is None else self.labels[:], self.index)
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,8 @@ def _axis(field: str, values: Iterable[Any], hint: Any) -> Axis:
     if not wanted:
         raise ConfigError(f"the grid names no value of {field}")
     if hint is str and (others := [value for value in wanted if not isinstance(value, str)]):
-        raise ConfigError(f"the grid's {field} takes names of kinds, as on the command line, not {others[0]!r}")
+        words = ", ".join(map(repr, kinds.choices()[field.removeprefix(MODEL)]))
+        raise ConfigError(f"the grid's {field} takes the words {words}, as on the command line, not {others[0]!r}")
     if different < len(wanted):
         raise ConfigError(f"the grid names a value of {field} twice: {', '.join(map(_shown, wanted))}")
     return Axis(field, wanted)

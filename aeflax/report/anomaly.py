@@ -81,6 +81,11 @@ def sentences(values: Values) -> list[str]:
     labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
     if labelled < values["examples"]:
         said.append(f"{labelled:,} of the examples have labels, and these judge the scores.")
+    if trained := values.get("trained"):
+        said.append(
+            f"{trained:,} of the {labelled:,} that judge are training examples, which the model knows better than "
+            "others: of new ones expect a little less."
+        )
     if training is None:
         return [*said, "The threshold was given: nothing tells here how many normal examples it flags."]
     said.append(
@@ -111,10 +116,14 @@ def table(values: Values) -> Table:
     for name, verdict in values["detectors"].items():
         metrics = [f"{verdict['metrics'][metric]:.4f}" for metric in _HEADS] if known else []
         rows.append([NAMES[name], f"{verdict['threshold']['value']:.4g}", f"{verdict['flagged']:.2%}", *metrics])
-    labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
-    which = "examples" if labelled == values["examples"] else "examples that have a label"
-    caption = f"{values['anomalous']:,} of {labelled:,} {which} are anomalous by their labels." if known else ""
+    caption = f"{values['anomalous']:,} of {_judging(values)} are anomalous by their labels." if known else ""
     return Table(["detector", "threshold", "flagged", *(_HEADS.values() if known else ())], rows, caption)
+
+
+def _judging(values: Values) -> str:
+    """How many examples judge, and which."""
+    labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
+    return f"{labelled:,} examples{'' if labelled == values['examples'] else ' that have a label'}"
 
 
 def choices(values: Values) -> Table:
@@ -128,8 +137,9 @@ def choices(values: Values) -> Table:
         for one in values["choices"]
     ]
     caption = (
-        "What other thresholds of this model would find here; --threshold takes one. One that these labels chose is "
-        "judged too kindly by them: keep some for a last look."
+        "What other thresholds of this model would find here: that of the highest F1, and those that find half, 80, "
+        f"90, 95 % and all of the anomalies, of the {_judging(values)}; --threshold takes one. One that these labels "
+        "chose is judged too kindly by them: keep some for a last look."
     )
     return Table(["threshold", "flagged", *(_HEADS[name] for name in ("precision", "recall", "f1"))], rows, caption)
 

@@ -35,6 +35,11 @@ def few(labels: np.ndarray | None) -> TypeGuard[np.ndarray]:
     return labels is not None and labels.dtype.kind in "iubU" and len(np.unique(labels)) <= MAX_CLASSES
 
 
+def telling(labels: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    """Whether there are labels that colours can tell: numbers, or few words."""
+    return labels is not None and labels.ndim == 1 and (labels.dtype.kind in "iubf" or few(labels))
+
+
 def tiles(axes: Axes, images: np.ndarray, paint: Painter, *, upward: bool = False) -> None:
     """Draws images [R, K, H, W, C], the one of row r and column k around the point (k, r).
 

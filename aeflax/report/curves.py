@@ -11,8 +11,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aeflax.evaluation.components import components
-from aeflax.report.canvas import BLUE, COLOURS, INK, ORANGE, PINK, POINTS, SEQUENTIAL, blank, drawing, feature_axis
-from aeflax.report.cells import few
+from aeflax.report.canvas import (
+    BLUE,
+    COLOURS,
+    INK,
+    ORANGE,
+    PINK,
+    POINTS,
+    SEQUENTIAL,
+    blank,
+    drawing,
+    feature_axis,
+    shortened,
+)
+from aeflax.report.cells import few, telling
 from aeflax.report.material import Material
 from aeflax.report.metrics import HEADLINE, named
 
@@ -180,9 +192,8 @@ def _settled(curves: list[Curve]) -> tuple[float, float]:
 
 
 def _labels(labels: np.ndarray | None, kept: np.ndarray) -> np.ndarray | None:
-    """Labels of the kept examples; None where there are none, or they are neither numbers nor few words."""
-    usable = labels is not None and labels.ndim == 1 and (labels.dtype.kind in "iubf" or few(labels))
-    return np.asarray(labels)[kept] if usable else None
+    """Labels of the kept examples; None where there are none that colours can tell."""
+    return np.asarray(labels)[kept] if telling(labels) else None
 
 
 def _active(code: np.ndarray) -> np.ndarray:
@@ -253,5 +264,5 @@ def _legend(figure: Figure, classes: np.ndarray) -> None:
         Line2D([], [], linestyle="", marker="o" if place < len(COLOURS) else "^", color=COLOURS[place % len(COLOURS)])
         for place in places
     ]
-    names = [str(classes[place]) for place in places]
+    names = [shortened(str(classes[place]) or "none given", 20) for place in places]
     figure.legend(handles, names, loc="outside lower center", ncols=columns, title="label", handletextpad=0.1)

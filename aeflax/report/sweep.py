@@ -18,6 +18,7 @@ from aeflax.report.sections import Section, Table
 Figures = dict[str, tuple[Figure, str]]
 
 MAX_ROWS = 50  # of the leaderboard
+CORRUPTION = "model.corruption"
 TRADES = (("kl", "reconstruction_nats"), ("l0", "mse"))  # what is paid, and what it buys
 
 
@@ -78,7 +79,10 @@ def write(found: Found, directory: Path, describe: Callable[[Mapping[str, Any]],
         "halving": _halving(found),
     }
     programs = [
-        (f"program {number}", f"{len(group['members'])} models of {group['parameters']:,} parameters{_took(group)}")
+        (
+            f"program {number}",
+            f"{_models(group)} of {group['parameters']:,} parameters{_took(group)}",
+        )
         for number, group in enumerate(found.groups, 1)
     ]
     return put_page(
@@ -87,12 +91,17 @@ def write(found: Found, directory: Path, describe: Callable[[Mapping[str, Any]],
         {name: section for name, section in sections.items() if section is not None},
         name=found.name,
         sentence=_sentence(found, describe),
-        notes=_notes(found),
+        notes=notes(found.members, found.metric),
         grid=[(field, ", ".join(map(str, values))) for field, values in found.grid.items()],
         programs=programs,
         settings=words.settings(found.experiment),
         data=words.fingerprint(found.data),
     )
+
+
+def _models(group: Mapping[str, Any]) -> str:
+    count = len(group["members"])
+    return f"{count:,} model{'' if count == 1 else 's'}"
 
 
 def _took(group: Mapping[str, Any]) -> str:
@@ -114,12 +123,18 @@ def _sentence(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> str
     return f"{first}{score}; on the test split {_cell(best['metrics'].get(found.metric))}."
 
 
-def _notes(found: Found) -> list[str]:
-    lost = [member["index"] for member in found.members if member["status"] == "diverged"]
-    if not lost:
-        return []
-    shown = ", ".join(map(str, lost[:10])) + (", …" if len(lost) > 10 else "")
-    return [f"{len(lost)} of {len(found.members)} models diverged and are in no mean: members {shown}."]
+def notes(members: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+    """What to keep in mind of a leaderboard by a metric: which models are in no mean, and what makes them unlike."""
+    said = []
+    varied = {name for member in members for name in member["settings"]}
+    if metric.startswith("restored") and any(name.startswith(CORRUPTION) for name in varied):
+        mend = "rank by the clean error (train.monitor bce), or compare models of one corruption"
+        said.append(f"Each model restores under its own corruption, and a weaker one is easier: {mend}.")
+    if lost := [member for member in members if member["status"] == "diverged"]:
+        shown = ", ".join(str(member["index"]) for member in lost[:10]) + (", …" if len(lost) > 10 else "")
+        why = f" Of the first: {lost[0]['reason']}." if lost[0].get("reason") else ""
+        said.append(f"{len(lost)} of {len(members)} models diverged and are in no mean: members {shown}.{why}")
+    return said
 
 
 def _leaderboard(found: Found, describe: Callable[[Mapping[str, Any]], str]) -> Section:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.dataset import called
-from aeflax.report.cells import few
+from aeflax.report.cells import few, telling
 from aeflax.report.material import Material
 from aeflax.report.metrics import HEADLINE, UNITS, better, columns, pca_note
 
@@ -193,7 +193,7 @@ def _of_codes(material: Material) -> str:
     if material.codes.shape[1] == 1:
         return "How the test examples spread over the one dimension of the code."
     text = "Each point is the code of one test example; the shares tell how much of the code's variance each axis shows"
-    if material.labels is None:
+    if not telling(material.labels):
         return f"{text}."
     apart = "colours that part" if few(material.labels) else "colours that run smoothly"
     return f"{text}, and {apart} tell that the code knows the labels, which training never saw."

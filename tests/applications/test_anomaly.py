@@ -173,7 +173,7 @@ def test_labels_say_which_examples_are_anomalous():
     np.testing.assert_array_equal(separation.by_label(labels, (), (7,), "x"), [False, False, True, False])
     words = np.array(["True", "False", "true"])
     np.testing.assert_array_equal(separation.by_label(words, (), (1,), "x"), [True, False, True])
-    with pytest.raises(ConfigError, match=r"no example of x has the label 9 that is to be normal; there are 1, 3, 7"):
+    with pytest.raises(ConfigError, match=r"no example of x has the label 9, which --normal names; there are 1, 3, 7"):
         separation.by_label(labels, (9,), (), "x")
     with pytest.raises(DataError, match="all 4 examples of x are normal by their labels"):
         separation.by_label(labels, (1, 3, 7), (), "x")

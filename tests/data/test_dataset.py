@@ -107,12 +107,30 @@ def test_classes_keep_only_their_examples_in_every_split(source):
         (np.array([1.0, 0.5, np.nan, 1.0]), (1,)),
         (np.array([1, 0, 2, 1]), ("1",)),
         (np.array(["1", "0", "", "true"]), (1,)),
+        (np.array(["1.0", "0.0", "", "true"]), (1.0,)),
+        (np.array([1, 0, 2, 1]), ("1.0",)),
+        (np.array([1, 0, 0, 1]), (True,)),
+        (np.array(["cafe\u0301", "tea", "", " caf\u00e9"]), ("caf\u00e9",)),
+        (np.array([b"cat", b"dog", b"", b"cat"]), ("cat",)),
+        (np.array(["01", "1", "", "01"]), ("01",)),
     ],
     ids=str,
 )
 def test_classes_are_named_as_they_are_written(source, labels, classes):
     found = source(Raw(Examples(numbered(4), labels)), classes=classes, holdout=0.5)
     assert numbers(found.train) + numbers(found.test) == [0, 3]
+
+
+def test_a_class_may_be_in_one_of_the_splits_alone(source):
+    found = source(Raw(labelled(0, 10), labelled(10, 12)), classes=(1, 4))
+    assert (numbers(found.train), numbers(found.test)) == ([1, 4, 6, 9], [11])
+    with pytest.raises(ConfigError, match=r"no test example of .* has a label of data\.classes, 3, 4"):
+        source(Raw(labelled(0, 10), labelled(10, 12)), classes=(3, 4))
+
+
+def test_labels_are_parted_by_spaces(source):
+    with pytest.raises(ConfigError, match=r"the label 0,1, which .*; names are parted by spaces"):
+        source(Raw(labelled(0, 10)), classes=("0,1",))
 
 
 def test_classes_are_chosen_before_the_holdout(source):

@@ -544,15 +544,27 @@ def test_csv_labels_may_be_words_and_missing(store, missing):
     path = store('a,state,b,label\n1,ok,2,x\n3,"bad, old",4,y\n5,,6,z\n7,n/a,8,z\n')
     values, labels = tables.read(path, missing=missing, drop=("label",), label="state")
     assert values.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
-    assert labels.tolist() == ["ok", "bad, old", "", ""]
+    assert labels.tolist() == ["ok", "bad, old", "", "n/a"]
     assert tables.labels(path, "state").tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize(("column", "expected"), [("01", ["0", "", "1"]), (("1e0", "true"), ["1e0", "", "true"])])
-def test_csv_labels_of_which_one_is_missing_stay_as_they_are_written(store, column, expected):
-    path = store("a,label\n1,{}\n2,\n3,{}\n".format(*column))
-    assert tables.read(path)[1].tolist() == expected
-    assert tables.labels(path, "label").tolist() == expected
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (("0", "", "1"), [0, np.nan, 1]),
+        (("1e0", "NA", "true"), [1, np.nan, 1]),
+        (("none", "scratch", "none"), ["none", "scratch", "none"]),
+        (("1_1", "2", ""), ["1_1", "2", ""]),
+        (("١", "2", "3"), ["١", "2", "3"]),
+    ],
+    ids=str,
+)
+def test_csv_labels_are_numbers_where_all_that_there_are_are(store, missing, column, expected):
+    path = store("a;label\n1,5;{}\n2;{}\n3;{}\n".format(*column))
+    for labels in (tables.read(path, missing=missing)[1], tables.labels(path, "label")):
+        assert labels.dtype.kind == ("f" if 1 in expected else "U")
+        np.testing.assert_array_equal(labels, expected)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04\x14\x00\x8e\x00xl/workbook.xml", b"\xd0\xcf\x11\xe0\xa1\xb1"])

@@ -94,7 +94,7 @@ def test_values_that_do_not_fit_are_named_with_their_member():
         ("train.seed", "the grid is 'train.seed'; name fields and their values"),
         (
             {"model.corruption": [config.Masking(rate=0.2)]},
-            "the grid's model.corruption takes names of kinds, .* not Masking",
+            "the grid's model.corruption takes the words 'none', 'gaussian', .*, not Masking",
         ),
     ],
 )

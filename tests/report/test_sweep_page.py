@@ -110,6 +110,17 @@ def test_rungs_are_shown(tmp_path):
     assert "dropped at 10" in page
 
 
+def test_what_makes_members_unlike_is_told():
+    members = [
+        {"index": 0, "status": "done", "settings": {"model.corruption.sigma": 0.1}},
+        {"index": 1, "status": "diverged", "settings": {"model.corruption.sigma": 0.2}, "reason": "the loss was nan"},
+    ]
+    unlike, lost = pages.notes(members, "restored_bce")
+    assert unlike.startswith("Each model restores under its own corruption, and a weaker one is easier")
+    assert lost == "1 of 2 models diverged and are in no mean: members 1. Of the first: the loss was nan."
+    assert pages.notes(members[:1], "bce") == []
+
+
 def test_the_front_holds_what_nothing_beats():
     points = np.array([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0], [2.0, 2.5], [3.0, 0.5], [4.0, 0.5], [1.0, 4.0]])
     assert nondominated(points) == [1, 2, 4]
