@@ -201,7 +201,8 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
 def _newer(stored: Mapping[str, Any], changes: Sequence[str], how: str = "--data.source") -> str:
     """What may have happened to a TFDS set that was named without a version, and how to name one: a sentence's end."""
     source, had = stored["resolved"]["data"]["source"], stored["inputs"].get("version", "VERSION")
-    if not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
+    other = any(change.startswith("data.source") for change in changes)  # another set altogether
+    if other or not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
         return ""
     return f"; if a newer version of the set has come, name the one that it had: {how} {source}:{had}"
 

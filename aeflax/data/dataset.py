@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,11 @@ from aeflax.data import frames
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
 from aeflax.data.inputs import columns_of
-from aeflax.data.labels import among
 from aeflax.data.missing import fill_in, told
 from aeflax.data.places import source_file
-from aeflax.data.rows import Between, Listed, Rows, Spaced, fits_memory, numbered
+from aeflax.data.rows import Rows, fits_memory
 from aeflax.data.sources import PLAIN, Examples, Raw, read, require_at_hand
+from aeflax.data.splits import parted
 from aeflax.data.survey import Survey, survey
 from aeflax.data.tables import require_columns
 from aeflax.errors import ConfigError, DataError
@@ -190,8 +190,6 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
         if split is not None:
             require_examples(split.values, label)
     train, test = raw.train, raw.test
-    if test is None:
-        train = replace(train, index=numbered(len(train)))
     fill, missing = None, None
     if settings.impute == "none":
         train, test = _prepared(train, name), None if test is None else _prepared(test, f"{name} (test)")
@@ -200,20 +198,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
             f"{name}: training examples have the shape {train.values.shape[1:]}, test examples "
             f"{test.values.shape[1:]}; they must agree"
         )
-    if settings.classes:
-        train, test = _of_classes(train, test, settings.classes, name)
-    if test is None:
-        train, test = _hold_out(train, settings.holdout, name)
-    if settings.limit is not None:
-        train = train.take(Spaced(0, min(settings.limit, len(train))))
-    validation = None
-    if settings.validation:
-        keep = len(train) - settings.validation
-        if keep < 1:
-            raise ConfigError(
-                f"data.validation={settings.validation} leaves none of {len(train)} training examples; lower it"
-            )
-        train, validation = train.take(Spaced(0, keep)), train.take(Spaced(keep, settings.validation))
+    train, validation, test = parted(train, test, settings, name)
     if settings.impute != "none":
         fill = fill_in(settings.impute, train.values, name, columns, settings.drop)
         missing = told(train.values, columns)
@@ -240,37 +225,6 @@ def _prepared(examples: Examples, name: str, fill: np.ndarray | None = None) -> 
     """Fills and checks the values of what is in memory; of what is not, they are checked later."""
     values = examples.values
     return replace(examples, values=prepared(values, name, fill=fill)) if isinstance(values, np.ndarray) else examples
-
-
-def _of_classes(
-    train: Examples, test: Examples | None, classes: Sequence[str], name: str
-) -> tuple[Examples, Examples | None]:
-    """Of both splits the examples that have one of some labels; each label must be in one of them."""
-    splits = [split for split in (train, test) if split is not None]
-    known = [split.labels[:] for split in splits if split.labels is not None]
-    if len(known) < len(splits):
-        mend = "name the column of a table that holds them, --data.label, or leave it out"
-        raise ConfigError(f"data.classes needs labels, and {name} has none; {mend}")
-    chosen = among(np.concatenate(known), classes, name, "data.classes")
-    places = [np.flatnonzero(part) for part in np.split(chosen, [len(train)])]
-    for place, split in zip(places, ("train", "test")[: len(splits)], strict=False):
-        if not len(place):
-            raise ConfigError(f"no {split} example of {name} has a label of data.classes, {', '.join(classes)}")
-    found = [split.take(Listed(place.astype(np.int32))) for split, place in zip(splits, places, strict=False)]
-    return found[0], found[1] if len(found) > 1 else None
-
-
-def _hold_out(examples: Examples, share: float, name: str) -> tuple[Examples, Examples]:
-    """Every k-th example is test, k = round(1 / share)."""
-    total, every = len(examples), max(2, round(1.0 / share))
-    if total < 2:
-        raise DataError(f"{name} has one example, which cannot both train and test; give more")
-    if total < every:
-        raise DataError(
-            f"{name} has {total} examples, too few to hold out every {every}th for testing; raise data.holdout"
-        )
-    held = total // every
-    return examples.take(Between(every, total - held)), examples.take(Spaced(every - 1, held, every))
 
 
 def _surveys(splits: Mapping[str, Examples], scale: str, name: str) -> dict[str, Survey]:

@@ -14,6 +14,7 @@ from aeflax.errors import DataError, reason
 from aeflax.schema import nearest
 
 # NAME[/CONFIG], its version after a colon or an @, and the split to train on as TFDS writes it, such as train[:80%].
+GPATH = re.compile(r"\[?PosixGPath\('([^']*)'\)\]?")  # a folder, as TFDS names it
 PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
 
 SHOWN = 10  # prepared sets that an error names
@@ -78,7 +79,8 @@ def preparation(name: str) -> str:
     return (
         "set TFDS_DATA_DIR to the folder that holds it, or prepare it with pip install 'aeflax[tfds]' && "
         'python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\""
+        f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\" "
+        "(a set of your own by its own class)"
     )
 
 
@@ -86,6 +88,8 @@ def _beside(name: str) -> str:
     """Which prepared sets there are in place of one that is not, as part of a sentence."""
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in root.glob("*/*/dataset_info.json"))
+    if not found and any(root.glob("*/dataset_info.json")):
+        return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
     there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
     return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 
@@ -93,7 +97,7 @@ def _beside(name: str) -> str:
 def _said(error: Exception) -> str:
     """What TFDS says, in one line; of a set that is not there the folder it looked in, whole, and not its guess why."""
     told, guess, _ = str(error).partition(". If the dataset has config")
-    return told if guess else reason(error)
+    return GPATH.sub(r"\1", told) if guess else reason(error)
 
 
 def _require_random_access(name: str, builder: Any) -> None:

@@ -264,6 +264,19 @@ def test_a_set_of_a_similar_name_is_named(prepared, monkeypatch):
         tfds.read("our_digit")
 
 
+def test_a_folder_too_deep_is_told_of(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared / "our_digits"))
+    with pytest.raises(
+        DataError, match=r"our_digits is a set itself, and TFDS_DATA_DIR the folder above it; set"
+    ) as caught:
+        tfds.read("our_digits")
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("HOME", str(prepared / "nobody"))
+    with pytest.raises(DataError) as elsewhere:
+        tfds.read("our_digits")
+    assert "GPath" not in f"{caught.value} {elsewhere.value}"
+
+
 def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_put_it(here):
     folder = prepare(here, "records", {"train": digits(0, 5)}, image=tensor(8, 8, 1), label=label())
     info = folder / "dataset_info.json"
