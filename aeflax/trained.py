@@ -19,7 +19,7 @@ from aeflax.data.intake import Intake
 from aeflax.data.kept import Kept
 from aeflax.data.sources import Examples
 from aeflax.engine.state import TrainState, parameters_of
-from aeflax.errors import ConfigError, DataError
+from aeflax.errors import ConfigError, DataError, warn
 from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
@@ -200,8 +200,11 @@ class Run:
         `aeflax.applications.anomaly.Options` and `.detect`.
         """
         inputs = self._given.inputs(examples)
-        if labels is None and inputs.labels is not None:
-            labels = separation.by_classes(np.asarray(inputs.labels[:]), self.experiment.data.classes, inputs.name)
+        classes = self.experiment.data.classes
+        if classes and labels is None and inputs.labels is not None and inputs is not examples:  # of a data frame
+            labels = separation.by_classes(np.asarray(inputs.labels[:]), classes, inputs.name)
+            if labels is None:
+                warn(f"the labels of the data frame judge nothing: none of them, or all, are {', '.join(classes)}")
         options = anomaly.Options(
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )

@@ -9,7 +9,7 @@ import numpy as np
 from aeflax.data import csv, parquet
 from aeflax.data.columns import LABEL
 from aeflax.data.files import first_bytes
-from aeflax.data.labels import as_labels
+from aeflax.data.labels import absent, as_labels
 from aeflax.errors import DataError
 
 
@@ -38,7 +38,7 @@ def read(
       DataError: for what is no table of numbers, with the line or row, the column and the mend.
     """
     values, labels = _format(path).read(path, missing=missing, drop=drop, label=label, take=take)
-    return values, None if labels is None else as_labels(labels)
+    return values, None if labels is None else _told(labels)
 
 
 def columns(path: Path) -> tuple[str, ...] | None:
@@ -62,10 +62,16 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     return found
 
 
-def labels(path: Path, name: str) -> np.ndarray:
+def labels(path: Path, name: str) -> np.ndarray | None:
     """The column [N] of that name as `read` takes one of labels. Raises DataError where there is none."""
     require_columns(path, [name], "--label")
-    return as_labels(_format(path).labels(path, name))
+    return _told(_format(path).labels(path, name))
+
+
+def _told(column: np.ndarray) -> np.ndarray | None:
+    """A column as labels; None where it holds none."""
+    found = as_labels(column)
+    return None if absent(found).all() else found
 
 
 def require_columns(path: Path, names: Sequence[str], where: str) -> None:

@@ -130,6 +130,8 @@ def notes(members: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
     if metric.startswith("restored") and any(name.startswith(CORRUPTION) for name in varied):
         mend = "rank by the clean error (train.monitor bce), or compare models of one corruption"
         said.append(f"Each model restores under its own corruption, and a weaker one is easier: {mend}.")
+    if "model.latent_dim" in varied and not metric.startswith("elbo"):
+        said.append("A larger code nearly always errs less: choose its size by what it is for.")
     if lost := [member for member in members if member["status"] == "diverged"]:
         shown = ", ".join(str(member["index"]) for member in lost[:10]) + (", …" if len(lost) > 10 else "")
         why = f" Of the first: {lost[0]['reason']}." if lost[0].get("reason") else ""

@@ -567,6 +567,12 @@ def test_csv_labels_are_numbers_where_all_that_there_are_are(store, missing, col
         np.testing.assert_array_equal(labels, expected)
 
 
+def test_a_column_without_any_label_is_none(store):
+    path = store("a,label\n1,\n2,\n")
+    assert tables.read(path)[1] is None
+    assert tables.labels(path, "label") is None
+
+
 @pytest.mark.parametrize("content", [b"PK\x03\x04\x14\x00\x8e\x00xl/workbook.xml", b"\xd0\xcf\x11\xe0\xa1\xb1"])
 def test_csv_tells_a_workbook(store, content):
     with pytest.raises(DataError, match=r"is a workbook or an archive, .*; save its sheet as CSV, or pass"):
