@@ -11,6 +11,7 @@ Which of its numbers a compiled program takes as arguments, `structure` tells.
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 import struct
 import sys
@@ -77,6 +78,7 @@ class Part:
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._require_annotations()
         if Part in cls.__bases__:
             cls.kinds = {}
             if kind is None:
@@ -88,6 +90,16 @@ class Part:
             raise ConfigError(f"{cls.__name__}: the kind {kind!r} is taken by {held.__name__}; choose another name")
         cls.kind = kind
         cls.kinds[kind] = cls
+
+    @classmethod
+    def _require_annotations(cls) -> None:
+        """Raises ConfigError for what looks like a field and is none, for want of an annotation."""
+        annotated = inspect.get_annotations(cls)
+        for name, value in vars(cls).items():
+            known = name.startswith("_") or name in annotated or hasattr(super(cls, cls), name)
+            if not known and (is_dataclass(value) or isinstance(value, bool | int | float | str | tuple)):
+                field = f"{name}: {type(value).__name__} = ..."
+                raise ConfigError(f"{cls.__name__}.{name} has no annotation, and so is no field; write {field}")
 
 
 def _ours(cls: type[Any]) -> bool:
@@ -204,6 +216,11 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
 def problems(config: Any) -> list[str]:
     """Fields whose values do not fit their annotations or bounds, and records that may change; a sentence each."""
     thawed = [f"{type(part).__name__} is not frozen; write @dataclass(frozen=True)" for part in _thawed(config)]
+    thawed += [
+        f"{type(part).__name__} is no dataclass of its own; write @dataclass(frozen=True, kw_only=True) above it"
+        for part in _inside(config)
+        if "__dataclass_params__" not in vars(type(part))
+    ]
     return thawed + [
         f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))
     ]
@@ -211,12 +228,16 @@ def problems(config: Any) -> list[str]:
 
 def _thawed(config: Any) -> Iterator[Any]:
     """Dataclasses of a configuration whose fields may be set."""
-    if not type(config).__dataclass_params__.frozen:
-        yield config
+    return (part for part in _inside(config) if not type(part).__dataclass_params__.frozen)
+
+
+def _inside(config: Any) -> Iterator[Any]:
+    """A configuration and all parts of it."""
+    yield config
     for field in fields(config):
         value = getattr(config, field.name)
         if is_dataclass(value) and not isinstance(value, type):
-            yield from _thawed(value)
+            yield from _inside(value)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def _require_own_noise(built: Built, batch: int) -> None:
         require_pure(named, ADDRESSED, stages.apply, stages.keys, stages.variables, stages.images, stages.hyper)
     if named := _among(own, "likelihood", "penalties"):
         require_pure(named, ELSEWHERE, stages.judge, stages.outputs, stages.images, stages.hyper)
+    other = _Stages(built, batch + 1)  # an evaluation's batches are of other sizes
+    jax.eval_shape(other.judge, other.outputs, other.images, other.hyper)
 
 
 def warn_of_own_parts(program: Program) -> None:
@@ -61,7 +63,7 @@ def warn_of_own_parts(program: Program) -> None:
         mend = "leave the field out: a backbone gets no numbers"
         if not path.startswith("backbone"):
             mend = "read it from `values` in the function that the factory returns, or leave the field out"
-        warn(f"model.{path.replace('/', '.')} changes nothing: no part reads it; {mend}")
+        warn(f"model.{path.replace('/', '.')} changes nothing that is trained: no part reads it there; {mend}")
 
 
 def _counting_padding(built: Built, hyper: Hyper, batch: int, penalties: Sequence[str]) -> list[str]:
@@ -95,11 +97,14 @@ def _idle(built: Built, batch: int) -> tuple[str, ...]:
 
     def computed(hyper: Hyper, keys: jax.Array, variables: Any, images: jax.Array) -> Any:
         inputs = built.parts.corrupt(keys, images, hyper)
-        loss = stages.judge(stages.apply(keys, variables, inputs, hyper), images, hyper)
+        loss, _ = stages.judge(stages.apply(keys, variables, inputs, hyper), images, hyper)
         return loss, built.parts.apply(*variables, images, None, hyper, None)
 
     program = jax.make_jaxpr(computed)(stages.hyper, stages.keys, stages.variables, stages.images).jaxpr
-    read = {id(atom) for equation in program.eqns for atom in equation.invars} | {id(atom) for atom in program.outvars}
+    read = {id(atom) for atom in program.outvars}
+    for equation in reversed(program.eqns):
+        if any(id(atom) in read for atom in equation.outvars):  # others compute what is reported alone
+            read |= {id(atom) for atom in equation.invars}
     numbers = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(stages.hyper["model"])]
     idle = (name for name, atom in zip(numbers, program.invars, strict=False) if id(atom) not in read)
     own = tuple(f"{path}/" for path in _own(built.model))

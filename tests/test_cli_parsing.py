@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from aeflax import seal
-from aeflax.cli import main
+from aeflax.cli import answer, main
 from aeflax.cli.stopping import Stop
 from aeflax.config import Corruption
+from aeflax.errors import warn
 from aeflax.presets import PRESETS
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
@@ -403,6 +404,20 @@ def test_an_unexpected_error_exits_1_with_its_traceback_and_out_of_memory_exits_
         assert code == 2
         assert f"aeflax: out of memory ({said}){mend}" in err
     assert fail(KeyboardInterrupt())[0] == 130
+
+
+def test_what_was_warned_of_is_part_of_the_answer(aeflax, monkeypatch):
+    def judge(words):
+        if words == ["--json"]:
+            warn("the disk is old; take another")
+        answer.give({"step": 3})
+        return 0
+
+    monkeypatch.setattr("aeflax.cli.doctor.main", judge)
+    for words, warned in ((["--json"], {"warnings": ["the disk is old; take another"]}), ([], {})):
+        _, out, err = aeflax("doctor", *words)
+        assert json.loads(out) == {"status": "done", "step": 3, **warned}
+        assert ("the disk is old" in err) == bool(warned)
 
 
 QUIT = """

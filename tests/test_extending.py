@@ -178,6 +178,26 @@ def test_a_class_that_is_no_dataclass_is_told_so():
     assert fault.startswith("model.corruption=None is not of type Corruption; take one of NoCorruption, GaussianNoise")
 
 
+def test_a_record_of_its_own_is_a_dataclass():
+    class Bare(config.Penalties, kind="bare-for-tests"):
+        pass
+
+    said = "Bare is no dataclass of its own; write @dataclass(frozen=True, kw_only=True) above it"
+    assert problems(settings(penalties=Bare())) == [said]
+
+
+def test_what_looks_like_a_field_has_an_annotation():
+    with pytest.raises(ConfigError, match=r"Odd\.side has no annotation, and so is no field; write side: int = \.\.\."):
+
+        class Odd(config.Corruption, kind="bare-field-for-tests"):
+            side = 3
+
+    class Even(config.Bottleneck, kind="even-for-tests"):
+        sparse = True  # which is an attribute of every bottleneck
+
+    assert Even.sparse
+
+
 def test_a_record_that_may_change_is_refused():
     @dataclass
     class Loose(config.Corruption, kind="loose-for-tests"):
@@ -443,7 +463,7 @@ def test_a_number_that_nothing_reads_is_told_of(tmp_path):
         with pytest.warns(AeflaxWarning) as found:
             train()
         (said,) = {str(one.message) for one in found}
-        assert said.startswith("model.penalties.energy.weight changes nothing: no part reads it; read it from `values`")
+        assert said.startswith("model.penalties.energy.weight changes nothing that is trained: no part reads it there")
 
 
 @pytest.mark.slow

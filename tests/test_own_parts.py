@@ -148,6 +148,11 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
             'fixed = __import__("random").random()\n\n    def corrupt(',
             r"the factory of model\.corruption speckle draws from NumPy or Python",
         ),
+        (
+            "energy = jnp.sum(outputs.latent.code**2, axis=-1)",
+            "energy = jnp.full(128, mean(jnp.sum(outputs.latent.code**2, axis=-1)))",
+            r"model\.penalties\.energy gives an array of the shape \(128,\) where \(129,\) is needed",
+        ),
         (".reshape(images.shape)", "", r"model\.corruption speckle gives an array of the shape"),
         (
             ".reshape(images.shape)",
@@ -174,3 +179,18 @@ def test_a_mistake_in_a_factory_is_the_users_and_leaves_no_run(right, wrong, sai
     assert "Traceback" not in told
     left = os.listdir(tmp_path / "run") if (tmp_path / "run").exists() else []
     assert left in ([], ["run.lock"])  # the command, mended, begins there
+
+
+def test_what_is_likely_to_be_a_mistake_in_a_factory_is_warned_of(aeflax, tmp_path):
+    swapped = OWN.replace('return values["weight"] * energy, energy', 'return energy, values["weight"] * energy')
+    fixed = "import numpy\n\n{}FIXED = numpy.random.rand()\n\n" + OWN
+    for content, said in (
+        (swapped, "model.penalties.energy.weight changes nothing that is trained"),
+        (fixed.format(""), "own.py draws from np.random while it is read, which gives something else in every process"),
+        (fixed.format("numpy.random.seed(0)\n"), None),
+    ):
+        (tmp_path / "own.py").write_text(content)
+        code, told = aeflax("train", "own.py", *SHORT, "--overwrite")
+        assert code == 0, told
+        assert said is None or said in told
+        assert ("np.random" in told) == (said is not None and "np.random" in said)

@@ -221,10 +221,12 @@ def _define(words: list[str]) -> list[str]:
 def _speak_of_warnings() -> None:
     """Lets our own warnings read like our errors."""
     shown = warnings.showwarning
+    answer.warned.clear()
 
     def show(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
         if issubclass(category, AeflaxWarning):
-            print(f"aeflax: {_readable(message)}", file=sys.stderr)  # noqa: T201
+            answer.warned.append(said := _readable(message))
+            print(f"aeflax: {said}", file=sys.stderr)  # noqa: T201
         else:
             shown(message, category, *details, **more)
 

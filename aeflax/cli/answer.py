@@ -11,14 +11,17 @@ QUIT = dict.fromkeys((128 + signal.SIGINT, 128 + signal.SIGTERM), "quit")
 STATUS = {StoppedError.exit_code: "stopped", DivergedError.exit_code: "diverged", **QUIT}
 
 
+warned: list[str] = []  # what the command has warned of
+
+
 def awaited(arguments: Sequence[str]) -> bool:
     """Whether the result of a command was to be JSON."""
     return "--json" in arguments
 
 
 def done(result: Mapping[str, Any]) -> str:
-    """The result of a command as one JSON object; its `status` is `done`."""
-    return json.dumps({"status": "done", **result})
+    """The result of a command as one JSON object; its `status` is `done`, its `warnings` are those that there were."""
+    return json.dumps({"status": "done", **result, **({"warnings": warned} if warned else {})})
 
 
 def give(result: Mapping[str, Any]) -> None:

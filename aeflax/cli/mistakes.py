@@ -19,6 +19,7 @@ MENDS = {
     "InvalidRngError": "a module draws nothing; take a corruption in place of Dropout",
 }
 TOLD = {  # by what is said, whatever its kind
+    "got an unexpected keyword argument": "a field has an annotation, its class @dataclass(frozen=True, kw_only=True)",
     "_DimExpr": "an exported batch has any size; write x.shape[0] in place of len(x)",
     "key type <class 'NoneType'>": "in inference there are no keys: draw only where context.keys is not None",
     "'Outputs' object has no attribute": "the code is outputs.latent.code",

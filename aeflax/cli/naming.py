@@ -14,7 +14,7 @@ from aeflax.cli import mistakes
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.data.places import is_source
-from aeflax.errors import AeflaxError, ConfigError
+from aeflax.errors import AeflaxError, ConfigError, warn
 from aeflax.presets import PRESETS
 from aeflax.schema import from_dict, problems
 from aeflax.validation import as_source
@@ -117,10 +117,27 @@ def run_file(name: str) -> ModuleType:
     if (beside := str(Path(name).resolve().parent)) not in sys.path:
         sys.path.insert(0, beside)  # so that it imports what lies beside it, as Python does
     try:
-        exec(compile(Path(name).read_bytes(), name, "exec"), vars(module))
+        content = Path(name).read_bytes()
+        before = _drawn(content)
+        exec(compile(content, name, "exec"), vars(module))
+        if _drawn(content) != before:
+            said = f"{name} draws from np.random while it is read, which gives something else in every process"
+            warn(f"{said}; draw from np.random.default_rng(SEED)")
     except AeflaxError:
         raise
     except (Exception, SystemExit) as error:
         mend = "; annotate what the factory takes: def _(part: MyPart)" if "to register()" in str(error) else ""
         raise ConfigError(f"{mistakes.place(error, name)} fails: {type(error).__name__}: {error}{mend}") from error
     return module
+
+
+def _drawn(content: bytes) -> tuple[Any, ...] | None:
+    """The state of NumPy's own generator, of a file that may draw from it and does not seed it; of others None."""
+    if not (b"np.random" in content or b"numpy.random" in content) or b"seed(" in content:
+        return None
+    import jax  # draws from it when it is imported
+    import numpy as np
+
+    del jax
+    _, keys, place, *_ = np.random.get_state(legacy=True)  # noqa: NPY002 - to see whether somebody draws from it
+    return place, np.asarray(keys).tobytes()

@@ -49,13 +49,15 @@ def _first(program: Program, batch: Batch, state: TrainState) -> str | None:
     before = state.replace(step=state.step - 1)
     finite = jax.device_get(_stages(parts)(before, batch, jax.device_get(program.key), program.hyper))
     grads = [(leaf_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(finite["gradient"])]
+    costs = [name for name in parts.terms if name not in ("reconstruction_nats", "auxk")]
+    charged = f"model.penalties.{costs[0]}" if len(costs) == 1 else "one of model.penalties"
     found = [
         ("the examples in the model's range", finite["targets"]),
         (f"the output of model.corruption {model.corruption.kind}", finite["inputs"]),
         ("the code", finite["code"]),
         ("the output of the decoder", finite["logits"]),
         *((f"the term {name}", finite["terms"][name]) for name in parts.terms),
-        ("the loss, though all of its reported terms are finite", finite["loss"]),
+        (f"the loss, though all of its reported terms are finite: what {charged} charges is not", finite["loss"]),
         *((f"the gradient of {name}, though the loss is finite", leaf) for name, leaf in grads),
         ("the norm of the gradient, all of whose numbers are finite", finite["norm"]),
     ]
