@@ -13,6 +13,7 @@ import numpy as np
 from aeflax.errors import ConfigError
 
 DRAWN = "draws from NumPy or Python, once when it is compiled and never again"
+MADE = "draws from NumPy or Python, which is something else in every process"
 ADDRESSED = "draw from `keys`, by aeflax.noise or under jax.vmap"
 ELSEWHERE = "noise is a corruption's or a bottleneck's"
 DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
@@ -32,12 +33,8 @@ def function(name: str, made: Any, *given: str) -> Any:
 
 def made(name: str, factory: Callable[..., Any], *given: Any) -> Any:
     """What a factory makes. Raises ConfigError where it draws from the generators that NumPy and Python keep."""
-    before = _generators()
-    found = factory(*given)
-    if _generators() != before:
-        said = f"the factory of {name} draws from NumPy or Python, which is something else in every process"
-        raise ConfigError(f"{said}; draw from np.random.default_rng(SEED)")
-    return found
+    with without_generators(f"the factory of {name}", "draw from np.random.default_rng(SEED)", MADE):
+        return factory(*given)
 
 
 def mean_of(examples: int) -> Callable[[Any], jax.Array]:
@@ -66,12 +63,12 @@ def require_floats(name: str, found: Any, shape: tuple[int, ...]) -> None:
 
 
 @contextlib.contextmanager
-def without_generators(name: str, mend: str) -> Iterator[None]:
-    """Raises ConfigError where what runs in it draws from the generators that NumPy and Python keep."""
+def without_generators(name: str, mend: str, how: str = DRAWN) -> Iterator[None]:
+    """Raises ConfigError where what runs in it draws from the generators of NumPy and Python; `how` says what of it."""
     before = _generators()
     yield
     if _generators() != before:
-        raise ConfigError(f"{name} {DRAWN}; {mend}")
+        raise ConfigError(f"{name} {how}; {mend}")
 
 
 def _generators() -> tuple[Any, ...]:

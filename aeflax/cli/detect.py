@@ -69,12 +69,13 @@ def main(arguments: list[str]) -> int:
     from aeflax.report.anomaly import choices, oddest, sentences, table
 
     data = run.experiment.data
-    if command.split == "all" or inputs.rows is not None:
-        labels = labels_of(command.source, command.label or data.label, needed=command.label is not None)
+    named = command.label is not None
+    if named and command.split != "all" and inputs.rows is None:
+        raise ConfigError("--label takes the column of all rows; leave --split out")
+    if named or inputs.labels is None:  # which the run may have left out
+        labels = labels_of(command.source, command.label or data.label, needed=named)
         rows = slice(None) if inputs.rows is None else inputs.rows
         inputs = inputs if labels is None else replace(inputs, labels=labels[rows])
-    elif command.label is not None:
-        raise ConfigError("--label takes the column of all rows; leave --split out")
     known = _known(command, inputs, data.classes)
     if known is None:  # nothing else would tell of another unit, or of another kind of data
         warn_of_unfamiliar(run, inputs)

@@ -203,6 +203,7 @@ def open_inputs(
     from aeflax.data.inputs import Inputs, carried
     from aeflax.validation import is_table
 
+    columns = carried(command.source, carry) if carry and command.split == "all" else {}
     run = api.load(command.run, step=command.step)
     own = run.experiment.data.source
     if command.split != "all" and command.source in (own, own.partition(":")[2]):
@@ -215,7 +216,6 @@ def open_inputs(
         raise ConfigError("--carry takes the columns of all rows; leave --split out")
     if command.split == "validation":
         raise ConfigError(f"{command.source} brings no validation split of its own; take --split all")
-    columns = carried(command.source, carry) if carry else {}
     return run, replace(open_for(run, command.source, command.split, idle), carried=columns)
 
 
