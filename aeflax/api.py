@@ -84,7 +84,14 @@ def train(
         {
             "experiment": described["resolved"],
             "data set": described["data"],
-            "set of arguments": [str(path), resume, overwrite, str(init_from), report, str(profile)],
+            "set of arguments": {
+                "run_dir": str(path),
+                "resume": resume,
+                "overwrite": overwrite,
+                "init_from": str(init_from),
+                "report": report,
+                "profile": str(profile),
+            },
         }
     )
     program = _tried(resolved, dataset)

@@ -40,6 +40,7 @@ class Built:
     likelihood: objectives.Likelihood
     model: config.Model  # its structure: traced numbers are unknown, and reading one raises
     shape: tuple[int, ...]  # of one example
+    anew: Callable[[], "Built"]  # the same, made by the factories once more
 
     @functools.cached_property
     def widest(self) -> int:
@@ -129,7 +130,9 @@ def _build(
         average=_average(unit_norm=unit_norm) if optimizer.ema is not None else None,
         terms=("reconstruction_nats", *penalties(model), *(["auxk"] if repairs(model) else [])),
     )
-    return Built(parts, module, encode, decode, complete, like, model, shape)
+    given = made_by, model, optimizer, steps, binarize, shape, precision, rematerialize
+    anew = functools.partial(_build.__wrapped__, *given)
+    return Built(parts, module, encode, decode, complete, like, model, shape, anew)
 
 
 def blank(model: config.Model) -> Context:

@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -26,6 +25,7 @@ T = TypeVar("T")
 HEARTBEAT = 10  # seconds of silence after which a process counts as lost
 SHUTDOWN = 15  # seconds that a process that is done waits for the others
 LINGER = 5  # seconds that process 0 waits longer than those that came after it: without it they would be aborted
+SHOWN = 60  # characters of a value that differs
 MESSAGE = 2000  # bytes of an error that others are told
 
 
@@ -164,11 +164,31 @@ def from_first(value: T) -> T:
 
 def require_alike(parts: Mapping[str, Any]) -> None:
     """Raises ConfigError where what the processes were given, as JSON holds it, is not the same on all of them."""
-    digests = [zlib.crc32(json.dumps(part, sort_keys=True).encode()) for part in parts.values()]
-    differ = (given := agree(np.array(digests, np.uint32))) != given[0]
-    if differ.any():
-        process, name = int(np.argmax(differ.any(1))), list(parts)[int(np.argmax(differ.any(0)))]
-        raise ConfigError(f"process {process} has another {name} than process 0; start all of them with the same")
+    first = from_first(parts)
+
+    def compare() -> None:
+        for name, part in parts.items():
+            if told := _difference(json.loads(json.dumps(part)), first[name]):
+                said = f"process {jax.process_index()} has another {name} than process 0{told}"
+                raise ConfigError(f"{said}; start all of them with the same")
+
+    by_all(compare)
+
+
+def _difference(own: Any, other: Any, path: str = "") -> str:
+    """Where two values of JSON differ first, as part of a sentence; nothing where they are equal."""
+    if isinstance(own, dict) and isinstance(other, dict) and own.keys() == other.keys():
+        steps = (_difference(own[name], other[name], f"{path}.{name}" if path else name) for name in own)
+        return next(filter(None, steps), "")
+    if repr(own) == repr(other):  # NaN is one value here
+        return ""
+    where = f" of {path}" if path else ""
+    return f" ({_shown(own)} in place of {_shown(other)}{where})"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def met_by_all(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from aeflax.errors import ConfigError
 
 DRAWN = "draws from NumPy or Python, once when it is compiled and never again"
 MADE = "draws from NumPy or Python, which is something else in every process"
+SEEDED = "draw from np.random.default_rng(SEED)"
 ADDRESSED = "draw from `keys`, by aeflax.noise or under jax.vmap"
 ELSEWHERE = "noise is a corruption's or a bottleneck's"
 DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
@@ -33,7 +34,7 @@ def function(name: str, made: Any, *given: str) -> Any:
 
 def made(name: str, factory: Callable[..., Any], *given: Any) -> Any:
     """What a factory makes. Raises ConfigError where it draws from the generators that NumPy and Python keep."""
-    with without_generators(f"the factory of {name}", "draw from np.random.default_rng(SEED)", MADE):
+    with without_generators(f"the factory of {name}", SEEDED, MADE):
         return factory(*given)
 
 
@@ -88,10 +89,14 @@ def require_pure(name: str, mend: str, process: Callable[..., Any], *given: Any)
       process: what takes what is given.
       given: arrays; shapes and types will do.
     """
-    # A function of its own each time, or the first trace would stand for both.
-    one, two = (list(_parts(jax.make_jaxpr(lambda *arrays: process(*arrays))(*given))) for _ in range(2))
-    if len(one) != len(two) or not all(map(_alike, one, two)):
+    if not _same(process, process, *given):
         raise ConfigError(f"{name} {DRAWN}; {mend}")
+
+
+def require_repeated(name: str, one: Callable[..., Any], two: Callable[..., Any], *given: Any) -> None:
+    """Raises ConfigError where two processes are not the same that the factory of `name` made one after the other."""
+    if not _same(one, two, *given):
+        raise ConfigError(f"the factory of {name} {MADE}; {SEEDED}")
 
 
 def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *others: Any) -> None:
@@ -129,6 +134,16 @@ def mixes_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, 
         if not np.array_equal(after[kept], before[kept], equal_nan=True):
             return True
     return False
+
+
+def _same(one: Callable[..., Any], two: Callable[..., Any], *given: Any) -> bool:
+    """Whether two processes are the same program, constants included."""
+    # A function of its own each time, or the first trace would stand for both.
+    parts = [
+        list(_parts(jax.make_jaxpr(lambda *arrays, process=process: process(*arrays))(*given)))
+        for process in (one, two)
+    ]
+    return len(parts[0]) == len(parts[1]) and all(map(_alike, *parts))
 
 
 def _parts(closed: Any) -> Iterator[Any]:

@@ -180,7 +180,9 @@ class Task:
                 raise StoppedError("stopped in the final evaluation; run the same command with --resume to finish it")
             found[name] = with_floor(self.program, self.dataset, name, trainer.evaluate(name))
             if broken := [metric for metric, value in found[name].items() if not math.isfinite(value)]:
-                raise divergence.unusable(run.experiment, run.step, f"the {name} split's {', '.join(broken)}")
+                said = f"the {name} split's {', '.join(broken)}"
+                sound = math.isfinite(found[name]["mse"])
+                raise divergence.unusable(run.experiment, run.step, said, reconstructs=sound)
         epoch, best = trainer.epoch, {}
         if (monitor := trainer.monitor) is not None:
             best = {"best": {"step": monitor.step, "monitor": monitor.name, "value": monitor.best}}

@@ -14,7 +14,15 @@ from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper, leaf_name
 from aeflax.errors import warn
-from aeflax.own_parts import ADDRESSED, ELSEWHERE, mean_of, mixes_rows, require_addressed, require_pure
+from aeflax.own_parts import (
+    ADDRESSED,
+    ELSEWHERE,
+    mean_of,
+    mixes_rows,
+    require_addressed,
+    require_pure,
+    require_repeated,
+)
 from aeflax.program import Program
 from aeflax.structure import unknown
 
@@ -31,14 +39,20 @@ def _require_own_noise(built: Built, batch: int) -> None:
     own = _own(built.model)
     if not own:
         return
-    stages = _Stages(built, batch)
+    stages, again = _Stages(built, batch), _Stages(built.anew(), batch)
     if "corruption" in own:
-        require_addressed(own["corruption"], built.parts.corrupt, stages.keys, stages.images, stages.hyper)
+        noise = stages.keys, stages.images, stages.hyper
+        require_addressed(own["corruption"], stages.corrupt, *noise)
+        require_repeated(own["corruption"], stages.corrupt, again.corrupt, *noise)
     # A key of one's own may be meant here: of a projection that is drawn once and kept.
     if named := _among(own, "backbone", "bottleneck"):
-        require_pure(named, ADDRESSED, stages.apply, stages.keys, stages.variables, stages.images, stages.hyper)
+        batched = stages.keys, stages.variables, stages.images, stages.hyper
+        require_pure(named, ADDRESSED, stages.apply, *batched)
+        require_repeated(named, stages.apply, again.apply, *batched)
     if named := _among(own, "likelihood", "penalties"):
-        require_pure(named, ELSEWHERE, stages.judge, stages.outputs, stages.images, stages.hyper)
+        judged = stages.outputs, stages.images, stages.hyper
+        require_pure(named, ELSEWHERE, stages.judge, *judged)
+        require_repeated(named, stages.judge, again.judge, *judged)
     other = _Stages(built, batch + 1)  # an evaluation's batches are of other sizes
     jax.eval_shape(other.judge, other.outputs, other.images, other.hyper)
 
@@ -132,6 +146,7 @@ class _Stages:
       mean: over them; None: what a step's does, and refuses anything but an array [B, ...].
 
     Attributes:
+      corrupt: (keys, images, hyper) -> images.
       keys: one an example.
       images: [B, ...].
       hyper: its numbers, for what does not look at them.
@@ -139,6 +154,7 @@ class _Stages:
 
     def __init__(self, built: Built, batch: int, mean: Callable[[jax.Array], jax.Array] | None = None) -> None:
         self._parts, self._mean = built.parts, mean or mean_of(batch)
+        self.corrupt = built.parts.corrupt
         self.keys = jax.random.split(root_key(0), batch)
         self.images = jax.ShapeDtypeStruct((batch, *built.shape), jnp.float32)
         self.hyper: Hyper = {"model": jax.tree.map(jnp.float32, unknown(built.model))}

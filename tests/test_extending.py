@@ -341,6 +341,23 @@ def test_a_part_that_is_not_finite_from_the_first_batch_on_is_what_is_named():
         aeflax.train(replace(base := settings(corruption=Dimmed()), train=replace(base.train, steps=12)), DATA)
 
 
+@pytest.mark.slow
+def test_what_is_reported_and_not_finite_is_the_parts_own():
+    """What only a report makes of a number does not ask for another learning rate."""
+    factories.penalty.register(
+        Energy,
+        lambda part: (
+            lambda outputs, mean, values, step: (
+                values["weight"] * jnp.sum(outputs.latent.code**2, axis=-1),
+                jnp.full(outputs.latent.code.shape[0], jnp.nan),
+            )
+        ),
+    )
+    said = r"the train split's energy at step \d+ is not finite; check what test_extending.py computes$"
+    with pytest.raises(DivergedError, match=said):
+        aeflax.train(own(), DATA, report=False)
+
+
 def drawn_by_numpy(part):
     def cost(outputs, mean, values, step):
         drawn = np.random.default_rng().uniform(size=len(outputs.latent.code))

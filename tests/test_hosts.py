@@ -364,7 +364,7 @@ def test_processes_that_were_started_differently_are_told(tmp_path):
     for process in processes:
         code, _, err = ended(process)
         assert code == 2, err
-        assert "process 1 has another experiment than process 0" in err
+        assert "process 1 has another experiment than process 0 (1 in place of 0 of train.seed); start all" in err
     assert not (tmp_path / "run").exists()
 
 

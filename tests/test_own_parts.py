@@ -149,6 +149,18 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
             r"the factory of model\.corruption speckle draws from NumPy or Python",
         ),
         (
+            'return values["weight"] * energy, energy\n',
+            'return (values["weight"] + fixed) * energy, energy\n\n'
+            '    fixed = __import__("numpy").random.default_rng().random()\n',
+            r"the factory of model\.penalties\.energy draws from NumPy or Python, which is something else",
+        ),
+        (
+            "    return corrupt\n",
+            '    fixed = __import__("numpy").random.default_rng().random()\n'
+            "    return lambda keys, images, values: corrupt(keys, images, values) + fixed\n",
+            r"the factory of model\.corruption speckle draws from NumPy or Python, which is something else",
+        ),
+        (
             "energy = jnp.sum(outputs.latent.code**2, axis=-1)",
             "energy = jnp.full(128, mean(jnp.sum(outputs.latent.code**2, axis=-1)))",
             r"model\.penalties\.energy gives an array of the shape \(128,\) where \(129,\) is needed",

@@ -137,6 +137,11 @@ def test_no_metric_is_cut_in_eighty_columns(validation):
 
 
 def test_the_table_says_what_is_to_be_known():
+    for linear, said in ((0.03, "75%: a larger code (model.latent_dim) keeps more"), (0.01, "25%: train longer")):
+        pca = {"dim": 16, "compresses": True, "test": {"mse": linear}, "variance": 0.04}
+        text = drawn(final_table(summary(pca=pca, test={"mse": 0.03}), 16), 160)
+        assert f"The model leaves 75% of the variance of the test examples, PCA(16) {said}" in text
+        assert "leaves" not in drawn(final_table(summary(pca=pca, test={"mse": 0.02}), 16), 160)
     text = drawn(final_table(summary(pca={"dim": 64, "compresses": False, "test": {"mse": 1e-15}}), 256), 120)
     assert "PCA(64) would keep every feature: no compression" in text
     assert "1e-15" not in text

@@ -41,6 +41,29 @@ def test_encode_writes_codes_and_labels(run, runs):
         np.testing.assert_array_equal(found["label"], test.labels)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("encode", "vae", "digits", "codes.npz", "--split", "test"), {"out": "codes.npz", "written": 359}),
+        (("reconstruct", "vectors", "table.npy", "out.csv"), {"out": "out.csv", "written": 50}),
+        (("interpolate", "vae", "digits", "way.png", "--between", "0", "1"), {"out": "way.png", "written": 1}),
+        (("sample", "vae", "drawn.npy", "--count", "3"), {"count": 3, "out": "drawn.npy", "written": 3}),
+        (("compress", "vae", "digits", "digits.aez"), {"out": "digits.aez", "examples": 1797}),
+        (("decompress", "vae", "digits.aez", "back.npy"), {"out": "back.npy", "written": 1797}),
+        (("report", "vectors", "--out", "page"), {"report": "page/report.html"}),
+    ],
+)
+def test_what_is_written_is_told_as_json(run, runs, words, told):
+    command, name, *rest = words
+    if command == "decompress":
+        run("compress", runs / name, "digits", "digits.aez")
+    rest = [runs / word if word == "table.npy" else word for word in rest]
+    code, out, err = run(command, runs / name, *rest, "--json")
+    assert code == 0, err
+    assert json.loads(out).items() >= ({"status": "done", "step": 20 if name == "vectors" else 40} | told).items()
+
+
 def test_encode_takes_every_kind_of_file(run, runs):
     model = aeflax.load(runs / "vectors")
     table = np.load(runs / "table.npy")

@@ -19,8 +19,6 @@ class CodesCommand(RunCommand):
     label_counts: tuple[int | Literal["all"], ...] | None = None
     # draws of labelled examples, over which the intervals are
     seeds: int = 5
-    # print one JSON object; the tables go to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:

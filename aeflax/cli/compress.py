@@ -33,8 +33,6 @@ class CompressCommand(TransformCommand):
     psnr: float | None = None
     # sweep step sizes over the run's test images, beside JPEG, WebP and PNG, and keep that for the run's report
     judge: bool = False
-    # print one JSON object; all else goes to standard error
-    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,8 @@ class DecompressCommand:
     out: OutPath
     # the checkpoint that compressed it: the newest, the best on validation, or one that is kept
     step: Step = "latest"
+    # print the result as one JSON object; all else goes to standard error
+    json: bool = False
 
 
 def compress(arguments: list[str]) -> int:
@@ -72,7 +72,7 @@ def compress(arguments: list[str]) -> int:
     _say(screen, found, command.out, labelled=inputs.labels is not None)
     judged = {"judged": _judge(run, screen)} if command.judge else {}
     if command.json:
-        answer.give({"step": run.step, **found.values(), **judged})
+        answer.give({"step": run.step, "out": str(command.out), **found.values(), **judged})
     return 0
 
 
@@ -94,7 +94,9 @@ def decompress(arguments: list[str]) -> int:
     inference = run.inference
     found.require(state_sha256(run.state), inference.program.built.shape, inference.code_size)
     made: Iterator[dict[str, Any]] = packing.decompress(inference, found, picture=picture)
-    write_out(command.out, made, found.header.count, "reconstructions", run.columns)
+    written = write_out(command.out, made, found.header.count, "reconstructions", run.columns)
+    if command.json:
+        answer.give({"step": run.step, **written})
     return 0
 
 

@@ -27,8 +27,6 @@ class DenoiseCommand(ReconstructCommand):
     examples: int | None = None
     # of the noise that --judge puts on them, 0 unless given
     seed: int | None = None
-    # print one JSON object; tables go to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +49,7 @@ def main(arguments: list[str]) -> int:
         found["clean"] = denoising.compare(run.inference, inputs, clean)
     if command.judge:
         run.split("test")  # where it is gone, nothing is written
-    write_reconstructions(command.out, run, inputs, "denoised examples")
+    found |= write_reconstructions(command.out, run, inputs, "denoised examples")
     if clean is not None:
         screen.print(grid(report.compared(found["clean"]), f"{command.run}, step {run.step:,}"))
     if command.judge:

@@ -46,8 +46,6 @@ class DetectCommand(CarryingCommand):
     samples: int = 32
     # without PCA, Isolation Forest and Local Outlier Factor beside it
     no_baselines: bool = False
-    # print one JSON object; the table goes to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -93,7 +91,7 @@ def main(arguments: list[str]) -> int:
         raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
     vectors = len(inputs.shape) == 1
     worst = oddities.worst_features(run.inference, inputs) if vectors else None
-    write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
+    written = write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     screen = console(stderr=command.json)
     screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
@@ -109,7 +107,7 @@ def main(arguments: list[str]) -> int:
     if inputs.labels is not None and found.anomalous is None:
         say(screen, _unused(inputs.labels))
     if command.json:
-        answer.give({"step": run.step, **values})
+        answer.give({"step": run.step, **values, **written})
     return 0
 
 

@@ -18,8 +18,6 @@ class DiagnoseCommand(RunCommand):
     split: Literal["train", "validation", "test"] = "test"
     # draws of each posterior, for the importance-weighted likelihood
     samples: int = 64
-    # print one JSON object; the table and sentences go to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:

@@ -21,8 +21,6 @@ class ExportCommand(RunCommand):
     format: Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
     # a folder; None: export/FORMAT in RUN
     out: Path | None = None
-    # print the manifest as one JSON object; the table goes to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:

@@ -22,8 +22,6 @@ class FinetuneCommand(RunCommand):
     learning_rate: float = 1e-3
     # draws of labelled examples, their order and weights, over which the intervals are
     seeds: int = 5
-    # print one JSON object; the table goes to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from aeflax.cli import answer
 from aeflax.cli.parsing import parse
 from aeflax.cli.use import OutPath, TransformCommand, open_inputs, write_out
 from aeflax.data import places
@@ -45,7 +46,9 @@ def main(arguments: list[str]) -> int:
     pairs = list(zip(command.between[::2], command.between[1::2], strict=True))
     made = generation.interpolations(run.inference, inputs, pairs, command.count, command.path, picture=picture)
     total, written = (1, "picture of interpolations") if picture else (len(pairs) * command.count, "interpolations")
-    write_out(command.out, made, total, written, run.columns)
+    told = write_out(command.out, made, total, written, run.columns)
+    if command.json:
+        answer.give({"step": run.step, **told})
     return 0
 
 

@@ -28,8 +28,6 @@ class SampleCommand(RunCommand):
     # write each one's nearest training example beside it, say whether the model memorises, and keep what is found for
     # the run's report
     nearest: bool = False
-    # print one JSON object; sentences go to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if command.nearest:
         train = run.split("train")
         made = generation.beside(run.inference, train, count, seed=seed, temperature=temperature, picture=picture)
-    write_out(command.out, made, count, "samples", run.columns)
+    written = write_out(command.out, made, count, "samples", run.columns)
     found: dict[str, Any] = {"seed": seed, "temperature": temperature}
     if command.nearest:
         found = run.judge.generation(seed=seed, temperature=temperature)
@@ -71,5 +69,5 @@ def main(arguments: list[str]) -> int:
     for sentence in sentences(found) if command.nearest else ():
         say(screen, sentence)
     if command.json:
-        answer.give({"step": run.step, "count": count, **found})
+        answer.give({"step": run.step, "count": count, **found, **written})
     return 0

@@ -19,7 +19,7 @@ from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError, DivergedError, StoppedError
+from aeflax.errors import ConfigError, StoppedError
 from aeflax.validation import validate
 
 EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
@@ -75,12 +75,9 @@ def main(arguments: list[str]) -> int:
             more = place + (["leave out --overwrite"] if command.overwrite else [])
             whole = f"{error} ({' and '.join(more)})" if more else str(error)
             raise StoppedError(whole).telling(run_dir=str(path), **error.details) from error
-        except DivergedError as error:
-            error.telling(run_dir=str(path))
-            raise
         except Exception as error:
-            if job.peer_is_lost(error):
-                error.details = {"run_dir": str(path)}  # type: ignore[attr-defined]
+            if job.peer_is_lost(error) or (path / runs.MANIFEST).exists():
+                error.details = {**getattr(error, "details", {}), "run_dir": str(path)}  # type: ignore[attr-defined]
             raise
 
 

@@ -38,8 +38,6 @@ class TraverseCommand(RunCommand):
     of: str | None = None
     # which example of it, from 0
     index: int | None = None
-    # print one JSON object; the table goes to standard error
-    json: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -70,11 +68,11 @@ def main(arguments: list[str]) -> int:
     values = {"measure": found.measure, "traversal": generation.described(found, command.dimensions)}
     total = len(values["traversal"]) * command.count
     written = (1, "picture of traversals") if picture else (total, "examples of traversals")
-    write_out(command.out, made, *written, run.columns)
+    told = write_out(command.out, made, *written, run.columns)
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(grid(traversal_table(values), title))
     if command.json:
-        answer.give({"step": run.step, **values})
+        answer.give({"step": run.step, **values, **told})
     return 0
 
 

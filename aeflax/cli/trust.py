@@ -12,9 +12,6 @@ from aeflax.cli.use import RunCommand
 class TrustCommand(RunCommand):
     """Arguments of `aeflax trust`."""
 
-    # print one JSON object; the table goes to standard error
-    json: bool = False
-
 
 def main(arguments: list[str]) -> int:
     """Judges whether a run copies its input and whether it overfits, and keeps that for its report."""

@@ -35,6 +35,8 @@ class RunCommand:
     run: RunPath
     # which checkpoint: the newest, the best on validation, or one that is kept
     step: Step = "latest"
+    # print the result as one JSON object; all else goes to standard error
+    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,6 @@ class EvaluateCommand(RunCommand):
 
     # which examples
     split: Split = "test"
-    # print one JSON object; the table goes to standard error
-    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +118,21 @@ def report(arguments: list[str]) -> int:
 
         if command.out is not None:
             raise ConfigError("the page of a sweep leads to its members and stays with them; leave --out out")
-        print(load_sweep(command.run).report())  # noqa: T201
-        return 0
+        return _drawn(command, load_sweep(command.run).report())
     runs.read_manifest(command.run)
 
     from aeflax import api
 
-    print(api.load(command.run, step=command.step).report(command.out))  # noqa: T201
+    run = api.load(command.run, step=command.step)
+    return _drawn(command, run.report(command.out), step=run.step)
+
+
+def _drawn(command: ReportCommand, page: Path, **of: int) -> int:
+    """Prints the path of a page."""
+    if command.json:
+        answer.give({**of, "report": str(page)})
+    else:
+        print(page)  # noqa: T201
     return 0
 
 
@@ -145,10 +153,12 @@ def encode(arguments: list[str]) -> int:
         from aeflax.data import projector
 
         projector.write(command.projector, *transforms.projected(run.inference, inputs))
-    write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
+    written = write_out(command.out, transforms.codes(run.inference, inputs), len(inputs), "codes")
     if command.projector is not None:
         shown = f"tensorboard --logdir {shlex.quote(str(command.projector))}  (tab Projector)"
         say(console(stderr=True), shown)
+    if command.json:
+        answer.give({"step": run.step, **written})
     return 0
 
 
@@ -158,7 +168,9 @@ def reconstruct(arguments: list[str]) -> int:
     command: ReconstructCommand = parse(ReconstructCommand, arguments, "aeflax reconstruct", what)
     run, inputs = open_inputs(command, carry=command.carry)
     warn_of_unfamiliar(run, inputs)
-    write_reconstructions(command.out, run, inputs, "reconstructions")
+    written = write_reconstructions(command.out, run, inputs, "reconstructions")
+    if command.json:
+        answer.give({"step": run.step, **written})
     return 0
 
 
@@ -239,15 +251,15 @@ def open_for(
     return found
 
 
-def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> None:
-    """Writes what the model makes of examples, in their own units or as a picture, and says what was written."""
+def write_reconstructions(path: Path, run: "Run", inputs: "Inputs", what: str) -> dict[str, Any]:
+    """Writes what the model makes of examples, in their own units or as a picture -> as `write_out`."""
     from aeflax.applications import transforms
 
     picture = places.is_picture(path)
     if picture:
         places.require_suited(path, inputs.shape)
     made = (transforms.pictures if picture else transforms.reconstructions)(run.inference, inputs)
-    write_out(path, made, len(inputs), what, run.columns)
+    return write_out(path, made, len(inputs), what, run.columns)
 
 
 def write_out(
@@ -256,8 +268,12 @@ def write_out(
     total: int,
     what: str,
     features: tuple[str, ...] | None = None,
-) -> None:
-    """Writes the batches under a progress bar, those of a table under its features' names; says what was written."""
+) -> dict[str, Any]:
+    """Writes batches under a progress bar, those of a table under its features' names; says what is in the file.
+
+    Returns:
+      The same for a command's JSON: `out`, the path, and `written`, how many.
+    """
     from rich.progress import Progress
 
     from aeflax.data.writers import write
@@ -273,3 +289,4 @@ def write_out(
 
         count = write(path, counted(), features)
     say(screen, f"{count:,} {what} in {path}")
+    return {"out": str(path), "written": count}

@@ -17,6 +17,7 @@ from aeflax.schema import nearest
 GPATH = re.compile(r"\[?PosixGPath\('([^']*)'\)\]?")  # a folder, as TFDS names it
 PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
 
+DESCRIBED = "dataset_info.json"  # in the folder of a version
 SHOWN = 10  # prepared sets that an error names
 _OPENING = threading.Lock()  # what TFDS imports when it is needed does not bear two threads
 
@@ -87,9 +88,16 @@ def preparation(name: str) -> str:
 def _beside(name: str) -> str:
     """Which prepared sets there are in place of one that is not, as part of a sentence."""
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in root.glob("*/*/dataset_info.json"))
-    if not found and any(root.glob("*/dataset_info.json")):
-        return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
+    if not root.is_dir():
+        return f"; {root} is no folder"
+    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in root.glob(f"*/*/{DESCRIBED}"))
+    if not found:
+        if (root / DESCRIBED).exists():
+            return f"; {root} is a version of a set itself, and TFDS_DATA_DIR the folder two above it"
+        if any(root.glob(f"*/{DESCRIBED}")):
+            return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
+        if below := sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}")):
+            return f"; it lies in {below[0].parents[2]}, which TFDS_DATA_DIR is to name"
     there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
     return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 

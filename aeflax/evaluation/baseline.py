@@ -20,7 +20,8 @@ def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
 
     Returns:
       `dim`, the number of components: min(code size, features, examples); `compresses`, False where these are
-      all the features; and `test`, with `mse` per feature and, for data in [0, 1], `psnr`.
+      all the features; `test`, with `mse` per feature and, for data in [0, 1], `psnr`; and `variance`, the `mse` of
+      the mean training example in place of a reconstruction.
     """
     data, seed = program.experiment.data, program.experiment.train.seed
     # Pixels drawn anew at every visit are other ones with every seed.
@@ -36,15 +37,16 @@ def _pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     every = -(-len(dataset.train) * features // MAX_VALUES)
     model = components(np.concatenate(list(_rows(program, dataset, "train", every))), program.built.model.latent_dim)
     dim = len(model.axes)
-    squared = decibels = 0.0
+    squared = decibels = variance = 0.0
     for rows in _rows(program, dataset, "test"):
         each = model.error(rows)
         squared += float(each.sum())
         decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
+        variance += float(np.sum(np.mean((rows - model.mean) ** 2, axis=1, dtype=float)))
     metrics = {"mse": squared / len(dataset.test)}
     if dataset.unit_range:
         metrics["psnr"] = decibels / len(dataset.test)
-    return {"dim": dim, "compresses": dim < features, "test": metrics}
+    return {"dim": dim, "compresses": dim < features, "test": metrics, "variance": variance / len(dataset.test)}
 
 
 def _rows(program: Program, dataset: Dataset, split: str, every: int = 1) -> Iterator[np.ndarray]:

@@ -23,6 +23,7 @@ UNITS = {
     "dead_fraction": "share of units",
 }
 HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a model has sums it up
+LITTLE = 0.5  # share of the variance: a model that leaves more reconstructs little
 SPLITS = ("train", "validation", "test")
 
 
@@ -47,8 +48,13 @@ def columns(summary: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
 
 
 def pca_note(summary: Mapping[str, Any]) -> str | None:
-    """Why PCA has no column; None where it has one, or was not computed."""
+    """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing."""
     pca = summary.get("pca") or {}
-    if pca.get("compresses", True):
+    if not pca.get("compresses", True):
+        return f"PCA({pca['dim']}) would keep every feature: no compression to compare with."
+    variance, error = pca.get("variance", 0.0), summary.get("test", {}).get("mse", 0.0)
+    if not error > LITTLE * variance > 0.0:
         return None
-    return f"PCA({pca['dim']}) would keep every feature: no compression to compare with."
+    left, linear = error / variance, pca.get("test", {}).get("mse", 0.0) / variance
+    mend = "a larger code (model.latent_dim) keeps more" if linear > LITTLE else "train longer, or otherwise"
+    return f"The model leaves {left:.0%} of the variance of the test examples, PCA({pca['dim']}) {linear:.0%}: {mend}."

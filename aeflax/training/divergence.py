@@ -31,9 +31,11 @@ def overflowed(experiment: Experiment, step: int, held: int | None, last: Mappin
     return _diverged(step, f"{what} ({_last_good(last)}; {kept}); {_what_to_try(experiment)}")
 
 
-def unusable(experiment: Experiment, step: int, what: str) -> DivergedError:
-    """What the final evaluation found is not finite."""
-    return _diverged(step, f"{what} at step {step} is not finite; {_what_to_try(experiment)}")
+def unusable(experiment: Experiment, step: int, what: str, *, reconstructs: bool) -> DivergedError:
+    """What the final evaluation found is not finite, although reconstructions may be."""
+    own = " and ".join(own_files(experiment))
+    mend = f"check what {own} computes" if own and reconstructs else _what_to_try(experiment)
+    return _diverged(step, f"{what} at step {step} is not finite; {mend}")
 
 
 def _diverged(step: int, what: str) -> DivergedError:

@@ -264,12 +264,23 @@ def test_a_set_of_a_similar_name_is_named(prepared, monkeypatch):
         tfds.read("our_digit")
 
 
-def test_a_folder_too_deep_is_told_of(prepared, monkeypatch):
+def test_another_folder_than_that_of_the_sets_is_told_of(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared / "our_digits"))
     with pytest.raises(
         DataError, match=r"our_digits is a set itself, and TFDS_DATA_DIR the folder above it; set"
     ) as caught:
         tfds.read("our_digits")
+    for place, said in (
+        (
+            prepared / "our_digits" / "1.0.0",
+            r"1\.0\.0 is a version of a set itself, and TFDS_DATA_DIR the folder two above",
+        ),
+        (prepared.parent, rf"; it lies in {prepared}, which TFDS_DATA_DIR is to name; set"),
+        (prepared / "nowhere", r"nowhere is no folder; set"),
+    ):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(place))
+        with pytest.raises(DataError, match=said):
+            tfds.read("our_digits")
     monkeypatch.delenv("TFDS_DATA_DIR")
     monkeypatch.setenv("HOME", str(prepared / "nobody"))
     with pytest.raises(DataError) as elsewhere:

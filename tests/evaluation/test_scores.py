@@ -224,6 +224,7 @@ def test_pca_equals_the_truncated_svd_and_is_exact_at_full_size():
     assert baseline["dim"] == 4
     assert baseline["compresses"]
     assert baseline["test"]["mse"] == pytest.approx((residual**2).mean(), rel=1e-4)
+    assert baseline["variance"] == pytest.approx(((TEST - centre) ** 2).mean(), rel=1e-4)
 
     square = np.random.RandomState(0).rand(60, 3).astype(np.float32)
     full = aeflax.train(replace(experiment("vanilla", steps=3)), square).pca()
