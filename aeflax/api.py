@@ -61,7 +61,8 @@ def train(
       init_from: a run directory whose weights (of its newest checkpoint) this one begins with.
       report: draw the figures and `report.html` in `run_dir` at the end.
       profile: a directory for a trace of the first steps, to be opened in TensorBoard or Perfetto.
-      callbacks: called with every `aeflax.training.records.Record`: after each chunk, evaluation and checkpoint.
+      callbacks: called with every `aeflax.training.records.Record`: at the start, when steps were dispatched, a
+        training record closes, an evaluation is done, a save begins, and at the end.
       stop: asked about twice a second while training; True saves everything and raises StoppedError.
       preset: a name for the manifest.
 
@@ -108,7 +109,7 @@ def train(
 
 
 def _tried(resolved: config.Experiment, dataset: Dataset) -> Program:
-    """The program of a training, once its parts and its data are found to serve; of doubts a warning tells."""
+    """Prepares the program of a training, refuses parts that cannot work, and warns of the rest."""
     program = prepare(resolved, dataset.shape)
     program.require_shares()
     require_own_noise(program)

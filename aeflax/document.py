@@ -45,5 +45,5 @@ def _sha256(content: Mapping[str, Any]) -> str:
 
 
 def changed(was: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Names of files whose digests are not what they were; a renamed file is the same, and of none nothing is known."""
+    """Names whose digest was there under no name, so that a renamed file is the same; none, where none was known."""
     return [name for name, now in found.items() if was and now not in was.values()]

@@ -119,7 +119,7 @@ def agree(values: Any) -> np.ndarray:
 
 
 def by_all(action: Callable[[], T]) -> T:
-    """What every process does by itself; where it fails on one, the error of the first such is raised on all of them.
+    """Runs an action on every process -> its own result; where it fails on one, the first such error is raised on all.
 
     The action must not use devices of other processes: one that fails would leave the rest waiting.
     """
@@ -142,12 +142,12 @@ def by_all(action: Callable[[], T]) -> T:
 
 
 def by_one(action: Callable[[], T]) -> T | None:
-    """What process 0 alone does -> its result there and None elsewhere; the others wait, and raise its error too."""
+    """Runs an action on process 0 -> its result there and None elsewhere; the others wait, and raise its error too."""
     return by_all(action if primary() else lambda: None)
 
 
 def by_first(action: Callable[[], T]) -> T:
-    """What process 0 alone does -> its result on every process: anything that JSON holds. Errors as `by_one`."""
+    """Runs an action on process 0 -> its result on every process: anything that JSON holds. Errors as `by_one`."""
     return from_first(by_one(action))  # type: ignore[return-value]
 
 

@@ -104,7 +104,7 @@ class Judge:
 
     def findings(self) -> dict[str, findings.Findings]:
         """What is kept of earlier judgements of this state, by name."""
-        return findings.kept(self.path, self.state_sha256)
+        return findings.load(self.path, self.state_sha256)
 
     def remember(self, name: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Keeps what was found; warns where that cannot be written."""

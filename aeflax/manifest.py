@@ -119,7 +119,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
-def kept(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+def carried_over(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that is there, with what began it and went on with it as it was."""
     names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts")
     return {**manifest, **{name: stored[name] for name in names if name in stored}}
@@ -147,7 +147,7 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         before.append(now)
     later = {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
-    return kept(stored, manifest) | {"versions": before[0]} | later
+    return carried_over(stored, manifest) | {"versions": before[0]} | later
 
 
 def _list(found: Any) -> list[dict[str, str]]:
@@ -176,7 +176,7 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     """What differs from a stored manifest and may not in a run that goes on, in a few words each."""
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
     different = differences(old, new)
-    found = [change for change in different if not change.startswith(FREE)]
+    found = [change for change in different if change.partition(":")[0] not in FREE]
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
     if steps[1] < steps[0]:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")

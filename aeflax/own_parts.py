@@ -1,4 +1,4 @@
-"""What parts of a user's own make, once it is what it must be; else a sentence that names the part."""
+"""Checks on what the factories of a user's own parts return; errors name the part."""
 
 import contextlib
 import inspect

@@ -67,7 +67,7 @@ class Task:
             taken = hosts.by_one(lambda: self._claimed(stack, path, resume=resume, overwrite=overwrite))
             directory, stored = taken or (None, None)  # of the process that holds the directory
             with Checkpoints(path / runs.CHECKPOINTS, held=True) as checkpoints:
-                run = self._going_on(stored, manifest.kept)._done(path, directory, checkpoints)
+                run = self._going_on(stored, manifest.carried_over)._done(path, directory, checkpoints)
                 if run is None:
                     task = hosts.by_one(lambda: self._continued(directory, stored)) or self
                     run = task._trained(path, directory, checkpoints, fresh=fresh, report=report)
@@ -85,7 +85,7 @@ class Task:
         if (path / runs.MANIFEST).exists():
             manifest.require_same(found := runs.read_manifest(path), self.described)
             stored = found if runs.holds_checkpoint(path) else None
-        directory.write(runs.MANIFEST, self._going_on(stored, manifest.kept).described)
+        directory.write(runs.MANIFEST, self._going_on(stored, manifest.carried_over).described)
         return directory, stored
 
     def _going_on(self, stored: dict[str, Any] | None, how: Callable[..., dict[str, Any]]) -> "Task":
@@ -223,7 +223,7 @@ def _ended(summary: dict[str, Any], resolved: Experiment) -> bool:
 
 @contextlib.contextmanager
 def _begun_or_gone(directory: RunDirectory | None, fresh: bool) -> Iterator[None]:
-    """Where a fresh run fails before it has learned anything, and not of itself, nothing of it stays in the way."""
+    """Clears the directory of a fresh run that fails before its first record or checkpoint, other than by itself."""
     try:
         yield
     except (StoppedError, DivergedError, CheckpointError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aeflax import runs
 from aeflax.applications import anomaly, oddities, separation, trust
 from aeflax.applications.inference import Inference, joined
 from aeflax.checkpoint import state_sha256
@@ -266,7 +267,7 @@ class Run:
 
         if directory is None and self.path is None:
             raise ConfigError("this run is kept nowhere; name a directory for the export")
-        place = Path(directory) if directory is not None else Path(self.path or "") / "export" / form
+        place = Path(directory) if directory is not None else Path(self.path or "") / runs.EXPORTS / form
         about = {
             "run": None if self.path is None else self.path.name,
             "step": self.step,

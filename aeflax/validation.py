@@ -26,7 +26,7 @@ from aeflax.errors import ConfigError
 from aeflax.schema import nearest, problems
 
 UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computing with unfit values may raise
-EXACT_PARTS = 8  # into which `train.exact` cuts every batch
+EXACT_PARTS = 8  # into which `train.exact` cuts every batch: the SHARDS of the engine
 NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
 ARRAY = "array"  # examples that were passed from Python
 # Sources that are KIND:PLACE, and what their place is.

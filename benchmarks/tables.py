@@ -52,7 +52,15 @@ def filled(text: str) -> str:
 
 def summary() -> str:
     """One row a workload and kind of processor: aeflax, its strongest rival, and the target."""
-    heads = ("workload", "on", "aeflax, ms a step", "share of peak", "strongest peer", "its time, in aeflax'", "target")
+    heads = (
+        "workload",
+        "on",
+        "aeflax, ms a step",
+        "share of peak",
+        "strongest peer",
+        "peer's time ÷ aeflax's",
+        "target",
+    )
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     machines = {of: records for of, records in newest_of_machines("compare").items() if WORKLOADS.keys() <= {*records}}
     for name, workload in WORKLOADS.items():
@@ -78,7 +86,7 @@ def summary() -> str:
 
 def peers() -> str:
     """Every peer of every workload, on the machine that was measured last."""
-    lines = ["| workload | side | ms a step | its time, in aeflax' | pairs | loss, nats an image | peak memory |"]
+    lines = ["| workload | side | ms a step | peer's time ÷ aeflax's | pairs | loss, nats an image | peak memory |"]
     lines.append("|---|---|---|---|---|---|---|")
     records = newest_of_machines("compare")[read("compare")[-1]["machine"]["processor"].strip()]
     for name, record in ((name, records[name]) for name in WORKLOADS):
@@ -102,7 +110,7 @@ def peers() -> str:
 
 def gpu() -> str:
     """Every peer of every workload that was measured on a GPU."""
-    lines = ["| workload | side | µs a step | its time, in aeflax' | loss, nats an image |", "|---|---|---|---|---|"]
+    lines = ["| workload | side | µs a step | peer's time ÷ aeflax's | loss, nats an image |", "|---|---|---|---|---|"]
     records = newest("gpu")
     for name, record in records.items():
         own = record["aeflax"]
@@ -117,7 +125,7 @@ def gpu() -> str:
 
 def gpu_summary() -> str:
     """One row a workload that was measured on a GPU: aeflax and its strongest rival."""
-    lines = ["| workload | aeflax, µs a step | strongest peer | its time, in aeflax' |", "|---|---|---|---|"]
+    lines = ["| workload | aeflax, µs a step | strongest peer | peer's time ÷ aeflax's |", "|---|---|---|---|"]
     records = newest("gpu")
     for name, record in records.items():
         peer, row = _rival(record)

@@ -11,8 +11,9 @@ import pytest
 import aeflax
 from aeflax import presets
 from aeflax.applications import denoising
-from aeflax.applications.filters import FILTERS, quality
+from aeflax.applications.filters import FILTERS
 from aeflax.config import Data, GaussianLikelihood, GaussianNoise, Train
+from aeflax.evaluation.quality import quality
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from aeflax.data.dataset import Dataset, load
 from aeflax.data.order import permutation
 from aeflax.data.reading import ahead
 from aeflax.defaults import resolve
-from aeflax.engine.feed import Feed, Stream
+from aeflax.engine.feed import Feed, Streamed
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.state import TrainState, init_state
@@ -121,7 +121,9 @@ class Harness:
         self.key = root_key(self.settings.train.seed)
         self.placement = placement or choose("jit")
         self.feed = Feed(
-            values if resident else Stream(functools.partial(ahead, values, workers=0), len(values), values[0].nbytes),
+            values
+            if resident
+            else Streamed(functools.partial(ahead, values, workers=0), len(values), values[0].nbytes),
             (self.dataset.scaling.shift, self.dataset.scaling.divisor),
             self.settings.data.batch_size,
             functools.partial(permutation, self.settings.train.seed, examples=len(values)),

@@ -19,8 +19,7 @@ import numpy as np
 
 from aeflax.applications import detectors, separation, threshold
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import inputs as rows_of
-from aeflax.applications.spaces import thinned, values
+from aeflax.applications.spaces import scaled_rows, thinned, values
 from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
 from aeflax.data.frames import as_floats
@@ -181,7 +180,7 @@ def detect(
     if not options.baselines:
         return Detection(options, own, anomalous=known, labelled=labelled, trained=trained)
     most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
-    rows = rows_of(inference, thinned(dataset.train, most))
+    rows = scaled_rows(inference, thinned(dataset.train, most))
     fitted = detectors.fit(inference, rows)
     found: dict[str, list[np.ndarray]] = {each.name: [] for each in fitted}
     for part in batches(inputs, inference.size):

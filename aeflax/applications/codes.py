@@ -18,7 +18,7 @@ from aeflax.applications import probes
 from aeflax.applications.inference import Inference
 from aeflax.applications.labels import Classes, accuracy, classes_of, require_seeds
 from aeflax.applications.probes import NEIGHBOURS
-from aeflax.applications.spaces import NAMES, Spaces, fitting, inputs, spaces, thinned, values
+from aeflax.applications.spaces import NAMES, Spaces, fitting, scaled_rows, spaces, thinning, values
 from aeflax.data.dataset import Dataset
 from aeflax.data.sources import Examples
 from aeflax.errors import DataError
@@ -77,7 +77,7 @@ class Codes:
 
     def __init__(self, inference: Inference, train: Examples, held: Examples) -> None:
         self._inference, self._held = inference, held
-        rows, judged = (inputs(inference, part) for part in (train, held))
+        rows, judged = (scaled_rows(inference, part) for part in (train, held))
         self._pca = components(rows, inference.program.built.model.latent_dim)
         self.train = spaces(inference, train, rows, self._pca)
         self.held = spaces(inference, held, judged, self._pca)
@@ -87,7 +87,7 @@ class Codes:
         errors = self._squared_errors()
         rows = self.held["inputs"]
         total = float(np.mean((rows - rows.mean(axis=0, dtype=np.float64)) ** 2))
-        sample = thinned(Examples(np.arange(len(rows))), MAX_COMPARED).values[:]
+        sample = np.arange(0, len(rows), thinning(len(rows), MAX_COMPARED))
         found: dict[str, Metrics] = {}
         for name in NAMES:
             metrics: Metrics = {}

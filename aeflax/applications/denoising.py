@@ -16,17 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from aeflax import config, factories
-from aeflax.applications.filters import FILTERS, Scores, quality, require_images, squared_error, window_of
+from aeflax.applications.filters import FILTERS, require_images
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import thinned
+from aeflax.applications.spaces import thinning
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs, batches
-from aeflax.data.sources import Examples
+from aeflax.data.rows import MAX_VALUES
 from aeflax.engine.keys import Keys, Split, Stream, root_key
 from aeflax.engine.state import Source
 from aeflax.errors import ConfigError, DataError
-from aeflax.evaluation.baseline import MAX_VALUES
 from aeflax.evaluation.intervals import interval
+from aeflax.evaluation.quality import Scores, quality, squared_error, window_of
 from aeflax.structure import structure, traced
 
 TUNED_ON = 32  # training images that choose the strengths
@@ -185,7 +185,7 @@ class _Clean:
     def of(cls, inference: Inference, dataset: Dataset, split: str, most: int, seed: int) -> "_Clean":
         """At most so many of a split, evenly spaced."""
         examples, scaling = dataset.split(split), inference.domain.scaling
-        index = thinned(Examples(np.arange(len(examples), dtype=np.int32)), most).values[:]
+        index = np.arange(0, len(examples), thinning(len(examples), most), dtype=np.int32)
         rows = Inputs("the run's data", examples.values).at(index).reshape(len(index), -1)
         keys = Keys.of_evaluation(root_key(seed), Split[split.upper()], jnp.asarray(index))
         source = Source(jnp.asarray(rows), jnp.asarray(scaling.shift), jnp.asarray(scaling.divisor))

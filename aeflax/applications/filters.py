@@ -1,4 +1,4 @@
-"""Filters of scikit-image that take noise away, to be held against, and how near to clean images they come.
+"""Filters of scikit-image that take noise away, to be held against.
 
 | name | strength |
 |---|---|
@@ -17,12 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from aeflax.errors import ConfigError
+from aeflax.evaluation.quality import psnr
 
 _PATCH, _REACH = 5, 6  # pixels: side of a patch, and how far around it others are looked for (scikit-image's example)
 _H = 0.8  # of the σ that is assumed, as scikit-image advises for its fast mode
-_WINDOW = 7  # side of the windows of SSIM, pixels
-
-Scores = dict[str, np.ndarray]  # by metric, [N]
 
 
 @dataclass(frozen=True)
@@ -60,43 +58,6 @@ def require_images(shape: tuple[int, ...], *, unit_range: bool) -> None:
             "noise levels are told in the range [0, 1], and this run's data lie outside of it; "
             "train with --data.scale unit, or compare with clean examples (aeflax denoise --clean)"
         )
-
-
-def quality(images: np.ndarray, targets: np.ndarray) -> Scores:
-    """How near examples [N, ...] in [0, 1] are to what they should be; each metric [N], higher is better.
-
-    `psnr`, and of images [N, H, W, C] also `ssim`: structural similarity (Wang et al. 2004), 1 for equal images, with
-    uniform windows of 7 pixels, of smaller images the largest odd side that fits; mean over the channels.
-    """
-    found = {"psnr": psnr(images, targets)}
-    if images.ndim != 4:
-        return found
-    from skimage.metrics import structural_similarity
-
-    # Moments of a window are its own, as in the paper, not estimates from a sample: a window may be a single pixel.
-    settings = {"win_size": window_of(images.shape[1:]), "data_range": 1.0, "use_sample_covariance": False}
-    pairs = zip(images, targets, strict=True)
-    return found | {"ssim": np.array([structural_similarity(*pair, channel_axis=-1, **settings) for pair in pairs])}
-
-
-def psnr(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each example, dB [N], peak 1; of equal ones 100 dB."""
-    from aeflax.evaluation.scores import PSNR_FLOOR  # not above: it imports JAX, which a refusal does not need
-
-    floored: np.ndarray = np.maximum(squared_error(images, targets), PSNR_FLOOR)
-    return np.asarray(-10.0 * np.log10(floored))
-
-
-def squared_error(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Per feature of each example, [N] float64."""
-    difference = (images - targets).reshape(len(images), -1)
-    return np.asarray(np.mean(difference**2, axis=-1, dtype=np.float64))
-
-
-def window_of(shape: tuple[int, ...]) -> int:
-    """Side of the windows of SSIM in images of a shape (H, W, C), odd."""
-    side = min(*shape[:2], _WINDOW)
-    return side - (side + 1) % 2
 
 
 def _median(images: np.ndarray, side: float) -> np.ndarray:

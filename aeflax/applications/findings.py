@@ -60,7 +60,7 @@ def remember(run_directory: Path | None, name: str, found: Findings) -> None:
         warn(f"not kept for the report: {error}")
 
 
-def kept(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
+def load(run_directory: Path | None, state_sha256: str) -> dict[str, Findings]:
     """All that is kept about a state, by name; what is about another is left out, what is damaged with a warning."""
     found = {}
     for path in sorted((run_directory / APPLICATIONS).glob("*.json")) if run_directory is not None else []:

@@ -21,7 +21,7 @@ from aeflax.applications import classifier
 from aeflax.applications.classifier import Budget, encoder_of
 from aeflax.applications.inference import Inference
 from aeflax.applications.labels import accuracy, classes_of, draw, require_count, require_seeds
-from aeflax.applications.spaces import fitting, inputs, thinned, values
+from aeflax.applications.spaces import fitting, scaled_rows, thinned, values
 from aeflax.data.dataset import Dataset
 from aeflax.data.rows import Listed
 from aeflax.data.sources import Examples
@@ -70,7 +70,7 @@ def finetune(
         raise ConfigError("no number of labels per class is given; give one, such as 10")
     for count in per_class:
         require_count(classes, count)
-    judged = inputs(inference, held)
+    judged = scaled_rows(inference, held)
     encoder, weights = encoder_of(inference.program.built), _encoder_weights(inference)
     numbers = jax.device_get(inference.program.hyper["model"]["bottleneck"])
     codes, standard = _codes(inference, held), _standard(_codes(inference, thinned(train, MAX_STANDARD)))

@@ -9,15 +9,14 @@ import numpy as np
 from aeflax.applications import latents, neighbours
 from aeflax.applications.inference import Inference
 from aeflax.applications.latents import Dimensions
-from aeflax.applications.spaces import inputs as rows_of
-from aeflax.applications.spaces import thinned
+from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.applications.transforms import Arrays, drawn, require_pictures, shown
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs
+from aeflax.data.rows import MAX_VALUES
 from aeflax.data.sources import Examples
 from aeflax.data.writers import MAX_PIXELS
 from aeflax.errors import ConfigError
-from aeflax.evaluation.baseline import MAX_VALUES
 
 COMPARED = 1000  # samples whose nearest training examples are sought, and test examples beside them
 SHOWN = 8  # of the samples, the first ones and the nearest
@@ -188,7 +187,7 @@ def _samples(
     most = max(1, min(COMPARED, MAX_VALUES // math.prod(inference.program.built.shape)))
     count = most if temperature else 1  # at 0 all are the same
     images = np.concatenate(list(drawn(inference, count, seed=seed, temperature=temperature)))
-    held = rows_of(inference, thinned(dataset.test, most))
+    held = scaled_rows(inference, thinned(dataset.test, most))
     found = neighbours.nearest(inference, np.concatenate([images.reshape(count, -1), held]), dataset.train)
     train, held_out = found[:count], found[count:]
     test = neighbours.nearest(inference, images, dataset.test)

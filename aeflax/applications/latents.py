@@ -7,9 +7,9 @@ import numpy as np
 
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinned, values
+from aeflax.data.rows import MAX_VALUES
 from aeflax.data.sources import Examples
 from aeflax.errors import DataError
-from aeflax.evaluation.baseline import MAX_VALUES
 
 Path = Literal["linear", "spherical"]
 

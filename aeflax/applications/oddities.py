@@ -8,8 +8,7 @@ import numpy as np
 from aeflax.applications import separation
 from aeflax.applications.anomaly import Detection, Judged
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import inputs as rows_of
-from aeflax.applications.spaces import thinned
+from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs, batches
 
@@ -163,7 +162,7 @@ def _features(
     """Of the features that err most in the oddest examples: name, mean squared error there and in training if known."""
     means = {"oddest": errors.mean(axis=0, dtype=float)}
     if dataset is not None:
-        usual = rows_of(inference, thinned(dataset.train, COMPARED))
+        usual = scaled_rows(inference, thinned(dataset.train, COMPARED))
         means["training"] = np.mean((inference.scaled_reconstruct(usual) - usual) ** 2, axis=0)
     names = _names(columns, errors.shape[1])
     worst = map(int, np.argsort(-means["oddest"], kind="stable")[:FEATURES])

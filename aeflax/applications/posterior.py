@@ -23,8 +23,8 @@ from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinning
 from aeflax.config import GaussianLikelihood
 from aeflax.data.dataset import Dataset
+from aeflax.data.rows import MAX_VALUES
 from aeflax.errors import ConfigError, DataError
-from aeflax.evaluation.baseline import MAX_VALUES
 from aeflax.evaluation.batches import targets
 
 MAX_EXAMPLES = 10_000  # whose posteriors are compared, each with each; more are thinned to every n-th
@@ -68,7 +68,7 @@ def judge(
     examples = dataset.split(split)
     if len(examples) < 2:
         raise DataError(f"the split {split} has a single example, and no error can be told; take another split")
-    every = thinning(examples, max(2, min(MAX_EXAMPLES, MAX_VALUES // size)))
+    every = thinning(len(examples), max(2, min(MAX_EXAMPLES, MAX_VALUES // size)))
     parts = zip(*inference.scaled_posteriors(targets(program, dataset, split, every)), strict=True)
     mean, log_var, kl = (np.concatenate(part).astype(np.float64) for part in parts)
     if not all(np.isfinite(part).all() for part in (mean, log_var, kl)):

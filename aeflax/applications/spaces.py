@@ -7,8 +7,8 @@ import numpy as np
 
 from aeflax.applications.inference import Inference
 from aeflax.data.inputs import Inputs, batches
+from aeflax.data.rows import MAX_VALUES
 from aeflax.data.sources import Examples
-from aeflax.evaluation.baseline import MAX_VALUES
 from aeflax.evaluation.components import Components
 
 NAMES = ("codes", "pca", "inputs")
@@ -16,14 +16,14 @@ NAMES = ("codes", "pca", "inputs")
 Spaces = Mapping[str, np.ndarray]  # by name, [N, K], [N, K] and [N, F], float32
 
 
-def thinning(examples: Examples, most: int) -> int:
-    """The n of which every n-th example is taken, so that at most `most` are left."""
-    return max(1, -(-len(examples) // most))
+def thinning(count: int, most: int) -> int:
+    """The n of which every n-th of so many examples is taken, so that at most `most` are left."""
+    return max(1, -(-count // most))
 
 
 def thinned(examples: Examples, most: int) -> Examples:
     """Every n-th example, so that at most `most` are left."""
-    return examples.every(thinning(examples, most))
+    return examples.every(thinning(len(examples), most))
 
 
 def fitting(inference: Inference, examples: Examples) -> Examples:
@@ -36,10 +36,10 @@ def values(inference: Inference, examples: Examples) -> Iterator[np.ndarray]:
     return (batch.values[:] for batch in batches(Inputs("the run's data", examples.values), inference.size))
 
 
-def inputs(inference: Inference, examples: Examples) -> np.ndarray:
+def scaled_rows(inference: Inference, examples: Examples) -> np.ndarray:
     """Examples in the model's range, as rows [N, F] float32."""
-    rows = (inference.scaled(batch) for batch in values(inference, examples))
-    return np.concatenate([batch.reshape(len(batch), -1) for batch in rows])
+    batches = (inference.scaled(batch) for batch in values(inference, examples))
+    return np.concatenate([batch.reshape(len(batch), -1) for batch in batches])
 
 
 def spaces(inference: Inference, examples: Examples, rows: np.ndarray, pca: Components) -> Spaces:

@@ -62,7 +62,7 @@ def judge(inference: Inference, dataset: Dataset, split: str = "test") -> tuple[
     model = inference.program.built.model
     if not model.bottleneck.sparse:
         raise ConfigError("the panel needs a sparse code, as the preset sparse has; this model's is of another kind")
-    every = thinning(dataset.split(split), MAX_EXAMPLES)
+    every = thinning(len(dataset.split(split)), MAX_EXAMPLES)
     images = targets(inference.program, dataset, split, every)
     values, density = _of_examples(inference, images)
     directions = np.concatenate(list(_directions(inference)))
@@ -89,14 +89,16 @@ def _of_examples(inference: Inference, batches: Iterator[np.ndarray]) -> tuple[d
     each: dict[str, list[np.ndarray]] = {name: [] for name in ("l0", "l1", "error", "cosine", "l2_ratio")}
     active: Any = 0
     total: Any = 0
-    squares = 0.0
+    squares, origin = 0.0, None
     for images in batches:
         codes = inference.scaled_encode(images)
         rows, again = (
             part.reshape(len(images), -1).astype(np.float64) for part in (images, inference.scaled_reconstruct(images))
         )
         on = codes > threshold
-        active, total, squares = active + on.sum(axis=0), total + rows.sum(axis=0), squares + float(np.sum(rows**2))
+        origin = rows.mean(axis=0) if origin is None else origin  # sums of squares far from 0 would cancel below
+        away = rows - origin
+        active, total, squares = active + on.sum(axis=0), total + away.sum(axis=0), squares + float(np.sum(away**2))
         each["l0"].append(on.sum(axis=1))
         each["l1"].append(np.abs(codes).sum(axis=1, dtype=np.float64))
         each["error"].append(np.sum((again - rows) ** 2, axis=1))

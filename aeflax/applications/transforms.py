@@ -8,8 +8,8 @@ import numpy as np
 from aeflax.applications.inference import Inference
 from aeflax.data import projector
 from aeflax.data.inputs import Inputs, batches
+from aeflax.data.rows import MAX_VALUES
 from aeflax.errors import ConfigError
-from aeflax.evaluation.baseline import MAX_VALUES
 
 Arrays = dict[str, np.ndarray]
 

@@ -161,7 +161,7 @@ def _explained(error: Exception) -> tuple[int, bool, str]:
         return StoppedError.exit_code, False, f"another process of this run is gone; {mend} ({reason(error)})"
     alike, wrong = job.met_by_all(error), ConfigError.exit_code
     mistakes = sys.modules.get("aeflax.cli.mistakes")
-    if mistakes is not None and (said := mistakes.told(error)):
+    if mistakes is not None and (said := mistakes.explained(error)):
         return wrong, alike, said
     if is_out_of_memory(error):
         mend = "lower data.batch_size, or make the model smaller (model.latent_dim, model.backbone)"

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from aeflax import runs
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunCommand
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import RunCommand, open_run, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +23,13 @@ def main(arguments: list[str]) -> int:
     """Judges the codes of a run, and keeps what is found for its report."""
     what = "Codes as a reduction of dimension and as features, beside PCA and raw inputs."
     command: CodesCommand = parse(CodesCommand, arguments, "aeflax codes", what)
-    runs.read_manifest(command.run)
+    run = open_run(command)
 
-    from aeflax import api
-    from aeflax.cli.progress import grid
     from aeflax.report import codes
 
-    run = api.load(command.run, step=command.step)
     found = run.judge.codes(command.split, label_counts=command.label_counts, seeds=command.seeds)
-    screen = console(stderr=command.json)
-    screen.print(grid(codes.quality_table(found["codes"]), f"{command.run}, step {run.step:,}"))
+    tables = [codes.quality_table(found["codes"])]
     if "transfer" in found:
-        screen.print(grid(codes.transfer_table(found["transfer"])))
-    if command.json:
-        answer.give({"step": run.step, **found})
+        tables.append(codes.transfer_table(found["transfer"]))
+    show(command, run, found, tables)
     return 0

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import CarryingCommand, open_inputs, warn_of_unfamiliar, write_out
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import CarryingCommand, open_inputs, show, warn_of_unfamiliar, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError, DataError, UnavailableError
 
@@ -62,7 +61,6 @@ def main(arguments: list[str]) -> int:
     )
 
     from aeflax.applications import anomaly, oddities
-    from aeflax.cli.progress import grid
     from aeflax.data.inputs import labels_of
     from aeflax.report.anomaly import choices, oddest, sentences, table
 
@@ -93,21 +91,15 @@ def main(arguments: list[str]) -> int:
     worst = oddities.worst_features(run.inference, inputs) if vectors else None
     written = write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
     values = oddities.values(found, inputs)
-    screen = console(stderr=command.json)
-    screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
+    tables, said = [table(values)], [*sentences(values)]
     if values["choices"]:
-        other = choices(values)
-        screen.print(grid(other, other.caption))
+        tables.append(choices(values))
     if vectors:
         values["oddest"] = found.oddest
-        told = oddest(values, SHOWN)
-        screen.print(grid(told, told.caption))
-    for sentence in sentences(values):
-        say(screen, sentence)
+        tables.append(oddest(values, SHOWN))
     if inputs.labels is not None and found.anomalous is None:
-        say(screen, _unused(inputs.labels))
-    if command.json:
-        answer.give({"step": run.step, **values, **written})
+        said.append(_unused(inputs.labels))
+    show(command, run, values | written, tables, said)
     return 0
 
 

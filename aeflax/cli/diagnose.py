@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from aeflax import runs
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import RunCommand
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import RunCommand, open_run, show
 from aeflax.errors import ConfigError
 
 
@@ -26,22 +24,12 @@ def main(arguments: list[str]) -> int:
     command: DiagnoseCommand = parse(DiagnoseCommand, arguments, "aeflax diagnose", what)
     if command.samples < 1:
         raise ConfigError(f"--samples {command.samples} is too few; draw at least one")
-    runs.read_manifest(command.run)
+    run = open_run(command)
 
-    from aeflax import api
-    from aeflax.cli.progress import grid
     from aeflax.report import posterior, sparsity
 
-    run = api.load(command.run, step=command.step)
     found = run.judge.diagnosis(command.split, samples=command.samples)
-    screen = console(stderr=command.json)
-    for name, values in found.items():
-        panel = {"posterior": posterior, "sparsity": sparsity}[name]
-        screen.print(f"{command.run}, step {run.step:,}", style="italic", highlight=False, markup=False)
-        for table in panel.tables(values):
-            screen.print(grid(table))
-        for sentence in panel.sentences(values):
-            say(screen, sentence)
-    if command.json:
-        answer.give({"step": run.step, **found})
+    ((name, values),) = found.items()
+    panel = {"posterior": posterior, "sparsity": sparsity}[name]
+    show(command, run, found, panel.tables(values), panel.sentences(values))
     return 0

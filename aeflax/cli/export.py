@@ -8,7 +8,7 @@ from typing import Literal
 from aeflax import runs
 from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import RunCommand
+from aeflax.cli.use import RunCommand, open_run
 from aeflax.errors import ConfigError
 
 
@@ -30,17 +30,16 @@ def main(arguments: list[str]) -> int:
         "with a manifest of inputs, outputs and digests. What is written was compared with the model."
     )
     command: ExportCommand = parse(ExportCommand, arguments, "aeflax export", what)
-    runs.read_manifest(command.run)
-    place = command.out or command.run / "export" / command.format
+    place = command.out or command.run / runs.EXPORTS / command.format
     if place.exists() and not place.is_dir():
         raise ConfigError(f"{place} is a file; an export is a folder, choose another --out")
 
+    run = open_run(command)
+
     from rich.table import Table
 
-    from aeflax import api
     from aeflax.export.write import MANIFEST
 
-    run = api.load(command.run, step=command.step)
     if command.format != "safetensors":
         say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from aeflax import runs
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunCommand
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import RunCommand, open_run, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +26,12 @@ def main(arguments: list[str]) -> int:
     """Trains classifiers with the run's encoder and from scratch, and keeps what is found for its report."""
     what = "Test accuracy of classifiers that begin with a run's encoder, and of the same network from scratch."
     command: FinetuneCommand = parse(FinetuneCommand, arguments, "aeflax finetune", what)
-    runs.read_manifest(command.run)
+    run = open_run(command)
 
-    from aeflax import api
     from aeflax.applications.classifier import Budget
-    from aeflax.cli.progress import grid
     from aeflax.report import codes
 
-    run = api.load(command.run, step=command.step)
     budget = Budget(steps=command.steps, batch_size=command.batch_size, learning_rate=command.learning_rate)
     found = run.judge.finetuning(command.labels_per_class, budget=budget, seeds=command.seeds)
-    table = grid(codes.finetune_table(found), f"{command.run}, step {run.step:,}")
-    console(stderr=command.json).print(table)
-    if command.json:
-        answer.give({"step": run.step, **found})
+    show(command, run, found, [codes.finetune_table(found)])
     return 0

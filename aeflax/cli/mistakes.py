@@ -28,7 +28,7 @@ TOLD = {  # by what is said, whatever its kind
 ran: set[str] = set()  # files of the user's
 
 
-def told(error: BaseException) -> str | None:
+def explained(error: BaseException) -> str | None:
     """An error that came from a file of the user's, also by way of a library, as a sentence; None for any other."""
     frames = traceback.extract_tb(error.__traceback__)
     names = [frame.filename for frame in frames if frame.filename not in HELPERS]

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from aeflax.cli.parsing import say
-from aeflax.report.metrics import HEADLINE, UNITS, columns, pca_note
+from aeflax.report.metrics import HEADLINE, UNITS, columns, notes
 from aeflax.training.records import Record
 
 if TYPE_CHECKING:
@@ -156,16 +156,10 @@ def _named(title: str | None) -> Text | None:
 
 def final_table(summary: Mapping[str, Any], latent_dim: int | None, examples: str = "images") -> Group:
     """The table that ends a training run: each split, and PCA at the same code size."""
-    notes = [note] if (note := pca_note(summary)) else []
-    if "elbo" in summary["test"]:
-        notes.append("With one posterior sample an example; reconstruct uses the posterior's mean.")
-    if summary.get("best", {}).get("step") is not None:
-        best = summary["best"]
-        notes.append(f"Best validation {best['monitor']} {best['value']:.5g} at step {best['step']:,} (--step best).")
     stopped = ", stopped early" if summary.get("stopped_early") else ""
     title = (
         f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
         f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} {examples}/s{stopped}"
     )
     # Not as the table's own title and caption, which would be broken at its width.
-    return Group(Text(title), table(columns(summary)), *map(Text, notes))
+    return Group(Text(title), table(columns(summary)), *map(Text, notes(summary)))

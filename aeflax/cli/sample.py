@@ -5,9 +5,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse, require_seed, say
-from aeflax.cli.use import OutPath, RunCommand, require_out, write_out
+from aeflax.cli.parsing import parse, require_seed
+from aeflax.cli.use import OutPath, RunCommand, open_run, require_out, show, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 from aeflax.validation import require_temperature
@@ -42,11 +41,10 @@ def main(arguments: list[str]) -> int:
     if command.nearest and command.out.suffix.lower() == ".npy":
         raise ConfigError(f"{command.out} holds one array, and --nearest writes more; end it in .npz, .csv or .png")
 
-    from aeflax import api
     from aeflax.applications import generation, transforms
     from aeflax.report.generation import sentences
 
-    run = api.load(command.run, step=command.step)
+    run = open_run(command)
     picture = places.is_picture(command.out)
     if picture:
         places.require_suited(command.out, run.inference.program.built.shape)
@@ -65,9 +63,5 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {"seed": seed, "temperature": temperature}
     if command.nearest:
         found = run.judge.generation(seed=seed, temperature=temperature)
-    screen = console(stderr=command.json)
-    for sentence in sentences(found) if command.nearest else ():
-        say(screen, sentence)
-    if command.json:
-        answer.give({"step": run.step, "count": count, **found, **written})
+    show(command, run, {"count": count, **found, **written}, [], sentences(found) if command.nearest else [])
     return 0

@@ -20,9 +20,7 @@ from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError
-from aeflax.validation import validate
-
-EXACT_THREADS = 8  # as many as the devices that the exact mode allows, for each of which XLA has one at least
+from aeflax.validation import EXACT_PARTS, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +117,9 @@ def _require_possible(command: TrainCommand) -> None:
 def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
     """Trains in the run directory of a command that is found to be right."""
     if command.experiment.train.exact:
-        # On CPU a matrix product rounds by the number of threads that share it; to be set before JAX starts.
-        os.environ.setdefault("PJRT_NPROC", str(EXACT_THREADS))
+        # On CPU a matrix product rounds by the number of threads that share it: as many as the devices that the mode
+        # allows, for each of which XLA has one at least; to be set before JAX starts.
+        os.environ.setdefault("PJRT_NPROC", str(EXACT_PARTS))
     if command.job.several:
         stop.together = True
         command.job.join(json=command.json)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aeflax.cli import answer
 from aeflax.cli.interpolate import require_count
-from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, require_out, write_out
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, open_run, require_out, show, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 from aeflax.validation import MAX_TEMPERATURE
@@ -48,7 +47,6 @@ def main(arguments: list[str]) -> int:
     run, inputs = _open(command)
 
     from aeflax.applications import generation, latents
-    from aeflax.cli.progress import grid
     from aeflax.report.generation import traversal_table
 
     inference, picture = run.inference, places.is_picture(command.out)
@@ -69,10 +67,7 @@ def main(arguments: list[str]) -> int:
     total = len(values["traversal"]) * command.count
     written = (1, "picture of traversals") if picture else (total, "examples of traversals")
     told = write_out(command.out, made, *written, run.columns)
-    title = f"{command.run}, step {run.step:,}"
-    console(stderr=command.json).print(grid(traversal_table(values), title))
-    if command.json:
-        answer.give({"step": run.step, **values, **told})
+    show(command, run, values | told, [traversal_table(values)])
     return 0
 
 
@@ -96,7 +91,4 @@ def _open(command: TraverseCommand) -> tuple["Run", "Inputs | None"]:
             TransformCommand(run=command.run, source=command.of, out=command.out, split="all", step=command.step)
         )
     require_out(command.run, command.out)
-
-    from aeflax import api
-
-    return api.load(command.run, step=command.step), None
+    return open_run(command), None

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from aeflax import runs
-from aeflax.cli import answer
-from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import RunCommand
+from aeflax.cli.parsing import parse
+from aeflax.cli.use import RunCommand, open_run, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +15,10 @@ def main(arguments: list[str]) -> int:
     """Judges whether a run copies its input and whether it overfits, and keeps that for its report."""
     what = "Does the model reconstruct noise as well as data? Does it overfit?"
     command: TrustCommand = parse(TrustCommand, arguments, "aeflax trust", what)
-    runs.read_manifest(command.run)
+    run = open_run(command)
 
-    from aeflax import api
-    from aeflax.cli.progress import grid
     from aeflax.report.trust import sentences, table
 
-    run = api.load(command.run, step=command.step)
     values = run.judge.trust()
-    screen = console(stderr=command.json)
-    screen.print(grid(table(values), f"{command.run}, step {run.step:,}"))
-    for sentence in sentences(values):
-        say(screen, sentence)
-    if command.json:
-        answer.give({"step": run.step, **values})
+    show(command, run, values, [table(values)], sentences(values))
     return 0

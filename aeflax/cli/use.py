@@ -1,7 +1,7 @@
 """The commands evaluate, report, encode and reconstruct, and what all that use a kept run share."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from aeflax.population.record import SWEEP
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs
+    from aeflax.report.sections import Table
     from aeflax.trained import Run
 
 RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -95,12 +96,10 @@ def evaluate(arguments: list[str]) -> int:
     """Prints the metrics of a run."""
     what = "Metrics of a kept run over a whole split."
     command: EvaluateCommand = parse(EvaluateCommand, arguments, "aeflax evaluate", what)
-    runs.read_manifest(command.run)
+    run = open_run(command)
 
-    from aeflax import api
     from aeflax.cli.progress import table
 
-    run = api.load(command.run, step=command.step)
     metrics = run.evaluate(command.split)
     title = f"{command.run}, step {run.step:,}"
     console(stderr=command.json).print(table({command.split: metrics}, title))
@@ -119,11 +118,7 @@ def report(arguments: list[str]) -> int:
         if command.out is not None:
             raise ConfigError("the page of a sweep leads to its members and stays with them; leave --out out")
         return _drawn(command, load_sweep(command.run).report())
-    runs.read_manifest(command.run)
-
-    from aeflax import api
-
-    run = api.load(command.run, step=command.step)
+    run = open_run(command)
     return _drawn(command, run.report(command.out), step=run.step)
 
 
@@ -181,6 +176,34 @@ def warn_of_unfamiliar(run: "Run", inputs: "Inputs") -> None:
             warn(said)
 
 
+def open_run(command: RunCommand) -> "Run":
+    """The run of a command; that there is none is said before anything heavy is imported."""
+    runs.read_manifest(command.run)
+
+    from aeflax import api
+
+    return api.load(command.run, step=command.step)
+
+
+def show(
+    command: RunCommand,
+    run: "Run",
+    values: Mapping[str, Any],
+    tables: Sequence["Table"],
+    sentences: Sequence[str] = (),
+) -> None:
+    """Prints what was found of a run: tables, the first of which is named after the run, sentences, and the JSON."""
+    from aeflax.cli.progress import grid
+
+    screen, named = console(stderr=command.json), f"{command.run}, step {run.step:,}"
+    for place, table in enumerate(tables):
+        screen.print(grid(table, table.caption if place else named))
+    for sentence in sentences:
+        say(screen, sentence)
+    if command.json:
+        answer.give({"step": run.step, **values})
+
+
 def require_out(run: Path, out: Path, *read: str, suffixes: tuple[str, ...] = places.SUFFIXES) -> Mapping[str, Any]:
     """The manifest of a run, once OUT can be written and is none of what is read: IN, the run's data, what it keeps.
 
@@ -235,9 +258,9 @@ def open_for(
     run: "Run", place: str, split: Literal["train", "test", "all"] = "all", idle: tuple[str, ...] = ()
 ) -> "Inputs":
     """The examples that a word of the command line names, read as the run's own data were."""
+    from aeflax.data import missing
     from aeflax.data.columns import to_take
     from aeflax.data.inputs import columns_of, open_examples
-    from aeflax.data.missing import told
 
     grey = run.inference.program.built.shape[-1] == 1  # pictures are read in as many channels as the model takes
     how = replace(run.experiment.data, grey=grey, drop=(*run.experiment.data.drop, *idle))
@@ -246,8 +269,8 @@ def open_for(
         raise ConfigError(f"the column {lost[0]!r} is a feature of the run, and cannot be left out of {place}")
     take = to_take(run.columns, columns_of(place, how), place)
     found = open_examples(place, split, how=how, fill=run.inference.domain.fill, take=take)
-    if found.fill is not None and (missing := told(found.values, found.columns)):
-        say(console(stderr=True), f"{place}: {missing}")
+    if found.fill is not None and (filled := missing.summary(found.values, found.columns)):
+        say(console(stderr=True), f"{place}: {filled}")
     return found
 
 

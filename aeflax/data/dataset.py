@@ -10,10 +10,11 @@ import numpy as np
 
 from aeflax import config
 from aeflax.data import frames
+from aeflax.data import missing as missings
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
 from aeflax.data.inputs import columns_of
-from aeflax.data.missing import fill_in, told
+from aeflax.data.missing import fill_in
 from aeflax.data.places import source_file
 from aeflax.data.rows import Rows, fits_memory
 from aeflax.data.sources import PLAIN, Examples, Raw, read, require_at_hand
@@ -70,8 +71,8 @@ class Dataset:
     """Splits of one source. Values are [N, H, W, C] or [N, D], uint8 or float32, as stored, in memory or not.
 
     `surveys` holds what is known already of splits that were gone over; `fill` is as in `Domain`, and is in its places;
-    `missing` tells of the training split where. `columns` are the names of a table's features, None where it has none;
-    `version` is that of a set that has versions.
+    `missing` says how many values of the training split were missing, and in which features. `columns` are the names of
+    a table's features, None where it has none; `version` is that of a set that has versions.
     `computed` keeps, by name, what many models of these data would compute alike.
     """
 
@@ -201,7 +202,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
     train, validation, test = parted(train, test, settings, name)
     if settings.impute != "none":
         fill = fill_in(settings.impute, train.values, name, columns, settings.drop)
-        missing = told(train.values, columns)
+        missing = missings.summary(train.values, columns)
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)
     plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32))

@@ -10,7 +10,7 @@ from aeflax.data.rows import Rows
 
 COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
-WILD = 300  # of a value's distance from the median, in that of a column's hundredth farthest; heavy tails reach 100
+WILD = 300  # times farther from the median than 99 % of its column: a wild value; heavy tails reach 100
 NINES = re.compile(r"-?9{3,}")  # what stands for a missing value in many files
 MARKED = 10  # times as far from the median as nearly all others, from which on it is taken for that
 NAMED = 5  # columns in a sentence

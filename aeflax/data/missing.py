@@ -51,7 +51,7 @@ def fill_in(
     return _by_feature(rows, lambda part: middle(part.astype(np.float64), axis=0)).astype(np.float32)
 
 
-def told(values: Rows, columns: Sequence[str] | None) -> str | None:
+def summary(values: Rows, columns: Sequence[str] | None) -> str | None:
     """How many values of examples [N, ...] are missing, of which features the most or all; None where none are.
 
     Only floats in memory are looked at.

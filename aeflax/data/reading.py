@@ -160,7 +160,7 @@ class _Items:
 
 
 def _fitting(rows: Rows, tables: Sequence[np.ndarray], workers: int) -> int:
-    """So many of the workers that their items fit in shared memory: two of each, and those that are in use.
+    """The most workers whose items fit in shared memory: two of each worker, and those that are in use.
 
     Fewer than there are items, too: starting a process takes seconds, which a single item does not repay.
     """

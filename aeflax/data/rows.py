@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+MAX_VALUES = 2**26  # of a matrix of examples in memory, 256 MiB in float32; of more every n-th example is taken
 BLOCK_VALUES = 2**22  # read at a time in a pass over all examples: 16 MiB in float32
 
 

@@ -38,7 +38,7 @@ def read(
       DataError: for what is no table of numbers, with the line or row, the column and the mend.
     """
     values, labels = _format(path).read(path, missing=missing, drop=drop, label=label, take=take)
-    return values, None if labels is None else _told(labels)
+    return values, None if labels is None else _or_none(labels)
 
 
 def columns(path: Path) -> tuple[str, ...] | None:
@@ -65,10 +65,10 @@ def carried(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 def labels(path: Path, name: str) -> np.ndarray | None:
     """The column [N] of that name as `read` takes one of labels. Raises DataError where there is none."""
     require_columns(path, [name], "--label")
-    return _told(_format(path).labels(path, name))
+    return _or_none(_format(path).labels(path, name))
 
 
-def _told(column: np.ndarray) -> np.ndarray | None:
+def _or_none(column: np.ndarray) -> np.ndarray | None:
     """A column as labels; None where it holds none."""
     found = as_labels(column)
     return None if absent(found).all() else found

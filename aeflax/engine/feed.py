@@ -16,7 +16,7 @@ from aeflax.engine.state import Order, Source
 CHUNK_BYTES = 16 * 2**20  # of stored examples in one streamed chunk on each process; a few are in flight
 
 
-class Stream(NamedTuple):
+class Streamed(NamedTuple):
     """Examples that are read when they are needed.
 
     Attributes:
@@ -107,22 +107,22 @@ class Feed:
 
     def __init__(
         self,
-        stored: np.ndarray | Stream,
+        stored: np.ndarray | Streamed,
         scaling: tuple[np.ndarray, np.ndarray],
         batch_size: int,
         order: Callable[[int], np.ndarray],
         placement: Placement,
     ) -> None:
-        self._placement, self._read = placement, stored.read if isinstance(stored, Stream) else None
-        examples = stored.examples if isinstance(stored, Stream) else len(stored)
+        self._placement, self._read = placement, stored.read if isinstance(stored, Streamed) else None
+        examples = stored.examples if isinstance(stored, Streamed) else len(stored)
         columns = placement.columns(batch_size)
         span = self.steps_per_epoch = -(-examples // batch_size)
-        if isinstance(stored, Stream):
+        if isinstance(stored, Streamed):
             fitting = CHUNK_BYTES // ((columns.stop - columns.start) * stored.example_bytes)
             span = max(1, min(self.steps_per_epoch, fitting))
         self._tables = Tables(order, examples, batch_size, span, columns)
         shift, divisor = placement.replicate(scaling)
-        held = None if isinstance(stored, Stream) else placement.replicate(stored.reshape(examples, -1))
+        held = None if isinstance(stored, Streamed) else placement.replicate(stored.reshape(examples, -1))
         self._source = Source(rows=held, shift=shift, divisor=divisor)  # type: ignore[arg-type]
         self._reading: Iterator[np.ndarray] | None = None
         self._loaded = -1  # chunk in `_source` and `_order`

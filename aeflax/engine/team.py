@@ -58,7 +58,7 @@ def total(function: Callable[[Any], Any], share: Any, division: Division, team: 
       share: arrays [b, ...], a device's part of a batch.
       division: into pieces.
       team: the devices.
-      step: of the state, not negative.
+      step: of the state, not negative; keeps the bound of the loop traced, and is used for nothing else.
 
     In exact mode the sums are those of the SHARDS parts of the batch, added in their order by every device: the same
     bits, however many devices computed them. Each part is a run of the same loop body, so it is the same code, too.

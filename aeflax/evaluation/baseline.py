@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.dataset import Dataset
+from aeflax.data.rows import MAX_VALUES
 from aeflax.evaluation.batches import targets
 from aeflax.evaluation.components import components
-from aeflax.evaluation.scores import PSNR_FLOOR
+from aeflax.evaluation.quality import decibels
 from aeflax.program import Program
-
-MAX_VALUES = 2**26  # of the training matrix, 256 MiB in float32; a larger one is thinned to every n-th example
 
 
 def pca(program: Program, dataset: Dataset) -> dict[str, Any]:
@@ -37,15 +36,15 @@ def _pca(program: Program, dataset: Dataset) -> dict[str, Any]:
     every = -(-len(dataset.train) * features // MAX_VALUES)
     model = components(np.concatenate(list(_rows(program, dataset, "train", every))), program.built.model.latent_dim)
     dim = len(model.axes)
-    squared = decibels = variance = 0.0
+    squared = decibel = variance = 0.0
     for rows in _rows(program, dataset, "test"):
         each = model.error(rows)
         squared += float(each.sum())
-        decibels += float(np.sum(-10.0 * np.log10(np.maximum(each, PSNR_FLOOR))))
+        decibel += float(decibels(each).sum())
         variance += float(np.sum(np.mean((rows - model.mean) ** 2, axis=1, dtype=float)))
     metrics = {"mse": squared / len(dataset.test)}
     if dataset.unit_range:
-        metrics["psnr"] = decibels / len(dataset.test)
+        metrics["psnr"] = decibel / len(dataset.test)
     return {"dim": dim, "compresses": dim < features, "test": metrics, "variance": variance / len(dataset.test)}
 
 

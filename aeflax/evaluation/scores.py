@@ -38,13 +38,13 @@ from aeflax.engine.placement import Placement
 from aeflax.engine.state import Hyper, Source, TrainState
 from aeflax.engine.step import weighted
 from aeflax.evaluation.batches import batches
+from aeflax.evaluation.quality import PSNR_FLOOR
 from aeflax.loss import penalties
 from aeflax.models.dictionary import IDLE
 from aeflax.objectives import gaussian_kl
 from aeflax.outputs import flat
 from aeflax.program import Program
 
-PSNR_FLOOR = 1e-10  # squared error of an image reconstructed to 100 dB; keeps a perfect one finite
 SIGMOID_ACTIVE = 0.1  # twice the usual target rate
 
 Scores = dict[str, jax.Array]

@@ -115,7 +115,7 @@ class Course:
         with self._said_once():
             return {member.index: self._outcome(member, group) for member in group.members}
 
-    def told(self, member: Member) -> dict[str, Any]:
+    def entry(self, member: Member) -> dict[str, Any]:
         """What is said of every member, whatever became of it."""
         return {"index": member.index, "settings": dict(member.settings), "run": f"{MEMBERS}/{member.index:04d}"}
 
@@ -166,7 +166,7 @@ class Course:
 
     def _outcome(self, member: Member, group: Group) -> dict[str, Any]:
         if reason := self._lost().get(member.index):
-            return self.told(member) | {"status": "diverged", "reason": reason}
+            return self.entry(member) | {"status": "diverged", "reason": reason}
         if changes := self._changes(member, self._described(member, group)):
             if (told := self._told_before(member)) is not None:
                 return told
@@ -175,10 +175,10 @@ class Course:
             run = self._completed(member, group)
         except DivergedError as error:
             self._remember({member.index: str(error)})
-            return self.told(member) | {"status": "diverged", "reason": str(error)}
+            return self.entry(member) | {"status": "diverged", "reason": str(error)}
         assert run.summary is not None
         shown = ("step", "seconds", "state_sha256", "pca", *group.dataset.splits)
-        return self.told(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
+        return self.entry(member) | {"status": "done"} | {name: run.summary[name] for name in shown}
 
     def _told_before(self, member: Member) -> dict[str, Any] | None:
         """What a sweep that came to its end said of a member that was trained further by itself since."""

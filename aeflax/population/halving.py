@@ -46,7 +46,7 @@ def step_of(rung: int, steps: int) -> int:
     return max(1, int(steps * 2.0**rung))
 
 
-def kept(members: Sequence[Member], values: Mapping[int, float], metric: str) -> list[dict[str, Any]]:
+def ranked(members: Sequence[Member], values: Mapping[int, float], metric: str) -> list[dict[str, Any]]:
     """The settings of a rung, the best first: `settings`, `members`, `value` and whether they are `kept`.
 
     Args:

@@ -102,14 +102,14 @@ def sweep(
         for rung in rungs[len(decided) :]:
             decided = [*decided, _halve(groups, course, rung, metric, decided)]
             record.add(rungs=decided)
-        found = [course.told(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
+        found = [course.entry(member) | {"status": "dropped", "step": _dropped(member, decided)} for member in members]
         left = _still(groups, _alive(members, decided))
         for group in left:
             course.train(group)
         for group in left:
             for index, outcome in course.finish(group).items():
                 found[index] = outcome
-        told = [_told(group, course) for group in groups]
+        told = [_entry(group, course) for group in groups]
         result = Sweep(path, found, told, decided, metric, None if isinstance(data, str) else data)
         record.add(members=result.members, groups=result.groups, rungs=result.rungs)
         if report:
@@ -141,7 +141,7 @@ def _halve(
     for group in _still(groups, alive):
         values |= course.train(group, until=step, judged=metric)
         judged += group.members
-    ranked = halvings.kept(sorted(judged, key=lambda member: member.index), values, metric)
+    ranked = halvings.ranked(sorted(judged, key=lambda member: member.index), values, metric)
     return {"step": step, "metric": metric, "settings": ranked}
 
 
@@ -163,7 +163,7 @@ def _dropped(member: Member, decided: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def _told(group: Group, course: Course) -> dict[str, Any]:
+def _entry(group: Group, course: Course) -> dict[str, Any]:
     """What is said of a group."""
     seconds, compiling = course.spent(group)
     return {

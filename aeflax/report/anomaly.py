@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, shortened, styled
+from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, settled, shortened, styled
 from aeflax.report.cells import ranged, sequential, tiles
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 NAMES = {
     "aeflax": "this model",
@@ -239,5 +237,4 @@ def _oddest(arrays: Mapping[str, np.ndarray], *, unit_range: bool) -> Figure:
     wrong.set_xticks(range(count), [str(index) for index in arrays["index"][:_SHOWN]], rotation=45)
     for axes in (seen, wrong):
         axes.set_xlim(-0.5, _SHOWN - 0.5)
-    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
-    return figure
+    return settled(figure)

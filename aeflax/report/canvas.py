@@ -26,6 +26,7 @@ from aeflax.report.material import Material
 WIDTH = 4.0  # inches: 384 CSS pixels, so a telephone of 360 shows the 10 points of the text as 8.5
 NAMED = 12  # features whose names have room below an axis
 LONGEST = 14  # letters of one
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 INK = "#0b0b0c"  # nothing else may have this colour
 GREY = "#8c8c8c"
 # Petroff (2021), "Accessible color sequences for data visualization": ten that the colour-blind can tell apart.
@@ -138,6 +139,22 @@ def svg(figure: Figure, name: str) -> str:
     opening = re.sub(r'\s(?:width|height|version)="[^"]*"', "", text[: text.index(">")])
     title = figure.get_suptitle()
     return f'{opening} role="img" aria-label="{title}"{text[text.index(">") :]}'.strip()
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure after a second round of its layout: the first takes the room of labels for spare."""
+    figure.draw_without_rendering()
+    return figure
+
+
+def power_of_ten(power: int) -> str:
+    """E.g. 10⁻³."""
+    return f"10{str(power).translate(_RAISED)}"
+
+
+def sigma_labels(steps: np.ndarray) -> list[str]:
+    """Standard deviations as labels of ticks, e.g. +0.5 and 0."""
+    return [f"{step:+.1f}".replace("-", "−").replace("+0.0", "0") for step in steps]
 
 
 def _laid_out(figure: Figure) -> None:

@@ -21,6 +21,14 @@ _FINE = 800  # pixels across an image, at least: its own pixels are repeated, so
 Painter = Callable[[np.ndarray], np.ndarray]
 
 
+def draw(axes: Axes, items: np.ndarray, paint: Painter, *, upward: bool = False) -> None:
+    """Items in cells: images [R, K, H, W, C] as pixels, vectors [R, K, F] as curves; `upward`: the first row below."""
+    if items.ndim == 3:
+        traces(axes, items, zero=bool(np.nanmin(items) < 0), upward=upward)
+    else:
+        tiles(axes, items, paint, upward=upward)
+
+
 def one_per_class(labels: np.ndarray | None, count: int) -> np.ndarray:
     """Indices of all examples, one of each class first where the labels are few."""
     indices = np.arange(count)

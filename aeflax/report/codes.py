@@ -9,9 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, Percen
 
 from aeflax.applications.findings import Findings
 from aeflax.report.canvas import BLUE, ORANGE, PINK, blank, styled
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 SPACES = {"codes": "codes", "pca": "PCA", "inputs": "raw inputs"}
 ARMS = {"finetuned": "fine-tuned", "scratch": "from scratch", "frozen": "frozen"}

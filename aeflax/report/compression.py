@@ -1,6 +1,5 @@
 """The section of a report on compression: what a container takes and gives, beside image codecs, and where they win."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -9,9 +8,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from aeflax.applications.findings import Findings
 from aeflax.report.canvas import BLUE, GREY, ORANGE, PINK, blank, styled
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 CODECS = {"jpeg": "JPEG", "webp": "WebP", "png": "PNG", "webp_lossless": "WebP"}
 LAYOUTS = {"sheet": "one sheet", "files": "a file each"}

@@ -22,6 +22,7 @@ from aeflax.report.canvas import (
     blank,
     drawing,
     feature_axis,
+    power_of_ten,
     shortened,
 )
 from aeflax.report.cells import few, telling
@@ -35,7 +36,6 @@ _SPLITS: dict[str, dict[str, Any]] = {
     "validation": {"color": ORANGE, "linestyle": "--"},
     "test": {"color": PINK, "linestyle": ":"},
 }
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MANY = 20  # values that show a curve without its beginning
 _ACTIVE = 0.01  # a dimension that varies less than this share of the most varied one says nothing
 
@@ -252,7 +252,7 @@ def _scale(values: np.ndarray) -> tuple[float, str]:
     if not 0 < largest < 0.01:
         return 1.0, ""
     power = -math.floor(math.log10(largest))
-    return 10.0**power, f"\n(× 10⁻{str(power).translate(_RAISED)})"
+    return 10.0**power, f"\n(× {power_of_ten(-power)})"
 
 
 def _legend(figure: Figure, classes: np.ndarray) -> None:

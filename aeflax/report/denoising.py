@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, styled
+from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, settled, styled
 from aeflax.report.cells import ranged, tiles
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 KINDS = {"gaussian": "Gaussian", "masking": "masking", "salt-pepper": "salt and pepper"}
 METHODS = {
@@ -167,5 +165,4 @@ def _strip(strip: list[Values], arrays: Mapping[str, np.ndarray]) -> Figure:
     names = [f"{KINDS[one['kind']]}\n{one['level']:g}" for one in strip]
     axes.set_xticks([each * place + (each - 1) / 2 for place in range(kinds)], names)
     axes.set_yticks(range(len(rows)), ["clean", "noisy", "this model", "best filter"])
-    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
-    return figure
+    return settled(figure)

@@ -8,15 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, INK, ORANGE, WIDTH, blank, styled
-from aeflax.report.cells import Painter, ranged, tiles, traces
-from aeflax.report.sections import Section, Table
+from aeflax.report.canvas import BLUE, INK, ORANGE, WIDTH, blank, power_of_ten, settled, sigma_labels, styled
+from aeflax.report.cells import Painter, draw, ranged
+from aeflax.report.sections import Section, Table, Values
 
-Values = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 MEASURES = {"kl": "KL, nats", "variance": "variance"}
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SIDE = 1.15  # inches at the left, for the names of rows
 
 
@@ -134,7 +132,7 @@ def _samples(values: Values, arrays: Arrays) -> Figure:
     highest = float(np.max(arrays["distance"]))
     power = math.floor(math.log10(highest)) if highest > 0 else 0
     below = [[_short(distance / 10.0**power) for distance in row] for row in arrays["distance"]]
-    unit = f", in 10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+    unit = f", in {power_of_ten(power)}" if power else ""
     across = f"squared error per feature{unit}"
     rows = ["sample", "nearest"]
     return _banded("Samples and what they are near to", bands, [rows, rows], values, below, across=across)
@@ -170,7 +168,7 @@ def _traversal(values: Values, arrays: Arrays) -> Figure:
     below = []
     if values["prior"]:
         steps = np.linspace(values["traversal"][0]["low"], values["traversal"][0]["high"], images.shape[1])
-        below = [[name if place % 2 == 0 else "" for place, name in enumerate(_sigmas(steps))]]
+        below = [[name if place % 2 == 0 else "" for place, name in enumerate(sigma_labels(steps))]]
     across = "value of the dimension (σ)" if values["prior"] else ""
     up = f"dimension: {MEASURES[measure]}"
     return _banded("Along the dimensions of the code", [images], [names], values, below, across=across, up=up)
@@ -180,10 +178,10 @@ def _grid(values: Values, arrays: Arrays) -> Figure:
     images, sigmas = arrays["grid"], np.array(values["grid_sigmas"])
     figure = blank("The prior, decoded", 0.85 + (WIDTH - 0.95) * _proportion(images))
     axes = figure.subplots()
-    _cells(axes, images, _paint(images, values), upward=True)
+    draw(axes, images, _paint(images, values), upward=True)
     ticks = np.unique(np.linspace(0, len(sigmas) - 1, 5).round().astype(int))
-    axes.set_xticks(ticks, _sigmas(sigmas[ticks]))
-    axes.set_yticks(ticks, _sigmas(sigmas[ticks]))
+    axes.set_xticks(ticks, sigma_labels(sigmas[ticks]))
+    axes.set_yticks(ticks, sigma_labels(sigmas[ticks]))
     axes.set(xlabel="code dimension 0 (σ)", ylabel="code dimension 1 (σ)")
     return figure
 
@@ -191,10 +189,6 @@ def _grid(values: Values, arrays: Arrays) -> Figure:
 def _short(number: float) -> str:
     """A number below 10 in four characters at most, which is what fits below a cell."""
     return f"{number:.2f}" if number < 1 else f"{number:.1f}"
-
-
-def _sigmas(steps: np.ndarray) -> list[str]:
-    return [f"{step:+.1f}".replace("-", "−").replace("+0.0", "0") for step in steps]
 
 
 def _banded(
@@ -216,24 +210,16 @@ def _banded(
     figure = blank(title, 0.45 + rows * cell + len(bands) * (0.32 if below else 0.1) + (0.2 if across else 0))
     paint = _paint(np.concatenate([band.reshape(-1, *band.shape[2:]) for band in bands]), values)
     for place, (axes, band) in enumerate(zip(figure.subplots(len(bands), squeeze=False)[:, 0], bands, strict=True)):
-        _cells(axes, band, paint)
+        draw(axes, band, paint)
         axes.set_yticks(range(len(band)), names[place])
         axes.set_xticks(range(columns) if below else [], below[place] if below else [])
         axes.set_ylabel(up)
     axes.set_xlabel(across)
-    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
-    return figure
+    return settled(figure)
 
 
 def _paint(images: np.ndarray, values: Values) -> Painter:
     return ranged(images, unit_range=values["unit_range"])
-
-
-def _cells(axes: Any, items: np.ndarray, paint: Painter, *, upward: bool = False) -> None:
-    if items.ndim == 3:
-        traces(axes, items, zero=bool(np.nanmin(items) < 0), upward=upward)
-    else:
-        tiles(axes, items, paint, upward=upward)
 
 
 def _proportion(cells: np.ndarray) -> float:

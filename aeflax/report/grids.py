@@ -10,8 +10,19 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aeflax.report.canvas import BLUE, DIVERGING, GREY, ORANGE, WIDTH, blank, drawing, feature_axis
-from aeflax.report.cells import Painter, coloured, diverging, largest, natural, one_per_class, tiles, traces
+from aeflax.report.canvas import (
+    BLUE,
+    DIVERGING,
+    GREY,
+    ORANGE,
+    WIDTH,
+    blank,
+    drawing,
+    feature_axis,
+    settled,
+    sigma_labels,
+)
+from aeflax.report.cells import coloured, diverging, draw, largest, natural, one_per_class, tiles
 from aeflax.report.material import Material
 
 CELLS = 8  # a side of the grids of samples and units
@@ -42,8 +53,7 @@ def reconstructions(material: Material) -> Figure | None:
         axes.set_xlim(-0.5, columns - 0.5)  # a band with fewer has cells of the same size
         axes.set_xticks([])
         axes.set_yticks(range(len(rows)), list(rows))
-    figure.draw_without_rendering()  # a second round of the layout: the first takes the labels' room for spare
-    return figure
+    return settled(figure)
 
 
 @drawing
@@ -53,7 +63,7 @@ def samples(material: Material) -> Figure | None:
         return None
     shown = material.samples[: CELLS**2]
     figure, axes = _grid_figure("Samples from the prior", shown)
-    _draw(axes, _rows(shown), natural(material))
+    draw(axes, _rows(shown), natural(material))
     axes.set_xticks([])
     axes.set_yticks([])
     return figure
@@ -67,9 +77,9 @@ def latent_grid(material: Material) -> Figure | None:
         return None
     side = len(grid)
     figure, axes = _grid_figure("The code, decoded", grid[0], beside=0.65, below=0.5, side=side)
-    _draw(axes, grid, natural(material), upward=True)
+    draw(axes, grid, natural(material), upward=True)
     ticks = np.unique(np.linspace(0, side - 1, min(side, 5)).round().astype(int))
-    names = [f"{sigmas[tick]:+.1f}".replace("-", "−").replace("+0.0", "0") for tick in ticks]
+    names = sigma_labels(sigmas[ticks])
     across, up = (f"code dimension {dimension + 1} (σ)" for dimension in dimensions)
     axes.set_xticks(ticks, names)
     axes.set_yticks(ticks, names)
@@ -86,7 +96,7 @@ def dictionary(material: Material) -> Figure | None:
     images = shown.ndim > 2
     figure, axes = _grid_figure("What the most used units add", shown, beside=0.85, below=0.6 if images else 0.3)
     rows = _rows(shown)
-    _draw(axes, rows, diverging(rows))
+    draw(axes, rows, diverging(rows))
     axes.set_xticks([])
     axes.set_yticks([])
     if material.usage is not None:
@@ -121,13 +131,6 @@ def filters(material: Material) -> Figure | None:
     mean = "" if channels == 1 else f", mean of {channels} channels"
     _colour_bar(figure, axes, rows, f"weight{mean}")
     return figure
-
-
-def _draw(axes: Axes, items: np.ndarray, paint: Painter, *, upward: bool = False) -> None:
-    if items.ndim == 3:
-        traces(axes, items, zero=bool(np.nanmin(items) < 0), upward=upward)
-    else:
-        tiles(axes, items, paint, upward=upward)
 
 
 def _rows(items: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ class Material:
       summary: the content of summary.json; of another checkpoint, what is known of it by the same names.
       history: the records of metrics.jsonl, in order.
       versions: of Python and the packages that decide the result.
-      data: what it was trained on: source, shape and dtype of each split, and first weights taken from another run.
+      data: what it was trained on: shape, dtype and digest of each split, and first weights taken from another run.
       command: shell words that train the run again, or a sentence why no command can.
       examples: some of the test split, evenly spaced, [N, H, W, C] or [N, D].
       labels: of the examples, [N], None where there are none.

@@ -47,7 +47,18 @@ def columns(summary: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return found | ({f"PCA({pca['dim']}) test": pca["test"]} if pca.get("compresses") else {})
 
 
-def pca_note(summary: Mapping[str, Any]) -> str | None:
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader must know beside the final table; usually nothing."""
+    found, best = [], summary.get("best") or {}
+    if best.get("step") is not None and best.get("value") is not None:
+        said = f"Best validation {best.get('monitor', 'monitored value')} {best['value']:.5g}"
+        found.append(f"{said} at step {best['step']:,} (--step best).")
+    if "elbo" in summary.get("test", {}):
+        found.append("Metrics are with one posterior sample an example; reconstruct uses the posterior's mean.")
+    return [*found, *filter(None, [_pca_note(summary)])]
+
+
+def _pca_note(summary: Mapping[str, Any]) -> str | None:
     """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing."""
     pca = summary.get("pca") or {}
     if not pca.get("compresses", True):

@@ -1,7 +1,6 @@
 """The section of a report on a posterior: which dimensions it uses, what it tells, whether it has collapsed."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from aeflax.applications.findings import Findings
 from aeflax.report.canvas import BLUE, GREY, INK, ORANGE, blank, styled
-from aeflax.report.sections import Section, Table
+from aeflax.report.sections import Section, Table, Values
 
-Values = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -42,7 +40,7 @@ def sentences(values: Values) -> list[str]:
         f"Of {values['units']:,} dimensions {active} active on "
         f"{values['examples']:,} {values['split']} examples: over them the posterior's mean varies by more than "
         f"{values['thresholds']['active']:g} (Burda et al. 2016).",
-        _told(values),
+        _information(values),
     ]
     if values["collapse"] == "all":
         why = (
@@ -96,7 +94,7 @@ def tables(values: Values) -> list[Table]:
     return [Table(["nats", "estimate", "standard error", "bound"], rows, caption)]
 
 
-def _told(values: Values) -> str:
+def _information(values: Values) -> str:
     information, limit = values["mutual_information"], values["limit"]
     if values["saturated"]:
         return (

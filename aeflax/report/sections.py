@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.figure import Figure
+
+Values = Mapping[str, Any]  # that an application found
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,11 @@
 """The section of a report on a sparse code: how sparse it is, what it loses, which units are dead or alike."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from aeflax.applications.findings import Findings
 from aeflax.report.canvas import BLUE, blank, styled
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 SHRINKS = 0.9  # of the examples' length: less is worth a word
 DEAD = 0.1  # of the units

@@ -1,12 +1,7 @@
 """The section of a report on trust: whether the model copies, whether it overfits."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from aeflax.applications.findings import Findings
-from aeflax.report.sections import Section, Table
-
-Values = Mapping[str, Any]
+from aeflax.report.sections import Section, Table, Values
 
 _INPUTS = {"data": "test examples", "shuffled": "their features shuffled", "noise": "noise"}
 

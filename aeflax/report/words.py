@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.dataset import called
+from aeflax.report import metrics
 from aeflax.report.cells import few, telling
 from aeflax.report.material import Material
-from aeflax.report.metrics import HEADLINE, UNITS, better, columns, pca_note
+from aeflax.report.metrics import HEADLINE, UNITS, better, columns
 
 
 def number(value: Any) -> str:
@@ -43,17 +44,11 @@ def notes(material: Material) -> list[str]:
         found.append(f"This is the checkpoint of step {summary['step']:,}, not the run's last one.")
     elif summary.get("status") != "done":
         found.append("This run is not finished: its final evaluation is missing.")
-    best = summary.get("best") or {}
-    if best.get("step") is not None and best.get("value") is not None:
-        monitor = best.get("monitor", "monitored value")
-        found.append(f"Best validation {monitor}: {number(best['value'])}, at step {best['step']:,}.")
     if summary.get("stopped_early"):
         found.append("Training stopped early, because validation had not improved for a while.")
     if skipped := summary.get("skipped_updates"):
         found.append(f"{skipped:,} updates were skipped for a loss or gradient that was not finite.")
-    if _posterior(material):
-        found.append("Metrics are with one posterior sample an example; reconstruct uses the posterior's mean.")
-    return [*found, *filter(None, [pca_note(summary)])]
+    return [*found, *metrics.notes(summary)]
 
 
 def compared_with_pca(material: Material) -> bool:
@@ -136,7 +131,7 @@ def _posterior(material: Material) -> bool:
 
 
 def _source(material: Material) -> str:
-    return str(material.data.get("source") or (material.experiment.get("data") or {}).get("source") or "unnamed data")
+    return str((material.experiment.get("data") or {}).get("source") or "unnamed data")
 
 
 def _latent_dim(material: Material) -> int:

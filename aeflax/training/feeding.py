@@ -12,7 +12,7 @@ from aeflax.data import reading
 from aeflax.data.dataset import Dataset
 from aeflax.data.order import permutation
 from aeflax.data.rows import Rows
-from aeflax.engine.feed import Chunk, Feed, Stream
+from aeflax.engine.feed import Chunk, Feed, Streamed
 from aeflax.engine.placement import device_bytes
 from aeflax.program import Program
 
@@ -24,7 +24,7 @@ def open_feed(program: Program, dataset: Dataset) -> Feed:
     read = functools.partial(reading.ahead, rows, workers=settings.workers)
     example_bytes = math.prod(rows.shape[1:]) * rows.dtype.itemsize
     resident = _fits(rows) if settings.resident is None else settings.resident
-    examples = rows[:] if resident else Stream(read, len(rows), example_bytes)
+    examples = rows[:] if resident else Streamed(read, len(rows), example_bytes)
     return Feed(examples, (scaling.shift, scaling.divisor), settings.batch_size, order, program.placement)
 
 

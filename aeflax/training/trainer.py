@@ -141,7 +141,7 @@ class Trainer:
             if improved or self._ended() or self._at.due(train.checkpoint_every):
                 self._save(durably=self._ended())
                 self._resume_clock()
-        self._require_finite(self._state.most_skipped_in_row)
+        self._require_few_skipped(self._state.most_skipped_in_row)
         self._require_finite_weights()
         return self._state
 
@@ -166,7 +166,7 @@ class Trainer:
             self._state = self.program.initial_state(self._weights)
         self._at.step = int(self._state.step)
         self._tell("start", devices=str(placement), data=str(self.dataset))
-        self._require_finite(self._state.most_skipped_in_row)
+        self._require_few_skipped(self._state.most_skipped_in_row)
         if not self._at.at_end:
             started = time.perf_counter()
             self._run(limit=0)
@@ -202,7 +202,7 @@ class Trainer:
         self._pace.dispatched(count)
         if self._meter.closed is not None:
             self._settle()
-        self._require_finite(before)
+        self._require_few_skipped(before)
         self._tell("chunk")
 
     def _profiled(self, limit: int) -> int:
@@ -230,7 +230,8 @@ class Trainer:
         else:
             self._tell("train", split="train", **self._meter.read())
 
-    def _require_finite(self, streak: jax.Array) -> None:
+    def _require_few_skipped(self, streak: jax.Array) -> None:
+        """Raises DivergedError once too many updates in a row were skipped for what was not finite."""
         experiment = self.program.experiment
         if int(streak) >= experiment.train.max_nonfinite:
             self._save(durably=True)

@@ -7,12 +7,13 @@ import pytest
 from variants import experiment, images
 
 import aeflax
-from aeflax.applications import denoising, filters
-from aeflax.applications.filters import FILTERS, Filter, quality
+from aeflax.applications import denoising
+from aeflax.applications.filters import FILTERS, Filter
 from aeflax.config import Conv, Data, GaussianLikelihood, GaussianNoise, Masking, NoCorruption, SaltPepper
 from aeflax.data.dataset import load
 from aeflax.data.inputs import Inputs
 from aeflax.errors import ConfigError, DataError
+from aeflax.evaluation.quality import psnr, quality, window_of
 
 SHAPES = [(1, 1, 1), (1, 6, 1), (6, 1, 2), (8, 8, 1), (9, 7, 3), (5, 4, 5)]
 
@@ -187,7 +188,7 @@ def test_every_filter_restores_a_smooth_image(name):
     noisy = np.clip(clean + 0.1 * np.random.RandomState(0).randn(*clean.shape), 0, 1).astype(np.float32)
     each = FILTERS[name]
     made = each(noisy, each.tuned(noisy, clean))
-    assert filters.psnr(made, clean).mean() > filters.psnr(noisy, clean).mean() + 2
+    assert psnr(made, clean).mean() > psnr(noisy, clean).mean() + 2
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -198,7 +199,7 @@ def test_metrics_fit_images_of_any_size(shape):
     np.testing.assert_allclose(same["ssim"], 1)
     np.testing.assert_allclose(off["psnr"], 20, atol=1e-4)  # an error of 0.1 everywhere, in float32
     assert (off["ssim"] < 1).all()
-    window = filters.window_of(shape)
+    window = window_of(shape)
     assert window % 2 == 1
     assert min(*shape[:2], 7) - 1 <= window <= min(*shape[:2], 7)
 

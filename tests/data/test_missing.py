@@ -62,18 +62,19 @@ def test_the_scaling_is_fitted_to_what_was_filled(rows):
 
 def test_how_much_is_missing_and_where_is_told(rows):
     values = np.ones((50, 5), np.float32)
-    assert missing.told(values, None) is None
+    assert missing.summary(values, None) is None
     values[:7, 2], values[:9, 0], values[3, 1], values[5:7, 4] = (np.nan,) * 4
     told = "19 of 250 values are missing and filled: 9 of feature 0, 7 of feature 2, 2 of feature 4, ..."
-    assert missing.told(values, None) == told
+    assert missing.summary(values, None) == told
     values[:, 1] = 1
     names = ("a", "b", "c", "d", "e")
-    assert missing.told(values, names) == "18 of 250 values are missing and filled: 9 of a, 7 of c, 2 of e"
+    assert missing.summary(values, names) == "18 of 250 values are missing and filled: 9 of a, 7 of c, 2 of e"
     empty = np.array([[1, np.nan], [2, np.nan]])
     assert (
-        missing.told(empty, ("a", "b")) == "2 of 4 values are missing and filled: 2 of b; nothing at all is known of b"
+        missing.summary(empty, ("a", "b"))
+        == "2 of 4 values are missing and filled: 2 of b; nothing at all is known of b"
     )
-    assert missing.told(np.ones((4, 2), np.uint8), None) is None
+    assert missing.summary(np.ones((4, 2), np.uint8), None) is None
     assert "; in training " in str(load(SETTINGS, rows))
 
 

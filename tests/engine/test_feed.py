@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aeflax.data.order import permutation
-from aeflax.engine.feed import Feed, Stream, Tables
+from aeflax.engine.feed import Feed, Streamed, Tables
 from aeflax.engine.placement import choose
 
 EXAMPLES, BATCH, SPAN = 44, 8, 4  # six steps an epoch, the last one of four examples; two chunks
@@ -61,7 +61,7 @@ def test_chunks_are_read_forward_once_and_a_jump_starts_anew(monkeypatch):
     monkeypatch.setattr("aeflax.engine.feed.CHUNK_BYTES", SPAN * BATCH * 6)
     data = Counted()
     scaling = np.zeros(1, np.float32), np.ones(1, np.float32)
-    feed = Feed(Stream(data.read, EXAMPLES, 6), scaling, BATCH, ORDER, choose("jit"))
+    feed = Feed(Streamed(data.read, EXAMPLES, 6), scaling, BATCH, ORDER, choose("jit"))
     seen = []
     step = 0
     while step < 12:

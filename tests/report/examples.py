@@ -52,7 +52,7 @@ def material(shape: tuple[int, ...] = SHAPE, code: int = 4, count: int = COUNT, 
             )
         ],
         versions={"python": "3.11.9", "aeflax": "0.1.0"},
-        data={"source": "digits", "test": {"shape": [count, *shape], "dtype": "uint8", "sha256": "cd34"}},
+        data={"test": {"shape": [count, *shape], "dtype": "uint8", "sha256": "cd34"}},
         command="aeflax train vanilla --data.source digits",
         examples=examples,
         labels=np.arange(count) % 10,

@@ -185,7 +185,7 @@ def test_which_way_is_better_is_one_table_for_monitors_and_readers():
 def test_how_a_run_ended_is_told(tmp_path):
     base = examples.vae()
     text = Reader(page(replace(base, summary={**base.summary, "skipped_updates": 3}), tmp_path)).text
-    assert "Best validation elbo: -101, at step 200." in text
+    assert "Best validation elbo -101 at step 200 (--step best)." in text
     assert "stopped early" in text
     assert "3 updates were skipped" in text
 

@@ -10,13 +10,13 @@ import numpy as np
 from aeflax.applications.compression import container
 from aeflax.applications.compression.container import Container
 from aeflax.applications.compression.quantization import coarsest, quantise, restore, steps
-from aeflax.applications.filters import psnr as psnr_of
 from aeflax.applications.inference import Inference
-from aeflax.applications.spaces import thinned
+from aeflax.applications.spaces import thinned, thinning
 from aeflax.applications.transforms import require_pictures
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.sources import Examples
 from aeflax.errors import ConfigError, DataError
+from aeflax.evaluation.quality import psnr as psnr_of
 
 LOSS = 0.1  # dB that the step may cost where neither it nor a quality is given
 WORST = -400.0  # dB, of squared errors beyond float32
@@ -151,7 +151,7 @@ def _sought(
 ) -> tuple[float, float]:
     """The coarsest step that reaches a quality over all examples, and their PSNR there; `plain` is that without it."""
     some = Inputs(inputs.name, thinned(Examples(inputs.values), SOUGHT).values, fill=inputs.fill)
-    own = thinned(Examples(codes), SOUGHT).values[:]
+    own = codes[:: thinning(len(codes), SOUGHT)]
     least = psnr if psnr is not None else _decibels(inference, some, own) - LOSS
 
     def suffices(step_size: float) -> bool:

@@ -16,14 +16,14 @@ from aeflax.applications.codecs import Codec, Layout
 from aeflax.applications.compression import container
 from aeflax.applications.compression.packing import compress, pixels_of
 from aeflax.applications.compression.quantization import quantise, restore
-from aeflax.applications.filters import quality
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinned
 from aeflax.data.dataset import Dataset
 from aeflax.data.images import to_bytes
 from aeflax.data.inputs import Inputs
+from aeflax.data.rows import MAX_VALUES
 from aeflax.errors import ConfigError
-from aeflax.evaluation.baseline import MAX_VALUES
+from aeflax.evaluation.quality import quality
 
 EXAMPLES = 1000
 FINER, COARSER = 3, 5  # octaves of steps around the one that costs 0.1 dB
