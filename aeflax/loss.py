@@ -1,6 +1,6 @@
 """The objective of a model: its likelihood, what is added to it, and what takes its place."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import jax
@@ -67,6 +67,10 @@ def penalties(model: config.Model) -> dict[str, objectives.Penalty]:
 
     def cost(name: str, part: Any) -> objectives.Penalty:
         called = f"model.penalties.{name}"
+        if not is_dataclass(part):
+            raise ConfigError(
+                f"{called} is no penalty; a record of penalties holds these alone, dataclasses with a factory, or None"
+            )
         found: objectives.Penalty = function(
             called, made(called, factories.penalty, part), "outputs", "mean", "values", "step"
         )

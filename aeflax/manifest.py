@@ -4,8 +4,9 @@ import ast
 import hashlib
 import math
 import platform
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
@@ -23,7 +24,7 @@ from aeflax.document import DAMAGED, changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
 from aeflax.runs import MANIFEST
-from aeflax.schema import differences, from_dict, to_dict
+from aeflax.schema import DEFINE, differences, from_dict, to_dict
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
 # by their digests.
@@ -34,6 +35,7 @@ FREE = (
 )
 DIFFER = "the data differ"
 SESSION = "the session's own code"  # where parts were defined in no file, as in a notebook
+SITE = "site-packages"  # where installed packages lie, which a folder of the user's may hold
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -76,12 +78,54 @@ def columns_of(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def own_files(experiment: Experiment) -> dict[str, str]:
-    """SHA-256 of what defines factories of parts of a user's own: by name, files; of a session, its functions' code."""
+    """SHA-256 of what defines factories of parts of a user's own, by name.
+
+    Files, with those beside them that they import; of a session, its functions' code.
+    """
     own = factories.own(experiment.model).values()
-    files = sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
+    files = _defining(own)
     typed = [code for code in own if Path(code.co_filename) not in files]
-    found = {path.name: _digest(ast.dump(ast.parse(path.read_bytes()))) for path in files}  # comments change nothing
+    known = _with_imports(files)
+    found = {path.name: _digest(ast.dump(tree)) for path, tree in known.items()}  # comments change nothing
     return found | ({SESSION: _digest(*map(_plain, typed))} if typed else {})
+
+
+def defined_in(experiment: Experiment) -> list[str]:
+    """Names of the files that define factories of parts of a user's own, or of the session that does."""
+    own = factories.own(experiment.model).values()
+    files = _defining(own)
+    typed = any(Path(code.co_filename) not in files for code in own)
+    return [path.name for path in files] + ([SESSION] if typed else [])
+
+
+def _defining(own: Collection[CodeType]) -> list[Path]:
+    return sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
+
+
+def _with_imports(files: Sequence[Path]) -> dict[Path, ast.AST]:
+    """Files of Python, and those that lie beside one and that it imports, with their syntax trees."""
+    found: dict[Path, ast.AST] = {}
+    left = list(files)
+    while left:
+        path = left.pop(0)
+        if path in found:
+            continue
+        found[path] = tree = ast.parse(path.read_bytes())
+        for name in _imported(tree):
+            place = getattr(sys.modules.get(name), "__file__", None)
+            if place and path.absolute().parent in Path(place).parents and SITE not in Path(place).parts:
+                left.append(Path(place))
+    return found
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """Names of the modules that a syntax tree imports, or may."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _plain(code: CodeType) -> str:
@@ -223,7 +267,9 @@ def resolved(manifest: Mapping[str, Any], path: Path) -> Experiment:
     try:
         return from_dict(Experiment, manifest["resolved"])
     except ConfigError as error:
-        raise ConfigError(f"the run in {path} was trained with other parts than there are now: {error}") from error
+        file = next((name for name in manifest.get("parts") or () if name.endswith(".py")), None)
+        said = str(error).replace(DEFINE, f"--define {file}" if file else DEFINE)
+        raise ConfigError(f"the run in {path} was trained with other parts than there are now: {said}") from error
 
 
 def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:

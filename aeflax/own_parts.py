@@ -117,11 +117,11 @@ def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *
         raise ConfigError(f"{said}; {ADDRESSED}")
 
 
-def mixes_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> bool:
-    """Whether what a process makes of one of two rows depends on the other: on its image, or on its key.
+def depends_on_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> str:
+    """On what of a batch of two the result of a row depends, beside its own image and key; nothing where on nothing.
 
     Args:
-      process: what takes keys [2], images [2, ...] and the others.
+      process: what takes keys [B], images [B, ...] and the others.
       keys: [3], the last of which takes the place of one.
       images: [3, ...], alike.
       others: what it takes beside them.
@@ -132,8 +132,9 @@ def mixes_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, 
         rows = jnp.arange(2).at[changed].set(2)
         after = np.asarray(compute(keys[rows], images[rows], *others))
         if not np.array_equal(after[kept], before[kept], equal_nan=True):
-            return True
-    return False
+            return "the others of its batch"
+    alone = np.asarray(compute(keys[1:2], images[1:2], *others))
+    return "" if np.allclose(alone[0], before[1], atol=1e-5, equal_nan=True) else "its place in the batch"
 
 
 def _same(one: Callable[..., Any], two: Callable[..., Any], *given: Any) -> bool:

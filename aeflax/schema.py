@@ -61,6 +61,7 @@ OpenUnit = Annotated[float, Interval(0, 1, open_left=True, open_right=True)]
 Count = Annotated[int, Interval(1, 2**31 - 1)]
 Natural = Annotated[int, Interval(0)]
 Steps = Annotated[int, Interval(0, 2**31 - 1)]  # the state counts them in an int32
+DEFINE = "--define FILE.py"  # with a file of the user's
 TracedSteps = Annotated[Steps, TRACED]
 Seed = Annotated[int, Interval(0, 2**32 - 1)]  # jax.random.key drops the higher bits
 
@@ -78,7 +79,10 @@ class Part:
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._require_annotations()
+        if said := _unannotated(cls):
+            raise ConfigError(said)
+        if "kind" in inspect.get_annotations(cls) and not _ours(cls):
+            raise ConfigError(f"{cls.__name__}.kind is what a part is called by; give the field another name")
         if Part in cls.__bases__:
             cls.kinds = {}
             if kind is None:
@@ -91,15 +95,16 @@ class Part:
         cls.kind = kind
         cls.kinds[kind] = cls
 
-    @classmethod
-    def _require_annotations(cls) -> None:
-        """Raises ConfigError for what looks like a field and is none, for want of an annotation."""
-        annotated = inspect.get_annotations(cls)
-        for name, value in vars(cls).items():
-            known = name.startswith("_") or name in annotated or hasattr(super(cls, cls), name)
-            if not known and (is_dataclass(value) or isinstance(value, bool | int | float | str | tuple)):
-                field = f"{name}: {type(value).__name__} = ..."
-                raise ConfigError(f"{cls.__name__}.{name} has no annotation, and so is no field; write {field}")
+
+def _unannotated(cls: type[Any]) -> str | None:
+    """What is wrong with a class that has something like a field, which is none for want of an annotation."""
+    annotated = {*inspect.get_annotations(cls), *inspect.get_annotations(Part)}
+    for name, value in vars(cls).items():
+        known = name.startswith("_") or name in annotated or hasattr(super(cls, cls), name)
+        if not known and (is_dataclass(value) or isinstance(value, bool | int | float | str | tuple)):
+            field = f"{name}: {type(value).__name__} = ..."
+            return f"{cls.__name__}.{name} has no annotation, and so is no field; write {field}"
+    return None
 
 
 def _ours(cls: type[Any]) -> bool:
@@ -221,6 +226,7 @@ def problems(config: Any) -> list[str]:
         for part in _inside(config)
         if "__dataclass_params__" not in vars(type(part))
     ]
+    thawed += [said for part in _inside(config) if not _ours(type(part)) and (said := _unannotated(type(part)))]
     return thawed + [
         f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))
     ]
@@ -291,7 +297,7 @@ def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
     if not isinstance(kind, str) or kind not in slot.kinds:
         raise ConfigError(
             f"{path.rstrip('.') or slot.__name__} has the kind {kind!r}, which is not registered"
-            f" (known: {', '.join(slot.kinds)}); import the module that defines it first, or add --define FILE.py"
+            f" (known: {', '.join(slot.kinds)}); import the module that defines it first, or add {DEFINE}"
         )
     return slot.kinds[kind]  # type: ignore[no-any-return]
 

@@ -17,8 +17,8 @@ from aeflax.errors import warn
 from aeflax.own_parts import (
     ADDRESSED,
     ELSEWHERE,
+    depends_on_rows,
     mean_of,
-    mixes_rows,
     require_addressed,
     require_pure,
     require_repeated,
@@ -27,6 +27,7 @@ from aeflax.program import Program
 from aeflax.structure import unknown
 
 MOST = 256  # examples that are computed
+ROUNDING = 1e-4  # of the largest value: float32 sums of so many, some of which cancel, differ by less
 
 
 def require_own_noise(program: Program) -> None:
@@ -65,14 +66,15 @@ def warn_of_own_parts(program: Program) -> None:
     hyper = jax.device_get(program.hyper)
     if "corruption" in own:
         keys, images = jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
-        if mixes_rows(built.parts.corrupt, keys, images, hyper):
-            said = f"{own['corruption']} makes an example depend on the others of its batch"
+        if why := depends_on_rows(built.parts.corrupt, keys, images, hyper):
+            said = f"{own['corruption']} makes an example depend on {why}"
             mend = "let row i depend on image i and key i alone, as jax.vmap over both does"
             warn(f"{said}, so that other devices and the padding of a last batch change the result; {mend}")
     penalties = [path for path in own if path.startswith("penalties")]
-    for path in _counting_padding(built, hyper, min(MOST, program.experiment.data.batch_size), penalties):
-        said = f"{own[path]} gives other values where the padding of a last batch is another"
-        warn(f"{said}: average over examples by `mean`, and by nothing else")
+    for path in _counting_rows(built, hyper, min(MOST, program.experiment.data.batch_size), penalties):
+        said = f"{own[path]} gives other values where a batch lies on two devices, or has another padding"
+        mend = "average over examples by `mean`, and by nothing else: no pairs of them, no draws of a batch's shape"
+        warn(f"{said}; {mend}")
     for path in _idle(built, program.experiment.data.batch_size):
         mend = "leave the field out: a backbone gets no numbers"
         if not path.startswith("backbone"):
@@ -80,28 +82,50 @@ def warn_of_own_parts(program: Program) -> None:
         warn(f"model.{path.replace('/', '.')} changes nothing that is trained: no part reads it there; {mend}")
 
 
-def _counting_padding(built: Built, hyper: Hyper, batch: int, penalties: Sequence[str]) -> list[str]:
-    """Those of some penalties whose values depend on the last row of a batch, which is padding."""
-    if not penalties or batch < 2:
+def _counting_rows(built: Built, hyper: Hyper, batch: int, penalties: Sequence[str]) -> list[str]:
+    """Those of some penalties whose values are others where the halves of a batch are computed apart.
+
+    On several devices they are, and only `mean` is over all of them.
+    """
+    half = batch // 2
+    if not penalties or not half:
         return []
-    real = batch - 1
-    stages = _Stages(built, batch, lambda values: jnp.mean(values[:real], axis=0))
+    whole = _Stages(built, 2 * half, lambda values: jnp.mean(values, axis=0))
+    apart = _Stages(built, half, lambda values: jax.lax.pmean(jnp.mean(values, axis=0), "devices"))
     variables = jax.jit(built.parts.init)(root_key(0))
-    images = jax.random.uniform(root_key(1), (batch + 1, *built.shape))
+    images = jax.random.uniform(root_key(1), (2 * half, *built.shape))
+    outputs = jax.jit(whole.apply)(whole.keys, variables, images, hyper)
 
-    @jax.jit
-    def terms(rows: jax.Array) -> dict[str, jax.Array]:
-        outputs = stages.apply(stages.keys, variables, images[rows], hyper)
-        loss, reported = stages.judge(outputs, images[rows], hyper)
-        told = {"loss": loss, "code": outputs.latent.code, **reported}
-        return {name: value[:real] for name, value in told.items()}
+    def terms(stages: _Stages, outputs: Any, images: jax.Array) -> dict[str, jax.Array]:
+        loss, reported = stages.judge(outputs, images, hyper)
+        return {"charged": loss - reported["reconstruction_nats"], **reported}
 
-    one, two = (jax.device_get(terms(jnp.arange(batch).at[real].set(last))) for last in (real, batch))
-    differ = {name for name in one if not np.array_equal(one[name], two[name], equal_nan=True)}
-    if "code" in differ:
-        return []  # a bottleneck of the whole batch, whose penalties cannot be told from it
+    def batched(leaf: jax.Array) -> bool:
+        return leaf.shape[:1] == (2 * half,)
+
+    def parted(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.reshape(2, half, *leaf.shape[1:]) if batched(leaf) else leaf, tree)
+
+    axes = jax.tree.map(lambda leaf: 0 if batched(leaf) else None, outputs)
+    one = jax.device_get(jax.jit(functools.partial(terms, whole))(outputs, images))
+    try:
+        on_devices = jax.vmap(functools.partial(terms, apart), in_axes=(axes, 0), axis_name="devices")
+        two = jax.device_get(jax.jit(on_devices)(parted(outputs), parted(images)))
+    except Exception:  # whatever a user's code raises that half as many rows do not suit
+        return list(penalties)
+    least = ROUNDING**1.5 * _size(one["reconstruction_nats"])  # what is left of it in what is charged
+    differ = {name for name in one if not _near(one[name], two[name].reshape(-1), least)}
     found = [path for path in penalties if path.partition("/")[-1] in differ]
-    return found or [path for path in penalties if "loss" in differ]  # what is charged and not reported, by one of them
+    return found or [path for path in penalties if "charged" in differ]  # what is charged and not reported, by one of them
+
+
+def _near(one: np.ndarray, two: np.ndarray, least: float) -> bool:
+    """Whether values are the same but for the order in which they were added up."""
+    return np.allclose(one, two, rtol=0.0, atol=ROUNDING * _size(one) + least, equal_nan=True)
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
 
 
 @functools.lru_cache(maxsize=PROGRAMS)

@@ -1,5 +1,6 @@
 """Parts of a user's own, in one process: what they may be, what is refused, and in which words."""
 
+import contextlib
 from dataclasses import dataclass, field, replace
 
 import flax.linen as nn
@@ -420,8 +421,69 @@ def test_a_penalty_that_counts_padding_is_warned_of(reported):
 
     factories.penalty.register(Energy, told)
     aeflax.train(own(power=2), DATA, report=False)
-    with pytest.warns(AeflaxWarning, match="energy gives other values where the padding .* average over examples by"):
+    with pytest.warns(AeflaxWarning, match="energy gives other values where a batch lies on two devices, .* by `mean`"):
         aeflax.train(own(power=4), DATA, report=False)
+
+
+def pairwise(code, mean):
+    """Mean of a kernel over pairs, [B]: those on one device alone."""
+    kernel = jnp.exp(-jnp.sum((code[:, None] - code[None]) ** 2, axis=-1))
+    return jnp.full(len(code), mean(jnp.mean(kernel, axis=1)))
+
+
+def by_features(code, mean):
+    """The same by random features, of which `mean` is over all devices: each the mean of some that are of a row."""
+    features = jnp.cos(code @ jnp.asarray(np.random.default_rng(0).normal(size=(code.shape[1], 16)), code.dtype))
+    return jnp.full(len(code), jnp.sum(mean(features) ** 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cost", "right"),
+    [
+        (pairwise, False),
+        (lambda code, mean: jnp.sum(code * np.random.default_rng(0).normal(size=code.shape), axis=-1), False),
+        (lambda code, mean: jnp.sum(code * jax.random.normal(jax.random.key(1), code.shape[1:]), axis=-1), True),
+        (by_features, True),
+        (lambda code, mean: jnp.sum((code - mean(code)) ** 2, axis=-1), True),
+    ],
+    ids=["pairs", "a draw of the batch's shape", "a draw for all", "random features", "a mean"],
+)
+def test_a_penalty_that_another_number_of_devices_changes_is_warned_of(cost, right):
+    def penalty(outputs, mean, values, step):
+        found = cost(outputs.latent.code, mean)
+        return values["weight"] * found, found
+
+    factories.penalty.register(Energy, lambda part: penalty)
+    said = "energy gives other values where a batch lies on two devices, or has"
+    with contextlib.nullcontext() if right else pytest.warns(AeflaxWarning, match=said):
+        aeflax.train(own(), DATA, report=False)
+
+
+def test_what_looks_like_a_field_or_is_no_penalty_is_refused():
+
+    @dataclass(frozen=True)
+    class Plain:
+        power = 2
+
+    @dataclass(frozen=True, kw_only=True)
+    class Plains(config.Penalties, kind="plains-for-tests"):
+        plain: Plain | None = None
+
+    with pytest.raises(ConfigError, match=r"Plain\.power has no annotation, and so is no field; write power: int"):
+        aeflax.train(settings(penalties=Plains(plain=Plain())), DATA, report=False)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Loose(config.Penalties, kind="loose-for-tests"):
+        extra: float = 0.3
+
+    with pytest.raises(ConfigError, match=r"model\.penalties\.extra is no penalty; a record of penalties holds"):
+        aeflax.train(settings(penalties=Loose()), DATA, report=False)
+    with pytest.raises(ConfigError, match=r"Named\.kind is what a part is called by; give the field another name"):
+
+        @dataclass(frozen=True, kw_only=True)
+        class Named(config.Corruption, kind="named-for-tests"):
+            kind: str = "x"
 
 
 def test_a_bottleneck_s_own_memory_is_part_of_it():

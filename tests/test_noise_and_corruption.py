@@ -8,7 +8,7 @@ from scipy import stats
 
 from aeflax import corruption, noise
 from aeflax.errors import ConfigError
-from aeflax.own_parts import mixes_rows, require_addressed
+from aeflax.own_parts import depends_on_rows, require_addressed
 
 KEYS = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(2000))
 KEY = jax.random.key(7)
@@ -145,20 +145,25 @@ def shared_draw(keys, images):
 
 
 @pytest.mark.parametrize(
-    "process",
-    [lambda keys, images: images[::-1], lambda keys, images: images - images.mean(0), shared_draw],
-    ids=["reversed", "centred", "one key for all"],
+    ("process", "why"),
+    [
+        (lambda keys, images: images[::-1], "the others of its batch"),
+        (lambda keys, images: images - images.mean(0), "the others of its batch"),
+        (shared_draw, "the others of its batch"),
+        (lambda keys, images: images + np.random.default_rng(0).normal(size=images.shape), "its place in the batch"),
+    ],
+    ids=["reversed", "centred", "one key for all", "a draw of the batch's shape"],
 )
-def test_a_corruption_that_mixes_rows_is_known(process):
-    assert mixes_rows(process, KEYS[:3], jax.random.uniform(KEY, (3, 5, 5, 2)))
+def test_a_corruption_that_depends_on_rows_is_known(process, why):
+    assert depends_on_rows(process, KEYS[:3], jax.random.uniform(KEY, (3, 5, 5, 2))) == why
 
 
 @pytest.mark.parametrize("name", ["gaussian", "masking", "salt_pepper"])
 def test_corruptions_mix_no_rows(name):
     values = {"sigma": 0.3, "sigma_min": 0.1, "rate": 0.4, "rate_min": 0.1}
     process = corruption.gaussian(clip=True) if name == "gaussian" else getattr(corruption, name)
-    assert not mixes_rows(process, KEYS[:3], jax.random.uniform(KEY, (3, 5, 5, 2)), values)
+    assert not depends_on_rows(process, KEYS[:3], jax.random.uniform(KEY, (3, 5, 5, 2)), values)
 
 
 def test_what_has_no_number_is_no_difference():
-    assert not mixes_rows(lambda keys, images: images * jnp.nan, KEYS[:3], IMAGES[:3])
+    assert not depends_on_rows(lambda keys, images: images * jnp.nan, KEYS[:3], IMAGES[:3])

@@ -36,7 +36,7 @@ def test_own_penalties_are_options_and_their_runs_need_the_file(aeflax, tmp_path
     assert aeflax("train", "own.py", "--model.penalties.energy.weight", "0.5", *SHORT)[0] == 0
     code, said = aeflax("evaluate", "run")
     assert code == 2
-    assert "--define FILE.py" in said
+    assert "--define own.py" in said
     code, said = aeflax("evaluate", "run", "--define", "own.py")
     assert (code, "has changed" in said) == (0, False)
     assert aeflax("evaluate", "run", "--define=nowhere.py") == (2, "aeflax: nowhere.py is no file; check the path\n")
@@ -67,6 +67,25 @@ def test_a_file_of_parts_that_has_changed_is_told_of(aeflax, tmp_path):
     told = json.loads((tmp_path / "run" / "experiment.json").read_text())
     assert [parts.keys() for parts in (told["parts"], *told["resumed_with_parts"])] == [{"own.py"}, {"own.py"}]
     assert told["parts"] not in told["resumed_with_parts"]
+
+
+def test_what_lies_beside_the_file_is_part_of_it(aeflax, tmp_path):
+    helped = OWN.replace("import aeflax\n", "import aeflax\nfrom helper import energy_of\n")
+    helped = helped.replace("jnp.sum(outputs.latent.code**2, axis=-1)", "energy_of(outputs.latent.code)")
+    (tmp_path / "own.py").write_text(helped)
+    helper = "import jax.numpy as jnp\n\n\ndef energy_of(code):\n    return jnp.sum(code**2, axis=-1)\n"
+    (tmp_path / "helper.py").write_text(helper)
+    assert aeflax("train", "own.py", *SHORT)[0] == 0
+    assert read_json(tmp_path / "run" / "experiment.json")["parts"].keys() == {"own.py", "helper.py"}
+    code, said = aeflax("evaluate", "run", "--define", "own.py")
+    assert (code, "has changed" in said) == (0, False)
+    (tmp_path / "helper.py").write_text(helper.replace("**2", "**4"))
+    for words in (("evaluate", "run"), ("train", "--resume", *SHORT[2:], "--train.steps", "7")):
+        code, said = aeflax(*words, "--define", "own.py")
+        assert (code, "helper.py has changed since the run was last trained" in said) == (0, True)
+    code, said = aeflax("evaluate", "run")
+    assert code == 2
+    assert "import the module that defines it first, or add --define own.py" in said
 
 
 def test_a_corruption_that_mixes_rows_is_warned_of(aeflax, tmp_path):

@@ -19,6 +19,7 @@ SEED = "train.seed"
 ALONE = ("train.patience", "train.placement", "train.fsdp", "train.sharding", "train.digest_every")
 DIGITS = 300  # of a number; more are beyond any float
 MODEL, PENALTIES = "model.", "model.penalties."
+POINTED = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)  # a number as Python has it
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
@@ -207,8 +208,8 @@ def _plain(word: str) -> Any:
         return {"None": None, "True": True, "False": False}[word]
     try:
         found = json.loads(word)
-    except ValueError:  # no number, or one of too many digits
-        return word
+    except ValueError:  # no number as JSON has it: .5, 1., or one of too many digits
+        return float(word) if POINTED.fullmatch(word) else word
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else word
 
 

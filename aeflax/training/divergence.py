@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aeflax.config import Experiment
 from aeflax.errors import DivergedError
-from aeflax.manifest import own_files
+from aeflax.manifest import defined_in
 
 
 def skipped(
@@ -33,7 +33,7 @@ def overflowed(experiment: Experiment, step: int, held: int | None, last: Mappin
 
 def unusable(experiment: Experiment, step: int, what: str, *, reconstructs: bool) -> DivergedError:
     """What the final evaluation found is not finite, although reconstructions may be."""
-    own = " and ".join(own_files(experiment))
+    own = " and ".join(defined_in(experiment))
     mend = f"check what {own} computes" if own and reconstructs else _what_to_try(experiment)
     return _diverged(step, f"{what} at step {step} is not finite; {mend}")
 
@@ -51,7 +51,7 @@ def _last_good(means: Mapping[str, float]) -> str:
 
 def _what_to_try(experiment: Experiment, *, begun: bool = True) -> str:
     """A few mends; before any update was good, no learning rate is to blame where parts of a user's own compute."""
-    own = " and ".join(own_files(experiment))
+    own = " and ".join(defined_in(experiment))
     if own and not begun:
         return f"check what {own} computes, for the loss of the very first batch or its gradient is not finite"
     optimizer = experiment.optimizer

@@ -15,6 +15,7 @@ VAE = presets.vae()
 def test_numbers_are_listed_or_counted():
     assert axis("optimizer.learning-rate=1e-4,1e-3", VAE) == Axis("optimizer.learning_rate", (1e-4, 1e-3))
     assert axis("train.seed=2..4", VAE) == Axis("train.seed", (2, 3, 4))
+    assert axis("model.penalties.kl.beta=.5,1.,+2.5e-1", VAE) == Axis("model.penalties.kl.beta", (0.5, 1.0, 0.25))
 
 
 def test_a_whole_number_is_a_float_where_the_field_is_one():
