@@ -104,7 +104,8 @@ def train(
     if profile is not None:
         profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
         hosts.by_all(functools.partial(create_folder, profile, "the profile"))
-    task = Task(program, dataset, described | {"init_from": origin}, callbacks, stop, weights, profile)
+    described |= {"init_from": origin, "devices": program.placement.shards}
+    task = Task(program, dataset, described, callbacks, stop, weights, profile)
     return task.train() if path is None else task.train_in(path, resume=resume, overwrite=overwrite, report=report)
 
 

@@ -1,5 +1,6 @@
 """Whether a kept run is still what was written: every digest in its directory, checked. Standard library only."""
 
+import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from aeflax import runs, seal
 from aeflax.claim import holder
 from aeflax.document import read_json, require_digest
 from aeflax.errors import ConfigError
+
+EXPORTED = "manifest.json"  # in the folder of an export
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Audit:
 
 
 def verify(path: str | Path) -> Audit:
-    """Checks every digest in a run directory: those of all that a restore reads, of the summary and of findings.
+    """Checks every digest in a run directory: of all that a restore reads, of the summary, of findings and exports.
 
     Changes nothing, and needs neither JAX nor the run's data.
 
@@ -80,6 +83,8 @@ def verify(path: str | Path) -> Audit:
     for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
         name = f"{runs.APPLICATIONS}/{path.name}"
         audit.files[name] = _faults(place, name) or _array_faults(path)
+    for told in sorted((place / runs.EXPORTS).glob(f"*/{EXPORTED}")):
+        audit.files[str(told.parent.relative_to(place))] = _export_faults(told)
     return replace(audit, holder=before or holder(place))  # it may have begun, or ended, meanwhile
 
 
@@ -90,6 +95,27 @@ def _faults(place: Path, name: str) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _export_faults(told: Path) -> list[str]:
+    """What is wrong with the files of an export, by the digests that its manifest holds."""
+    mend = "export the run again"
+    try:
+        files = (read_json(told) or {}).get("files")
+    except ConfigError as error:
+        return [str(error)]
+    if not isinstance(files, dict):
+        return [f"{told} names no files; {mend}"]
+    found = []
+    for name, about in files.items():
+        try:
+            digest = hashlib.sha256((told.parent / name).read_bytes()).hexdigest()
+        except OSError as error:
+            found.append(f"{told.parent / name} cannot be read ({error.strerror}); {mend}")
+            continue
+        if not isinstance(about, dict) or digest != about.get("sha256"):
+            found.append(f"{told.parent / name} is not what was written to it; {mend}")
+    return found
 
 
 def _array_faults(path: Path) -> list[str]:

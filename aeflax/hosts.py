@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -87,6 +88,7 @@ def start(
         raise ConfigError(f"{number} cannot join the others{where}: {reason(error)}; check the address") from error
     finally:
         watchdog.cancel()
+    _require_as_many_devices()
 
 
 def joined() -> bool:
@@ -213,6 +215,14 @@ def lost(error: BaseException) -> bool:
     if isinstance(error, ValueError) and said.startswith("unknown: gloo"):  # what JAX makes of it in some places
         return True
     return error.__cause__ is not None and lost(error.__cause__)  # Orbax tells it in words of its own
+
+
+def _require_as_many_devices() -> None:
+    """Raises ConfigError, on all of them, where a process has another number of devices than process 0."""
+    counts = Counter(device.process_index for device in jax.devices())
+    if other := next((process for process in sorted(counts) if counts[process] != counts[0]), None):
+        said = f"process {other} has {counts[other]} devices, process 0 has {counts[0]}"
+        raise ConfigError(f"{said}; give all of them as many")
 
 
 def _require_free(address: str) -> None:

@@ -189,6 +189,10 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         said = f"the run was trained with {was}, this is {this}: its bits may differ from here on"
         warn(said)
         before.append(now)
+    devices, now = stored.get("devices"), manifest.get("devices")
+    if None not in (devices, now) and devices != now and not manifest["resolved"]["train"]["exact"]:
+        said = f"the run was trained on {devices} {'device' if devices == 1 else 'devices'}, and goes on on {now}"
+        warn(f"{said}: equal to rounding; --train.exact True from its beginning would have kept the bits")
     later = {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
     return carried_over(stored, manifest) | {"versions": before[0]} | later

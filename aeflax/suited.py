@@ -3,7 +3,7 @@
 import numpy as np
 
 from aeflax.config import KL, Experiment, GaussianLikelihood, GaussianPosterior
-from aeflax.data.dataset import Dataset
+from aeflax.data.dataset import Dataset, called
 from aeflax.data.doubts import doubts
 from aeflax.data.rows import evenly
 from aeflax.errors import ConfigError, warn
@@ -26,7 +26,13 @@ def require_range(resolved: Experiment, dataset: Dataset) -> None:
 
 
 def warn_of_misfit(program: Program, dataset: Dataset) -> None:
-    """Warns of a posterior that is likely to collapse, and of features of a table that will not serve."""
+    """Warns of batches that are mostly padding, of a posterior that may collapse, of doubtful features of a table."""
+    batch, examples = program.experiment.data.batch_size, len(dataset.train)
+    if batch >= 2 * examples:
+        said = (
+            f"data.batch_size={batch} is {batch / examples:.2g} times the {examples:,} training {called(dataset.shape)}"
+        )
+        warn(f"{said}: the rest of every step is padding; lower it")
     _warn_of_collapse(program, dataset)
     if len(dataset.shape) == 1:
         _warn_of_scales(program, dataset)

@@ -116,7 +116,9 @@ def _counting_rows(built: Built, hyper: Hyper, batch: int, penalties: Sequence[s
     least = ROUNDING**1.5 * _size(one["reconstruction_nats"])  # what is left of it in what is charged
     differ = {name for name in one if not _near(one[name], two[name].reshape(-1), least)}
     found = [path for path in penalties if path.partition("/")[-1] in differ]
-    return found or [path for path in penalties if "charged" in differ]  # what is charged and not reported, by one of them
+    return found or [
+        path for path in penalties if "charged" in differ
+    ]  # what is charged and not reported, by one of them
 
 
 def _near(one: np.ndarray, two: np.ndarray, least: float) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from variants import experiment, images
 
 import aeflax
-from aeflax.applications.findings import Findings, keep, kept
+from aeflax.applications.findings import Findings, keep, load
 from aeflax.errors import AeflaxWarning
 
 FOUND = Findings("ab" * 32, {"value": 3}, {"codes": np.arange(2000.0)})
@@ -20,7 +20,7 @@ def place(tmp_path):
 
 @pytest.mark.slow
 def test_sound_findings_are_read_and_verified(place):
-    (found,) = kept(place, FOUND.state_sha256).values()
+    (found,) = load(place, FOUND.state_sha256).values()
     np.testing.assert_array_equal(found.arrays["codes"], FOUND.arrays["codes"])
     assert aeflax.verify(place).files["applications/codes.json"] == []
     assert aeflax.verify(place).sound
@@ -37,7 +37,7 @@ def test_a_changed_byte_is_told(place, name):
     (fault,) = aeflax.verify(place).files["applications/codes.json"]
     assert name in fault
     with pytest.warns(AeflaxWarning, match="the report leaves codes out: .*codes"):
-        assert kept(place, FOUND.state_sha256) == {}
+        assert load(place, FOUND.state_sha256) == {}
 
 
 def test_arrays_that_are_gone_are_told(place):

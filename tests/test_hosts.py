@@ -369,6 +369,20 @@ def test_processes_that_were_started_differently_are_told(tmp_path):
 
 
 @pytest.mark.slow
+def test_processes_with_other_numbers_of_devices_are_told(tmp_path):
+    port = free_port()
+    job = ("--run-dir", "run", "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id")
+    flags = [{"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"} for count in (4, 2)]
+    processes = [start("vanilla", *SHORT, *job, str(n), cwd=tmp_path, **flags[n]) for n in (0, 1)]
+    for process in processes:
+        code, _, err = ended(process)
+        assert code == 2, err
+        assert "process 1 has 2 devices, process 0 has 4; give all of them as many" in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_data_that_one_process_cannot_read_end_both(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((50, 4, 4), np.uint8))
     port = free_port()

@@ -8,7 +8,7 @@ import pytest
 from variants import experiment, images
 
 import aeflax
-from aeflax.config import KL, Bernoulli, GaussianLikelihood, Penalties, Train
+from aeflax.config import KL, Bernoulli, Data, GaussianLikelihood, Penalties, Train
 from aeflax.errors import AeflaxWarning
 
 DATA = images(60)
@@ -25,6 +25,13 @@ def test_a_scale_that_makes_the_code_worthless_is_told_with_its_worth():
     """Uniform bytes have the variance 1 / 12: of 63 pixels a code saves ½ · 63 / 12 = 2.6 nats, less than 4."""
     with pytest.warns(AeflaxWarning, match=r"saves 2\.[567] nats .* each of its 4 dimensions"):
         aeflax.train(settings(GaussianLikelihood()), DATA)
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_mostly_padding_is_told_of():
+    few = replace(settings(Bernoulli(), beta=0.0), data=Data(batch_size=4 * len(DATA)))
+    with pytest.warns(AeflaxWarning, match=r"batch_size=240 is 5 times the 48 training images: .* padding"):
+        aeflax.train(few, DATA)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +19,11 @@ from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.errors import ConfigError, StoppedError
+from aeflax.errors import ConfigError, StoppedError, warn
+from aeflax.schema import differences, from_dict
 from aeflax.validation import EXACT_PARTS, validate
+
+BUDGET = {"train.epochs", "train.steps"}  # which take each other's place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def main(arguments: list[str]) -> int:
     ) as path:
         stop.path, stop.created = path, command.run_dir is None
         try:
-            return _train(replace(command, run_dir=path), stem, stop)
+            return _train(replace(command, run_dir=path), stem, stop, words if begun is None else None)
         except StoppedError as error:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])
@@ -84,6 +87,22 @@ def _refuse_to_begin(place: Path | None) -> None:
     if place is not None and (place / runs.MANIFEST).exists():
         runs.read_manifest(place)  # raises, for it could not be read
     raise ConfigError(f"{place} holds no run to go on with; check the path, or name the preset of one to begin there")
+
+
+def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
+    """Warns of settings that a run may change when it goes on, and changes unsaid by the words of the command."""
+    from aeflax.manifest import FREE
+
+    if not command.resume or command.run_dir is None or not (command.run_dir / runs.MANIFEST).exists():
+        return
+    with suppress(ConfigError):  # which is told of where it matters
+        stored = from_dict(Experiment, runs.read_manifest(command.run_dir)["experiment"])
+        named = {word.lstrip("-").replace("-", "_") for word in words}
+        named |= BUDGET if named & BUDGET else set()
+        found = [(change.partition(":")[0], change) for change in differences(stored, command.experiment)]
+        if changed := [change for path, change in found if path in FREE and path not in named]:
+            said = "the run goes on with other settings than it had, which the command does not name"
+            warn(f"{said}: {'; '.join(changed)} (--resume and --run-dir alone keep them)")
 
 
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
@@ -114,8 +133,15 @@ def _require_possible(command: TrainCommand) -> None:
         raise ConfigError("; ".join(faults))
 
 
-def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
-    """Trains in the run directory of a command that is found to be right."""
+def _train(command: TrainCommand, preset: str, stop: Stop, words: set[str] | None) -> int:
+    """Trains in the run directory of a command that is found to be right.
+
+    Args:
+      command: what to train, and where.
+      preset: its name.
+      stop: whether to stop.
+      words: of the command, where it says all itself; None: what it does not say is the run's.
+    """
     if command.experiment.train.exact:
         # On CPU a matrix product rounds by the number of threads that share it: as many as the devices that the mode
         # allows, for each of which XLA has one at least; to be set before JAX starts.
@@ -129,6 +155,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop) -> int:
 
     progress = console(stderr=True)
     progress.quiet = not hosts.primary()
+    if words and hosts.primary():
+        _warn_of_changes(command, words)
     before = runs.read_summary(command.run_dir) if command.resume and command.run_dir is not None else None
     if command.resume and before is None and command.run_dir and not runs.holds_checkpoint(command.run_dir):
         begun = f"{preset} on {command.experiment.data.source}"

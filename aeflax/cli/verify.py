@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     incomplete = "not complete; the next --resume removes it"
     for name in found.unfinished:
         drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
+    drawn.caption = "Logs, kept examples, figures and the report have no digests."
     if found.holder is not None:
         drawn.caption = f"In use by {found.holder}: more may come."
     elif not found.checkpoints and found.sound:

@@ -131,6 +131,24 @@ def test_averaged_parameters_are_exported(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_export_that_has_changed_is_not_sound(tmp_path):
+    run = aeflax.train(experiment("vanilla", steps=2), DATA, run_dir=tmp_path / "run", report=False)
+    place = run.export("safetensors")
+    audit = aeflax.verify(tmp_path / "run")
+    assert (audit.sound, audit.files["export/safetensors"]) == (True, [])
+    weights = next(path for path in place.iterdir() if path.suffix == ".safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    (fault,) = aeflax.verify(tmp_path / "run").files["export/safetensors"]
+    assert f"{weights} is not what was written to it; export the run again" in fault
+    weights.unlink()
+    assert not aeflax.verify(tmp_path / "run").sound
+    (place / "manifest.json").write_text("{")
+    assert "cannot be read" in aeflax.verify(tmp_path / "run").files["export/safetensors"][0]
+
+
+@pytest.mark.slow
 def test_safetensors_hold_every_number_by_its_name(tmp_path):
     run = trained(experiment("batch-top-k"))
     found = load_file(run.export("safetensors", tmp_path) / "model.safetensors")

@@ -9,7 +9,7 @@ from variants import experiment, images
 
 from aeflax.errors import ConfigError, StoppedError
 from aeflax.population.grid import Member, axes, members
-from aeflax.population.halving import kept, rungs, step_of
+from aeflax.population.halving import ranked, rungs, step_of
 from aeflax.population.leaderboard import leaderboard
 from aeflax.population.sweep import sweep
 
@@ -28,13 +28,13 @@ def test_rungs_halve_the_settings_and_not_the_seeds():
     assert rungs(found) == (-2, -1)
     assert [step_of(rung, 20) for rung in rungs(found)] == [5, 10]
     values = {0: 3.0, 1: 3.0, 2: 1.0, 3: 1.2, 4: 0.9, 5: 5.0, 6: float("nan"), 7: 0.1}
-    ranked = kept(found, values, "mse")
+    order = ranked(found, values, "mse")
     # The third setting has the best seed of all that count, and the worse mean; a value that is none is the last.
-    assert [one["members"] for one in ranked] == [[2, 3], [4, 5], [0, 1], [6, 7]]
-    assert [one["kept"] for one in ranked] == [True, True, False, False]
-    assert [one["value"] for one in ranked] == [1.1, 2.95, 3.0, None]
-    assert [one["members"] for one in kept(found[:6], values, "psnr")] == [[0, 1], [4, 5], [2, 3]]
-    assert [one["kept"] for one in kept(found[:6], values, "psnr")] == [True, True, False]
+    assert [one["members"] for one in order] == [[2, 3], [4, 5], [0, 1], [6, 7]]
+    assert [one["kept"] for one in order] == [True, True, False, False]
+    assert [one["value"] for one in order] == [1.1, 2.95, 3.0, None]
+    assert [one["members"] for one in ranked(found[:6], values, "psnr")] == [[0, 1], [4, 5], [2, 3]]
+    assert [one["kept"] for one in ranked(found[:6], values, "psnr")] == [True, True, False]
 
 
 def test_settings_that_read_alike_compete():
