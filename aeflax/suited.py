@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aeflax.config import KL, Experiment, GaussianLikelihood, GaussianPosterior
+from aeflax.config import KL, Data, Experiment, GaussianLikelihood, GaussianPosterior
 from aeflax.data.dataset import Dataset, called
 from aeflax.data.doubts import doubts
 from aeflax.data.rows import evenly
@@ -28,7 +28,7 @@ def require_range(resolved: Experiment, dataset: Dataset) -> None:
 def warn_of_misfit(program: Program, dataset: Dataset) -> None:
     """Warns of batches that are mostly padding, of a posterior that may collapse, of doubtful features of a table."""
     batch, examples = program.experiment.data.batch_size, len(dataset.train)
-    if batch >= 2 * examples:
+    if batch >= max(2 * examples, 2 * Data.batch_size):  # of few examples in a batch of the usual size it is no matter
         said = (
             f"data.batch_size={batch} is {batch / examples:.2g} times the {examples:,} training {called(dataset.shape)}"
         )

@@ -242,7 +242,7 @@ def unit_range_faults(experiment: Experiment, why: str, *, table: bool) -> list[
         "model.corruption.clip": (getattr(model.corruption, "clip", False) is True, "--model.corruption.clip False"),
     }
     return [
-        f"{name} needs data in [0, 1], but {why}; use {mend} or --data.scale unit"
+        f"{name} needs data in [0, 1], but {why}; use {mend}{'' if table else ' or --data.scale unit'}"
         for name, (needed, mend) in needs.items()
         if needed
     ]

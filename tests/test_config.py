@@ -460,8 +460,7 @@ def test_a_sharding_pattern_that_the_moments_would_not_match_is_refused(entry):
 
 
 def test_an_exact_batch_has_as_many_parts_everywhere():
-    """Known to three rooms, of which two must not import JAX."""
-    from aeflax.cli.train import EXACT_THREADS
+    """Known to two rooms, of which one must not import JAX."""
     from aeflax.engine.team import SHARDS
 
-    assert EXACT_PARTS == SHARDS == EXACT_THREADS
+    assert EXACT_PARTS == SHARDS

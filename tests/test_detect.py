@@ -65,7 +65,7 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
     values, labels = tables.read(Path("out.csv"), drop=("feature",))
-    assert values.shape == (99, 3)
+    assert values.shape == (99, 6)
     assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) == {"width", "height", "mass"}
     np.testing.assert_array_equal(values[:, 2], np.arange(99))
     assert labels.sum() == 9
@@ -113,7 +113,11 @@ def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     expected = aeflax.load(runs / "table").reconstruct(rows)[7, 1]
     assert worst["expected"] == pytest.approx(expected, rel=1e-5)
     assert not worst["filled"]
-    assert tables.carried(Path("out.csv"), ["feature"])["feature"][7] == "height"
+    told = tables.carried(Path("out.csv"), ["feature", "feature_value", "feature_expected", "feature_filled"])
+    assert told["feature"][7] == "height"
+    assert float(told["feature_value"][7]) == pytest.approx(60)
+    assert float(told["feature_expected"][7]) == pytest.approx(expected, rel=1e-5)
+    assert set(told["feature_filled"]) <= {"0", "false", "False", 0}
     assert re.search(r"7 .* height 60 \(", err)
     report = aeflax.load(runs / "table").report().read_text(encoding="utf-8")
     assert "height 60 (" in report
@@ -271,13 +275,24 @@ def test_the_report_shows_it(run, runs):
         assert (runs / "table" / "figures" / f"{named}_features.png").exists()
 
 
+@pytest.mark.slow
+def test_labels_do_not_hide_that_all_is_in_another_unit(run, runs):
+    values, labels = tables.read(runs / "odd.csv")
+    for factor, told in ((1.0, False), (30.0, True)):
+        table = np.column_stack([values * [factor, 1, 1], labels])
+        np.savetxt("unit.csv", table, delimiter=",", header="width,height,mass,label", comments="")
+        code, _, err = run("detect", runs / "table", "unit.csv", "out.csv", "--no-baselines", "--anomalous", "1")
+        assert (code, "unit.csv is unlike what the run was trained on" in err) == (0, told), err
+
+
 def test_unlabelled_examples_have_no_labels(run, runs):
     values, _ = tables.read(runs / "odd.csv")
     np.save("x.npy", values)
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
     with np.load("out.npz") as found:
-        assert set(found) == {"score", "anomaly", "row", "feature"}
+        worst = {"feature", "feature_value", "feature_expected", "feature_filled"}
+        assert set(found) == {"score", "anomaly", "row"} | worst
 
 
 def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monkeypatch):
@@ -347,8 +362,8 @@ def test_columns_go_along_as_they_stand(run, runs, named, suffix):
     assert code == 0, err
     if suffix == "csv":
         lines = Path("out.csv").read_text().splitlines()
-        assert lines[0] == "score,anomaly,row,feature,id,name,count"
-        assert re.search(r",2,(width|height|mass),02,M;2,98$", lines[3])
+        assert lines[0] == "score,anomaly,row,feature,feature_value,feature_expected,feature_filled,id,name,count"
+        assert re.search(r",2,(width|height|mass),[^,]+,[^,]+,\w+,02,M;2,98$", lines[3])
         return
     if suffix == "npz":
         with np.load("out.npz") as stored:

@@ -143,7 +143,7 @@ def test_the_table_says_what_is_to_be_known():
         assert f"The model leaves 75% of the variance of the test examples, PCA(16) {said}" in text
         assert "leaves" not in drawn(final_table(summary(pca=pca, test={"mse": 0.02}), 16), 160)
     text = drawn(final_table(summary(pca={"dim": 64, "compresses": False, "test": {"mse": 1e-15}}), 256), 120)
-    assert "PCA(64) would keep every feature: no compression" in text
+    assert "PCA(64) would keep every feature: the code is no smaller than the data" in text
     assert "1e-15" not in text
     best = {"step": 500, "monitor": "elbo", "value": -100.0}
     text = drawn(final_table(summary(best=best, stopped_early=True, test={"elbo": -101.0}), 16), 120)

@@ -270,11 +270,10 @@ def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
 
 
-def arrays(found: Detection, inputs: Inputs, features: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def arrays(found: Detection, inputs: Inputs, worst: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
     """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`.
 
-    Of vectors also the `feature` that errs most in each, where those are given.
+    Of vectors also what errs most in each, where that is given.
     """
     rows = np.arange(len(found.scores)) if inputs.rows is None else inputs.rows
-    made = {"score": found.scores, "anomaly": found.anomalies, "row": rows}
-    return inputs.described(made if features is None else {**made, "feature": features})
+    return inputs.described({"score": found.scores, "anomaly": found.anomalies, "row": rows, **(worst or {})})

@@ -59,15 +59,31 @@ def oddest(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, 
     return kept if found.anomalous is None else {**kept, "anomalous": found.anomalous[index]}
 
 
-def worst_features(inference: Inference, inputs: Inputs) -> np.ndarray:
-    """Of each vector the name of the feature that errs most, [N]."""
-    places = []
+def worst_features(inference: Inference, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What errs most in each of some vectors, arrays [N] by the names of their columns.
+
+    Its name is the `feature`; `feature_value` is what it has and `feature_expected` what the model would expect, in the
+    units of the run's data; `feature_filled` says whether the value was missing.
+    """
+    names = np.array(_names(inputs.columns, inputs.shape[0]))
+    found: dict[str, list[np.ndarray]] = {}
+    first = 0
     for batch in batches(inputs, inference.size):
         examples = inference.scaled(batch.values[:])
+        again = inference.scaled_reconstruct(examples)
+        rows = np.arange(len(examples))
         with np.errstate(over="ignore"):
-            places.append(np.argmax((inference.scaled_reconstruct(examples) - examples) ** 2, axis=1))
-    found: np.ndarray = np.array(_names(inputs.columns, inputs.shape[0]))[np.concatenate(places)]
-    return found
+            worst = np.argmax((again - examples) ** 2, axis=1)
+        given = np.asarray(inputs.values[first : first + len(rows)])[rows, worst]
+        first += len(rows)
+        for name, values in (
+            ("feature", names[worst]),
+            ("feature_value", inference.unscaled(examples)[rows, worst]),
+            ("feature_expected", inference.unscaled(again)[rows, worst]),
+            ("feature_filled", np.isnan(given.astype(np.float64))),
+        ):
+            found.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

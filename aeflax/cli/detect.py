@@ -60,6 +60,8 @@ def main(arguments: list[str]) -> int:
         command, places.TABLES, command.carry, idle=() if command.label is None else (command.label,)
     )
 
+    import numpy as np
+
     from aeflax.applications import anomaly, oddities
     from aeflax.data.inputs import labels_of
     from aeflax.report.anomaly import choices, oddest, sentences, table
@@ -73,8 +75,9 @@ def main(arguments: list[str]) -> int:
         rows = slice(None) if inputs.rows is None else inputs.rows
         inputs = inputs if labels is None else replace(inputs, labels=labels[rows])
     known = _known(command, inputs, data.classes)
-    if known is None:  # nothing else would tell of another unit, or of another kind of data
-        warn_of_unfamiliar(run, inputs)
+    # Nothing else would tell of another unit, or of another kind of data; known anomalies are unlike by nature.
+    usual = inputs if known is None else inputs.part(inputs.name, np.flatnonzero(known != 1))
+    warn_of_unfamiliar(run, usual)
     try:
         found = run.detect(
             inputs,

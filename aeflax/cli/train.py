@@ -70,7 +70,8 @@ def main(arguments: list[str]) -> int:
     ) as path:
         stop.path, stop.created = path, command.run_dir is None
         try:
-            return _train(replace(command, run_dir=path), stem, stop, words if begun is None else None)
+            of_run = begun is not None and arguments[0].startswith("-")
+            return _train(replace(command, run_dir=path), stem, stop, None if of_run else words)
         except StoppedError as error:
             place = [] if command.run_dir is not None else [f"add --run-dir {shlex.quote(str(path))}"]
             more = place + (["leave out --overwrite"] if command.overwrite else [])

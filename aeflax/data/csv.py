@@ -25,6 +25,7 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx, .ods and any othe
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SEPARATORS = (",", "\t", ";")
 DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 WHOLE = re.compile(r"0|-?[1-9]\d*")
 
 Lines = list[tuple[int, str]]  # with their numbers
@@ -59,6 +60,11 @@ def read(
     if take is not None:
         features = [header.index(name) for name in take]
     idle = {*range(len(header))} - {*features, labelled}
+    if mark != "," and (fault := _thousands(body, mark, idle)) is not None:
+        row, column, cell = fault
+        said = f"the value in line {row}, column {_named(column, header) if has_header else column + 1} is {cell!r}"
+        mend = f"write {cell.replace('.', '')}, or {cell.replace('.', ',', 1)}"
+        raise DataError(f"{path}: {said}, with a point where others have a decimal comma; {mend}")
     try:
         values = _numbers(_read(body, mark, missing, idle))
         labels = None if labelled is None else values[:, labelled]
@@ -87,6 +93,24 @@ def _read(body: Lines, mark: str, missing: bool, idle: set[int]) -> Lines:
     if missing or idle or mark != "," or any(_holds_truth(line) for _, line in body):
         return [(row, _line(_taken(_cells(line, mark), missing, idle))) for row, line in body]
     return body
+
+
+def _thousands(body: Lines, mark: str, idle: set[int]) -> tuple[int, int, str] | None:
+    """The first cell (line, column, text) of a column whose points part thousands; None where decimal commas are none.
+
+    A point could be either in a table with decimal commas, where every pointed cell of a column could be thousands.
+    """
+    if not any("." in line for _, line in body):
+        return None
+    rows = [(row, _split(line, mark)) for row, line in body]
+    if not any(DECIMAL_COMMA.fullmatch(cell) for _, cells in rows for cell in cells):
+        return None
+    width = max(len(cells) for _, cells in rows)
+    for column in sorted({*range(width)} - idle):
+        pointed = [(row, cell) for row, cells in rows if "." in (cell := _at(cells, column)) and _present(cell)]
+        if pointed and all(THOUSANDS.fullmatch(cell) for _, cell in pointed):
+            return pointed[0][0], column, pointed[0][1]
+    return None
 
 
 def _numbers(body: Lines) -> np.ndarray:
@@ -119,7 +143,7 @@ def _lines(path: Path) -> Lines:
     try:
         text = content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8 (of Excel: CSV UTF-8)") from error
     return [(row, line) for row, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip()]
 
 
@@ -188,9 +212,9 @@ def _fault(body: Lines, header: list[str], drop: Sequence[str], *, named: bool) 
             if _number(cell) is not None:
                 continue
             place = f"the value in line {row}, column {_named(column, header) if named else column + 1}"
-            if not _present(cell):
-                return f"{place} {FILL}"
             wordy = [place for place in range(width) if _is_wordy([_at(other, place) for _, other in rows])]
+            if not _present(cell) and column not in wordy:
+                return f"{place} {FILL}"
             if len(wordy) > 1:
                 names = ", ".join(_named(place, header) if named else str(place + 1) for place in wordy)
                 mend = leave_out([header[place] for place in wordy], drop, named=named)
@@ -223,12 +247,17 @@ def _separator(line: str) -> str:
 
 def _cells(line: str, mark: str = ",") -> list[str]:
     """The cells of a line; where commas do not separate them, one within a number stands for its point."""
+    cells = _split(line, mark)
+    return cells if mark == "," else [_pointed(cell) for cell in cells]
+
+
+def _split(line: str, mark: str) -> list[str]:
+    """The cells of a line as they stand."""
     try:
         cells = next(reader([line], delimiter=mark))
     except CsvError:  # a cell beyond the reader's 131,072 characters, which is no number anyway
         cells = line.split(mark)
-    cells = [cell.strip() for cell in cells]
-    return cells if mark == "," else [_pointed(cell) for cell in cells]
+    return [cell.strip() for cell in cells]
 
 
 def _pointed(cell: str) -> str:

@@ -11,6 +11,10 @@ from aeflax.data.rows import Rows
 COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
 WILD = 300  # times farther from the median than 99 % of its column: a wild value; heavy tails reach 100
+RISING = 0.1  # share of the steps from row to row that rise where none falls, of a count
+DISTINCT = 0.5  # share of the rows that have a value of their own, of an id; float32 holds seven digits of it
+# What columns of ids and times are called: id, txn_id, rowId, ts, event_timestamp; not response_time, nor grid.
+IDS = re.compile(r"(^|[^a-z])(id|uuid|guid|nr|no|ts|timestamp|datetime|unixtime|epoch)$|^(time|date|index|key)$")
 NINES = re.compile(r"-?9{3,}")  # what stands for a missing value in many files
 MARKED = 10  # times as far from the median as nearly all others, from which on it is taken for that
 NAMED = 5  # columns in a sentence
@@ -24,11 +28,14 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
 
     Args:
       rows: the training examples [N, F]; of data that are not in memory nothing is said.
-      columns: the names of their features.
+      columns: the names of their features; without them only of wild values something is said.
       drop: columns that are left out already.
     """
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or len(columns) != rows.shape[1] or not len(rows):
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or not len(rows):
         return []
+    if len(columns) != rows.shape[1]:
+        unnamed = _wild({f"feature {place}": values for place, values in enumerate(np.ascontiguousarray(rows.T))})
+        return [] if unnamed is None else [unnamed]
     said = []
     if len(rows) < FEW:
         few = f"{len(rows)} training rows are few: a model repeats them and knows nothing of others"
@@ -40,6 +47,9 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
     if rising := [name for name, values in named.items() if _counts(values)]:
         each = "rises" if len(rising) == 1 else "rise"
         idle.append(f"{_listed(rising)} {each} from row to row, as an id or a time does, and would be learned")
+    if numbers := [name for name, values in named.items() if name not in rising and _is_id(name, values)]:
+        each = "is called as ids and times are" if len(numbers) == 1 else "are called as ids and times are"
+        idle.append(f"{_listed(numbers)} {each}, with another number in nearly every row, which would be learned")
     if same := [name for name, values in named.items() if len(values) > 1 and np.all(values == values[0])]:
         each = "holds" if len(same) == 1 else "hold"
         idle.append(f"{_listed(same)} {each} one value in every training row, which teaches nothing of any other")
@@ -48,16 +58,25 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
         each = "sounds" if len(labels) == 1 else "sound"
         idle.append(f"{_listed(labels)} {each} like labels of two kinds, and would be learned (see --data.label)")
     if idle:
-        said.append(f"{'; '.join(idle)}; {dropped([*rising, *same, *labels], drop)}")
+        said.append(f"{'; '.join(idle)}; {dropped([*rising, *numbers, *same, *labels], drop)}")
     marks, marked = _marks(named)
-    rest = {name: values for name, values in named.items() if name not in marked}
+    rest = {repr(name): values for name, values in named.items() if name not in marked}
     return [*said, *filter(None, [marks, _wild(rest)])]
 
 
 def _counts(values: np.ndarray) -> bool:
-    """Whether whole numbers rise from row to row."""
-    rises = len(values) >= COUNTED and np.all(values[1:] > values[:-1])
-    return bool(rises and np.array_equal(values, np.rint(values)))
+    """Whether whole numbers rise from row to row; float32 makes large ones equal here and there."""
+    if len(values) < COUNTED or not np.array_equal(values, np.rint(values)):
+        return False
+    steps = np.diff(values)
+    return bool(np.all(steps >= 0) and np.mean(steps > 0) >= RISING)
+
+
+def _is_id(name: str, values: np.ndarray) -> bool:
+    """Whether a column is called as ids and times are, and nearly all of its values are other whole numbers."""
+    if len(values) < COUNTED or not IDS.search(CAPITAL.sub("_", name).lower().strip()):
+        return False
+    return bool(np.array_equal(values, np.rint(values)) and len(np.unique(values)) >= DISTINCT * len(values))
 
 
 def _is_label(name: str) -> bool:
@@ -97,7 +116,7 @@ def _wild(named: dict[str, np.ndarray]) -> str | None:
         nth = 1 + max(1, len(far) // 100)
         beyond = np.partition(far, -nth)[-nth] if len(far) >= nth else 0
         if 0 < WILD * beyond < far.max():
-            found.append(f"{values[int(far.argmax())]:.6g} in {name!r}")
+            found.append(f"{values[int(far.argmax())]:.6g} in {name}")
     if not found:
         return None
     said = f"{_some(found)} lie {WILD} times as far out as nearly all others, and outweigh them"

@@ -23,6 +23,8 @@ UNITS = {
     "dead_fraction": "share of units",
 }
 HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a model has sums it up
+WORSE = 2.0  # times the error of PCA at the same code size: a model that reconstructs worse than need be
+GOOD = 0.02  # share of the variance that may be left, whatever PCA leaves
 LITTLE = 0.5  # share of the variance: a model that leaves more reconstructs little
 SPLITS = ("train", "validation", "test")
 
@@ -62,10 +64,15 @@ def _pca_note(summary: Mapping[str, Any]) -> str | None:
     """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing."""
     pca = summary.get("pca") or {}
     if not pca.get("compresses", True):
-        return f"PCA({pca['dim']}) would keep every feature: no compression to compare with."
+        return f"PCA({pca['dim']}) would keep every feature: the code is no smaller than the data."
     variance, error = pca.get("variance", 0.0), summary.get("test", {}).get("mse", 0.0)
-    if not error > LITTLE * variance > 0.0:
+    least = pca.get("test", {}).get("mse", 0.0)
+    if not (variance > 0.0 and error > min(LITTLE * variance, max(WORSE * least, GOOD * variance))):
         return None
-    left, linear = error / variance, pca.get("test", {}).get("mse", 0.0) / variance
-    mend = "a larger code (model.latent_dim) keeps more" if linear > LITTLE else "train longer, or otherwise"
+    left, linear = error / variance, least / variance
+    mend = "train longer"
+    if "elbo" not in summary["test"]:
+        mend += ", or with a linear code (model.bottleneck.activation)"
+    if linear > LITTLE and error < WORSE * least:
+        mend = "a larger code (model.latent_dim) keeps more"
     return f"The model leaves {left:.0%} of the variance of the test examples, PCA({pca['dim']}) {linear:.0%}: {mend}."

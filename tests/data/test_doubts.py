@@ -62,7 +62,7 @@ def test_a_likely_mistake_is_told_with_its_mend(rows, said):
     [
         table(),
         table(10),
-        with_column(1, np.arange(60)[::-1]),  # falls
+        with_column(2, np.arange(60)[::-1]),  # falls
         with_column(1, np.arange(60) + 0.5),  # no whole numbers
         wild(100),
         heavy(100_000, lambda random, shape: random.lognormal(sigma=2, size=shape)),
@@ -78,8 +78,39 @@ def test_nothing_is_said_of_a_sound_table(rows):
     assert doubts(rows, NAMES) == []
 
 
-def test_nothing_is_said_of_columns_without_names():
+def test_of_columns_without_names_only_wild_values_are_told():
     assert doubts(with_column(2, 7.5), ()) == []
+    (found,) = doubts(wild(500), ())
+    assert "in feature 2 lie 300 times as far out" in found
+
+
+@pytest.mark.parametrize("name", ["id", "txn_id", "rowId", "ts", "event_timestamp", "Time", "invoice no"])
+def test_ids_and_times_are_known_by_their_names(name):
+    shuffled = np.random.RandomState(0).permutation(60) * 1_000 + 1.2e9
+    (found,) = doubts(*named(name, shuffled))
+    assert f"the column {name!r} is called as ids and times are, with another number in nearly every row" in found
+    assert found.endswith(f"leave it out, --data.drop {shlex.quote(name)}")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("site_id", np.arange(60) % 5),  # a category
+        ("response_time", np.random.RandomState(0).permutation(60)),
+        ("grid", np.random.RandomState(0).permutation(60)),
+        ("id", np.random.RandomState(0).rand(60)),
+    ],
+)
+def test_other_columns_are_no_ids(name, values):
+    assert doubts(*named(name, values)) == []
+
+
+def test_times_that_float32_makes_equal_rise_all_the_same():
+    seconds = (1.7e9 + 60 * np.arange(600)).astype(np.float32)  # which lie 128 apart at best
+    rows = np.random.RandomState(0).normal(size=(600, 3)).astype(np.float32)
+    rows[:, 2] = seconds
+    (found,) = doubts(rows, NAMES)
+    assert "the column 'mass' rises from row to row, as an id or a time does" in found
 
 
 def test_one_mend_leaves_out_all_columns_beside_those_that_are_out_already():

@@ -369,6 +369,33 @@ def test_csv_may_have_tabs_or_semicolons_and_decimal_commas(store, text, names):
     assert (labels is None) == (names is None)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "a;b\n1,5;191.794\n0,5;8.824\n",
+            r"line 2, column 2 \('b'\) is '191.794', with a point .* write 191794, or",
+        ),
+        ("a;b\n1,5;191.794.000\n0,5;7\n", r"line 2, column 2 .* is '191.794.000', with a point .*; write 191794000, or"),
+    ],
+)
+def test_points_that_may_part_thousands_are_refused_beside_decimal_commas(store, text, said):
+    with pytest.raises(DataError, match=said):
+        tables.read(store(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b\n1,5;0.125\n0,5;0.250\n", "a;b\n1,5;191.79\n0,5;8.824\n", "a;b\n1;191.794\n2;8.824\n"]
+)
+def test_points_that_part_no_thousands_are_read(store, text):
+    assert tables.read(store(text))[0][1, 1] in (0.25, 8.824)
+
+
+def test_a_missing_cell_of_a_column_of_words_is_one_of_words(store):
+    with pytest.raises(DataError, match=r"column 2 \('state'\) is '', not a number; take it out of the file, or"):
+        tables.read(store("a,state\n1,\n2,ok\n3,odd\n"))
+
+
 def test_a_comma_in_a_number_is_no_point_where_commas_separate(store):
     with pytest.raises(DataError, match="'1,5', not a number"):
         tables.read(store('a,b\n"1,5",2\n'))

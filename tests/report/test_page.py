@@ -136,7 +136,7 @@ def test_pca_without_compression_says_so(tmp_path):
     pca = {**base.summary["pca"], "compresses": False}
     alone = replace(base, summary={**base.summary, "pca": pca})
     text = page(alone, tmp_path)
-    note = "PCA(4) would keep every feature: no compression to compare with."
+    note = "PCA(4) would keep every feature: the code is no smaller than the data."
     assert note in text
     assert "PCA" not in text.replace(note, "")
     assert caption("errors", alone).startswith(
