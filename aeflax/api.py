@@ -20,7 +20,7 @@ from aeflax.data.places import KEPT, sought_in_vain
 from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, mismatches
-from aeflax.errors import ConfigError, DataError, UnavailableError
+from aeflax.errors import ConfigError, DataError, UnavailableError, warn
 from aeflax.program import Program, prepare
 from aeflax.suited import require_range, warn_of_misfit
 from aeflax.task import Task
@@ -114,6 +114,8 @@ def _tried(resolved: config.Experiment, dataset: Dataset) -> Program:
     program = prepare(resolved, dataset.shape)
     program.require_shares()
     require_own_noise(program)
+    if (how := resolved.train.placement) in ("pmap", "mesh") and program.placement.shards == 1:
+        warn(f"train.placement={how} finds one device, which computes all; aeflax doctor lists those that there are")
     hosts.by_one(lambda: warn_of_own_parts(program))
     hosts.by_one(lambda: warn_of_misfit(program, dataset))
     return program

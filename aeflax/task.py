@@ -195,6 +195,7 @@ class Task:
             "images_per_second": epoch * len(self.dataset.train.values) / max(trainer.seconds, 1e-9),
             "compile_seconds": trainer.compile_seconds,
             "devices": str(self.program.placement),
+            "device_count": self.program.placement.shards,
             "parameters": run.parameters,
             "skipped_updates": int(run.state.skipped),
             "stopped_early": trainer.stopped_early,

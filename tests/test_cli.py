@@ -46,7 +46,7 @@ def test_the_main_job_beats_pca_and_evaluate_agrees(tmp_path):
     assert trained.stderr.rstrip().endswith("report: runs/demo/report.html")
 
     evaluated = json.loads(aeflax("evaluate", "runs/demo", "--json", cwd=tmp_path).stdout.splitlines()[-1])
-    assert evaluated == {"status": "done", "split": "test", "step": 4000, **summary["test"]}
+    assert evaluated == {"status": "done", "split": "test", "step": 4000, **summary["test"], "warnings": []}
 
     refused = aeflax("train", "--run-dir", "runs/demo", cwd=tmp_path, code=2)
     assert "--resume" in refused.stderr

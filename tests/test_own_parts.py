@@ -119,6 +119,12 @@ def test_a_bottleneck_of_ones_own_is_exported(aeflax, tmp_path):
     for form in ("stablehlo", "onnx"):
         code, said = aeflax("export", "run", "--format", form, "--define", "above.py")
         assert code == 0, said
+    (tmp_path / "above.py").write_text(
+        ABOVE.replace("Latent(code=", "Latent(code=jnp.round(3 * jnp.mean(hidden, -1, keepdims=True)) + ")
+    )
+    assert aeflax("train", "above.py", *SHORT, "--overwrite")[0] == 0
+    code, said = aeflax("export", "run", "--format", "onnx", "--define", "above.py")
+    assert code == 0, said
     (tmp_path / "above.py").write_text(ABOVE.replace("hidden.shape[0]", "len(hidden)"))
     code, said = aeflax("export", "run", "--format", "onnx", "--define", "above.py")
     assert code == 2

@@ -198,7 +198,8 @@ def _dispatch(arguments: list[str]) -> int:
         presets = "\n".join(lines)
         print(HELP.format(presets=presets), file=sys.stdout if name else sys.stderr)
         return 0 if name else 2
-    hint = f"; did you mean aeflax train {name}?" if name in PRESETS else nearest(name, COMMANDS)
+    hints = {preset: f"; did you mean aeflax train {preset}?" for preset in PRESETS}
+    hint = {**hints, "version": "; did you mean --version?"}.get(name) or nearest(name, COMMANDS)
     raise ConfigError(f"unknown command {name!r}{hint} (see aeflax --help)")
 
 

@@ -21,7 +21,7 @@ def awaited(arguments: Sequence[str]) -> bool:
 
 def done(result: Mapping[str, Any]) -> str:
     """The result of a command as one JSON object; its `status` is `done`, its `warnings` are those that there were."""
-    return json.dumps({"status": "done", **result, **({"warnings": warned} if warned else {})})
+    return json.dumps({"status": "done", **result, "warnings": warned})
 
 
 def give(result: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ import tyro
 
 from aeflax.schema import hints, nearest, options, walk
 
-ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate")  # too unlike to be found
+# Too unlike to be found, or nearer to another.
+ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate") | {"--data": "--data.source"}
 HELP = ("-h", "--help")
 _PARTED = "; values are parted by spaces"
 _TAKES_VALUE, _POSITIONAL = (
@@ -132,7 +133,7 @@ def _bare(hint: Any) -> Any:
 
 def _nearest(name: str, known: dict[str, Option]) -> str:
     """The name that was meant, also where the group before it was left out."""
-    if name in ELSEWHERE:
+    if ELSEWHERE.get(name) in known:
         return f"; did you mean {ELSEWHERE[name]}?"
     ends = [option for option in known if option.rpartition(".")[2] == name[2:]]
     near = ends or difflib.get_close_matches(name, known, n=1)

@@ -14,7 +14,7 @@ from aeflax.errors import StoppedError
 
 
 class Stop:
-    """Hears SIGTERM, SIGINT and a lost terminal; asked by the trainer whether to stop.
+    """Hears SIGTERM, SIGINT, SIGUSR1 (of Slurm) and a lost terminal; asked by the trainer whether to stop.
 
     Until it is asked for the first time, nothing has been computed that could be lost, and the first signal ends the
     process where it stands: an exception would become another error, or a line on the terminal, of whatever library
@@ -34,7 +34,7 @@ class Stop:
         self._heard = self._asked = self.created = False
         self.path: Path | None = None
         # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
-        named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         self._numbers = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
         for number in self._numbers:
             signal.signal(number, self._hear)

@@ -127,7 +127,7 @@ def _sweep(command: SweepCommand, path: Path, preset: str, stop: Callable[[], bo
     if result.best is not None:
         say(progress, f"best model: {path / result.members[result.best]['run']}, a run as any other")
     say(progress, told)
-    found = {"members": result.members, "groups": result.groups}
+    found = {"run_dir": str(path), "best": result.best, "members": result.members, "groups": result.groups}
     lost = [member for member in result.members if member["status"] == "diverged"]
     if lost and not any(member["status"] == "done" for member in result.members):
         raise DivergedError(f"all {len(lost)} models diverged; of the first: {lost[0]['reason']}").telling(**found)

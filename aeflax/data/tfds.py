@@ -44,8 +44,8 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
         builder = _builder(name)
         known = [str(split) for split in builder.info.splits]
     except Exception as error:  # TFDS raises a dozen kinds here; each means: not there in a readable form
-        said = f"({_said(error)}){_beside(name)}; {preparation(name)}"
-        raise DataError(f"tfds:{name} is not prepared in a form that can be read {said}") from error
+        mend = _elsewhere(name) or f"{_beside(name)}; {preparation(name)}"
+        raise DataError(f"tfds:{name} is not prepared in a form that can be read ({_said(error)}){mend}") from error
     _require_random_access(name, builder)
     splits = {split: split for split in known}
     if chosen:
@@ -85,19 +85,28 @@ def preparation(name: str) -> str:
     )
 
 
+def _root() -> Path:
+    """The folder of the prepared sets."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def _elsewhere(name: str) -> str:
+    """That the folder is not the one that has the sets, and which does, as part of a sentence."""
+    root = _root()
+    if os.environ.get("TFDS_DATA_DIR") and not root.is_dir():
+        return f"; {root} is no folder, and TFDS_DATA_DIR that of the sets"
+    if (root / DESCRIBED).exists():
+        return f"; {root} is a version of a set itself, and TFDS_DATA_DIR the folder two above it"
+    if any(root.glob(f"*/{DESCRIBED}")):
+        return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
+    if below := sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}")):
+        return f"; it lies in {below[0].parents[2]}, which TFDS_DATA_DIR is to name"
+    return ""
+
+
 def _beside(name: str) -> str:
     """Which prepared sets there are in place of one that is not, as part of a sentence."""
-    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    if not root.is_dir():
-        return f"; {root} is no folder"
-    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in root.glob(f"*/*/{DESCRIBED}"))
-    if not found:
-        if (root / DESCRIBED).exists():
-            return f"; {root} is a version of a set itself, and TFDS_DATA_DIR the folder two above it"
-        if any(root.glob(f"*/{DESCRIBED}")):
-            return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
-        if below := sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}")):
-            return f"; it lies in {below[0].parents[2]}, which TFDS_DATA_DIR is to name"
+    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in _root().glob(f"*/*/{DESCRIBED}"))
     there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
     return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jax.lax import RoundingMethod
 from onnx import TensorProto, helper
 
 from aeflax.errors import ConfigError
@@ -197,6 +198,12 @@ def _constant(value: float) -> np.ndarray:
     return np.asarray(value, np.float32)
 
 
+def _round(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    if equation.params["rounding_method"] != RoundingMethod.TO_NEAREST_EVEN:  # as jnp.round does, and ONNX
+        raise unknown("round away from zero")
+    return graph.node("Round", inputs)
+
+
 RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "squeeze": _reshape,
@@ -210,6 +217,7 @@ RULES: dict[str, Rule] = {
     "select_n": _select,
     "ne": _not_equal,
     "split": _split,
+    "round": _round,
     "transpose": _of("Transpose", perm=lambda params: list(params["permutation"])),
     "concatenate": _of("Concat", axis=lambda params: params["dimension"]),
     "rsqrt": lambda graph, _, inputs: graph.node("Reciprocal", graph.node("Sqrt", inputs)),

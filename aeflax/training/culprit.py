@@ -17,6 +17,8 @@ from aeflax.engine.keys import Keys, Stream
 from aeflax.engine.state import Batch, Parts, Source, TrainState, leaf_name
 from aeflax.program import Program
 
+ROOT = " (as of a root or a norm at 0: add a small number under it)"  # of which the derivative is infinite
+
 
 def find(program: Program, dataset: Dataset, state: TrainState) -> str | None:
     """What was not finite first in the update that was tried last, which is computed again, as one batch.
@@ -58,7 +60,7 @@ def _first(program: Program, batch: Batch, state: TrainState) -> str | None:
         ("the output of the decoder", finite["logits"]),
         *((f"the term {name}", finite["terms"][name]) for name in parts.terms),
         (f"the loss, though all of its reported terms are finite: what {charged} charges is not", finite["loss"]),
-        *((f"the gradient of {name}, though the loss is finite", leaf) for name, leaf in grads),
+        *((f"the gradient of {name}, though the loss is finite{ROOT}", leaf) for name, leaf in grads),
         ("the norm of the gradient, all of whose numbers are finite", finite["norm"]),
     ]
     return next((what for what, is_finite in found if not is_finite), None)

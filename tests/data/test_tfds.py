@@ -267,16 +267,16 @@ def test_a_set_of_a_similar_name_is_named(prepared, monkeypatch):
 def test_another_folder_than_that_of_the_sets_is_told_of(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared / "our_digits"))
     with pytest.raises(
-        DataError, match=r"our_digits is a set itself, and TFDS_DATA_DIR the folder above it; set"
+        DataError, match=r"our_digits is a set itself, and TFDS_DATA_DIR the folder above it$"
     ) as caught:
         tfds.read("our_digits")
     for place, said in (
         (
             prepared / "our_digits" / "1.0.0",
-            r"1\.0\.0 is a version of a set itself, and TFDS_DATA_DIR the folder two above",
+            r"1\.0\.0 is a version of a set itself, and TFDS_DATA_DIR the folder two above it$",
         ),
-        (prepared.parent, rf"; it lies in {prepared}, which TFDS_DATA_DIR is to name; set"),
-        (prepared / "nowhere", r"nowhere is no folder; set"),
+        (prepared.parent, rf"; it lies in {prepared}, which TFDS_DATA_DIR is to name$"),
+        (prepared / "nowhere", r"nowhere is no folder, and TFDS_DATA_DIR that of the sets$"),
     ):
         monkeypatch.setenv("TFDS_DATA_DIR", str(place))
         with pytest.raises(DataError, match=said):
