@@ -9,7 +9,7 @@ from aeflax import runs
 from aeflax.cli import answer
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.use import RunCommand, open_run
-from aeflax.errors import ConfigError
+from aeflax.errors import ConfigError, warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ def main(arguments: list[str]) -> int:
 
     from aeflax.export.write import MANIFEST
 
+    steps = run.experiment.train.steps or 0
+    if command.step == "latest" and run.summary is None and run.step < steps:
+        mend = f"aeflax train --resume --run-dir {command.run}"
+        warn(f"{command.run} is at step {run.step:,} of {steps:,}; {mend} finishes it")
     if command.format != "safetensors":
         say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:

@@ -15,6 +15,7 @@ RISING = 0.1  # share of the steps from row to row that rise where none falls, o
 DISTINCT = 0.5  # share of the rows that have a value of their own, of an id; float32 holds seven digits of it
 # What columns of ids and times are called: id, txn_id, rowId, ts, event_timestamp; not response_time, nor grid.
 IDS = re.compile(r"(^|[^a-z])(id|uuid|guid|nr|no|ts|timestamp|datetime|unixtime|epoch)$|^(time|date|index|key)$")
+COARSE = 0.01  # of a deviation
 NINES = re.compile(r"-?9{3,}")  # what stands for a missing value in many files
 MARKED = 10  # times as far from the median as nearly all others, from which on it is taken for that
 NAMED = 5  # columns in a sentence
@@ -59,6 +60,12 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
         idle.append(f"{_listed(labels)} {each} like labels of two kinds, and would be learned (see --data.label)")
     if idle:
         said.append(f"{'; '.join(idle)}; {dropped([*rising, *numbers, *same, *labels], drop)}")
+    if coarse := [name for name, values in named.items() if name not in rising and _is_coarse(values)]:
+        each = "is" if len(coarse) == 1 else "are"
+        mend = "subtract a constant, such as the least value, before they are read"
+        said.append(
+            f"{_listed(coarse)} {each} rounded to float32, whose seven digits hardly tell the values apart; {mend}"
+        )
     marks, marked = _marks(named)
     rest = {repr(name): values for name, values in named.items() if name not in marked}
     return [*said, *filter(None, [marks, _wild(rest)])]
@@ -77,6 +84,12 @@ def _is_id(name: str, values: np.ndarray) -> bool:
     if len(values) < COUNTED or not IDS.search(CAPITAL.sub("_", name).lower().strip()):
         return False
     return bool(np.array_equal(values, np.rint(values)) and len(np.unique(values)) >= DISTINCT * len(values))
+
+
+def _is_coarse(values: np.ndarray) -> bool:
+    """Whether float32 numbers of this size lie farther apart than a hundredth of the values' deviation."""
+    deviation = float(np.std(values, dtype=np.float64))
+    return 0 < COARSE * deviation < float(np.spacing(np.abs(values).max()))
 
 
 def _is_label(name: str) -> bool:

@@ -105,6 +105,13 @@ def test_other_columns_are_no_ids(name, values):
     assert doubts(*named(name, values)) == []
 
 
+def test_values_that_float32_hardly_tells_apart_are_told_of():
+    close = (1.7e9 + 100 * np.random.RandomState(0).normal(size=60)).astype(np.float32)
+    (found,) = doubts(*named("pressure", close))
+    assert "the column 'pressure' is rounded to float32, whose seven digits hardly tell the values apart" in found
+    assert doubts(*named("pressure", (1e5 + 100 * np.random.RandomState(0).normal(size=60)).astype(np.float32))) == []
+
+
 def test_times_that_float32_makes_equal_rise_all_the_same():
     seconds = (1.7e9 + 60 * np.arange(600)).astype(np.float32)  # which lie 128 apart at best
     rows = np.random.RandomState(0).normal(size=(600, 3)).astype(np.float32)

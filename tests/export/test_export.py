@@ -16,6 +16,7 @@ from variants import PRESETS, experiment, images
 
 import aeflax
 from aeflax.config import GaussianLikelihood
+from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError
 from aeflax.export import onnx as onnx_export
 from aeflax.export import stablehlo
@@ -232,9 +233,16 @@ def test_the_command_exports_into_the_run(run, tmp_path):
     assert code == 0
     assert json.loads(out)["files"].keys() == {"encoder.onnx", "decoder.onnx", "autoencoder.onnx"}
     assert (tmp_path / "kept" / "export" / "onnx" / "decoder.onnx").exists()
-    code, out, _ = run("export", "kept", "--out", "there", "--format", "safetensors")
+    code, out, err = run("export", "kept", "--out", "there", "--format", "safetensors")
     assert code == 0
     assert "model.safetensors" in out
+    assert "finishes it" not in err
+    (tmp_path / "kept" / "summary.json").unlink()  # as if it had been stopped a step before
+    manifest = read_json(tmp_path / "kept" / "experiment.json")
+    manifest["resolved"]["train"]["steps"] = 11
+    write_json(tmp_path / "kept" / "experiment.json", manifest)
+    code, out, err = run("export", "kept", "--out", "there", "--format", "safetensors")
+    assert (code, "kept is at step 10 of 11; aeflax train --resume --run-dir kept finishes it" in err) == (0, True)
     code, _, errors = run("export", "kept", "--out", "kept/experiment.json")
     assert code == 2
     assert "is a file" in errors
