@@ -108,8 +108,12 @@ def _export_faults(told: Path) -> list[str]:
         return [f"{told} names no files; {mend}"]
     found = []
     for name, about in files.items():
+        if not name.isprintable() or Path(name).name != name:
+            found.append(f"{told} names {name!r}, which is no file of an export; {mend}")
+            continue
         try:
-            digest = hashlib.sha256((told.parent / name).read_bytes()).hexdigest()
+            with (told.parent / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             found.append(f"{told.parent / name} cannot be read ({error.strerror}); {mend}")
             continue

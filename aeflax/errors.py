@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -63,6 +64,14 @@ class RunInUseError(AeflaxError, RuntimeError):
     """Another process holds the lock of the run directory."""
 
     exit_code = 6
+
+
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+)  # that ask a training to stop; the last is SLURM's
 
 
 class StoppedError(AeflaxError, RuntimeError):

@@ -1,10 +1,10 @@
 """What a run directory says of its experiment: enough to use the model anywhere, and to refuse another one's resume."""
 
 import ast
+import functools
 import hashlib
 import math
 import platform
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -23,8 +23,8 @@ from aeflax.data.order import order_sha256
 from aeflax.document import DAMAGED, changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
-from aeflax.runs import MANIFEST
-from aeflax.schema import DEFINE, differences, from_dict, to_dict
+from aeflax.runs import MANIFEST, alone, with_file
+from aeflax.schema import differences, from_dict, to_dict
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
 # by their digests.
@@ -35,7 +35,6 @@ FREE = (
 )
 DIFFER = "the data differ"
 SESSION = "the session's own code"  # where parts were defined in no file, as in a notebook
-SITE = "site-packages"  # where installed packages lie, which a folder of the user's may hold
 PACKAGES = ("aeflax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -85,8 +84,7 @@ def own_files(experiment: Experiment) -> dict[str, str]:
     own = factories.own(experiment.model).values()
     files = _defining(own)
     typed = [code for code in own if Path(code.co_filename) not in files]
-    known = _with_imports(files)
-    found = {path.name: _digest(ast.dump(tree)) for path, tree in known.items()}  # comments change nothing
+    found = {name: _digest(ast.dump(tree)) for name, tree in _with_imports(files).items()}  # comments change nothing
     return found | ({SESSION: _digest(*map(_plain, typed))} if typed else {})
 
 
@@ -102,30 +100,47 @@ def _defining(own: Collection[CodeType]) -> list[Path]:
     return sorted({path for code in own if (path := Path(code.co_filename)).is_file()})
 
 
-def _with_imports(files: Sequence[Path]) -> dict[Path, ast.AST]:
-    """Files of Python, and those that lie beside one and that it imports, with their syntax trees."""
-    found: dict[Path, ast.AST] = {}
-    left = list(files)
-    while left:
-        path = left.pop(0)
-        if path in found:
-            continue
-        found[path] = tree = ast.parse(path.read_bytes())
-        for name in _imported(tree):
-            place = getattr(sys.modules.get(name), "__file__", None)
-            if place and path.absolute().parent in Path(place).parents and SITE not in Path(place).parts:
-                left.append(Path(place))
+def _with_imports(files: Sequence[Path]) -> dict[str, ast.AST]:
+    """Syntax trees of some files, and of those beside or below one that it imports, by their paths from there."""
+    found: dict[str, ast.AST] = {}
+    for file in files:
+        folder = file.absolute().parent
+        left = [Path(file.name)]
+        while left:
+            path = left.pop(0)
+            if path.as_posix() in found:
+                continue
+            place = folder / path
+            found[path.as_posix()] = tree = _parsed(place, place.stat().st_mtime_ns)
+            left += [beside for name in _imported(tree, path) if (beside := _module(folder, name))]
     return found
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """Names of the modules that a syntax tree imports, or may."""
+@functools.lru_cache(maxsize=256)
+def _parsed(path: Path, _: int) -> ast.AST:
+    """The syntax tree of a file, as long as it is of the same time."""
+    return ast.parse(path.read_bytes())
+
+
+def _imported(tree: ast.AST, path: Path) -> Iterator[tuple[str, ...]]:
+    """The modules that a file imports, or may: the steps of their names from the folder where all begins."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = path.parts[: -node.level] if node.level else ()
+            module = (*above, *(node.module or "").split(".")) if node.module else above
+            yield from [module, *((*module, alias.name) for alias in node.names)]
+
+
+def _module(folder: Path, name: tuple[str, ...]) -> Path | None:
+    """The file of a module of the user's in a folder, from there on; None where it is not there, as installed ones."""
+    if not name or name[0] == __name__.partition(".")[0]:
+        return None
+    for path in (Path(*name).with_suffix(".py"), Path(*name, "__init__.py")):
+        if (folder / path).is_file():
+            return path
+    return None
 
 
 def _plain(code: CodeType) -> str:
@@ -165,7 +180,7 @@ def _versions() -> dict[str, str]:
 
 def carried_over(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that is there, with what began it and went on with it as it was."""
-    names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts")
+    names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts", "devices")
     return {**manifest, **{name: stored[name] for name in names if name in stored}}
 
 
@@ -193,7 +208,8 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
     if None not in (devices, now) and devices != now and not manifest["resolved"]["train"]["exact"]:
         said = f"the run was trained on {devices} {'device' if devices == 1 else 'devices'}, and goes on on {now}"
         warn(f"{said}: equal to rounding; --train.exact True from its beginning would have kept the bits")
-    later = {"resumed_with": before[1:]} if before[1:] else {}
+    later: dict[str, Any] = {} if now is None else {"devices": now}
+    later |= {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
     return carried_over(stored, manifest) | {"versions": before[0]} | later
 
@@ -246,13 +262,22 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     return found
 
 
-def _newer(stored: Mapping[str, Any], changes: Sequence[str], how: str = "--data.source") -> str:
-    """What may have happened to a TFDS set that was named without a version, and how to name one: a sentence's end."""
-    source, had = stored["resolved"]["data"]["source"], stored["inputs"].get("version", "VERSION")
+def _newer(stored: Mapping[str, Any], changes: Sequence[str], now: str | None, how: str = "--data.source") -> str:
+    """What may have happened to a TFDS set that was named without a version, and the mend: the end of a sentence.
+
+    Args:
+      stored: the manifest of the run.
+      changes: of its experiment and data.
+      now: the version that was found.
+      how: what names another one.
+    """
+    source, had = stored["resolved"]["data"]["source"], stored["inputs"].get("version")
     other = any(change.startswith("data.source") for change in changes)  # another set altogether
     if other or not source.startswith("tfds:") or ":" in source[5:] or not any(DIFFER in change for change in changes):
         return ""
-    return f"; if a newer version of the set has come, name the one that it had: {how} {source}:{had}"
+    if had is not None and had == now:
+        return f"; it has the same version, {had}: it was prepared anew, or TFDS_DATA_DIR names another copy"
+    return f"; if a newer version of the set has come, name the one that it had: {how} {source}:{had or 'VERSION'}"
 
 
 def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
@@ -261,8 +286,8 @@ def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         raise ConfigError(
             "--resume finds another experiment than the one in the run directory: "
             + "; ".join(found)
-            + _newer(stored, found)
-            + "; repeat the first command (--resume and --run-dir alone will do), or start anew with --overwrite"
+            + _newer(stored, found, manifest["inputs"].get("version"))
+            + f"; repeat the first command ({alone(stored)} will do), or start anew with --overwrite"
         )
 
 
@@ -271,8 +296,7 @@ def resolved(manifest: Mapping[str, Any], path: Path) -> Experiment:
     try:
         return from_dict(Experiment, manifest["resolved"])
     except ConfigError as error:
-        file = next((name for name in manifest.get("parts") or () if name.endswith(".py")), None)
-        said = str(error).replace(DEFINE, f"--define {file}" if file else DEFINE)
+        said = with_file(error, manifest)
         raise ConfigError(f"the run in {path} was trained with other parts than there are now: {said}") from error
 
 
@@ -282,6 +306,6 @@ def require_same_data(manifest: dict[str, Any], dataset: Dataset) -> None:
     changed = [name for name, print_ in manifest["data"].items() if not agree(print_, found.get(name))]
     if changed:
         parts = f"{', '.join(changed)} {'differs' if len(changed) == 1 else 'differ'}"
-        newer = _newer(manifest, [DIFFER], "aeflax train --resume --run-dir RUN --data.source")
+        newer = _newer(manifest, [DIFFER], dataset.version, "aeflax train --resume --run-dir RUN --data.source")
         said = f"{dataset.source} has changed since the run was trained: its {parts}"
         raise DataError(f"{said}; bring back what it was trained on, or train anew{newer}")

@@ -19,10 +19,19 @@ def _mix(bits: jax.Array) -> jax.Array:
     return mixed
 
 
+def split(keys: jax.Array, count: int) -> tuple[jax.Array, ...]:
+    """Keys for as many draws, independent of one another: one key an example [B] -> `count` times [B].
+
+    Two draws from the same keys are the same noise: `normal` is a function of what `uniform` gives.
+    """
+    return tuple(jax.vmap(lambda key, draw=draw: jax.random.fold_in(key, draw))(keys) for draw in range(count))
+
+
 def uniform(keys: jax.Array, features: int) -> jax.Array:
     """Uniform noise in the open interval (0, 1): one key an example [B] -> [B, features] float32.
 
-    The values lie on a grid of 2^-23, offset by half a step, so neither 0 nor 1 occurs.
+    The values lie on a grid of 2^-23, offset by half a step, so neither 0 nor 1 occurs. The same keys give the same
+    values, of which more features are only more: for another draw, `split` the keys.
     """
     words = jax.random.key_data(keys)
     index = jnp.arange(features, dtype=jnp.uint32) * jnp.uint32(_GOLDEN)
@@ -32,7 +41,7 @@ def uniform(keys: jax.Array, features: int) -> jax.Array:
 
 
 def normal(keys: jax.Array, features: int) -> jax.Array:
-    """Standard normal noise: one key an example [B] -> [B, features] float32."""
+    """Standard normal noise: one key an example [B] -> [B, features] float32, a function of their `uniform` noise."""
     centred = 2.0 * uniform(keys, features) - 1.0
     draw: jax.Array = jnp.float32(2.0**0.5) * jax.lax.erf_inv(centred)
     return draw

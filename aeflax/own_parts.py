@@ -17,6 +17,7 @@ MADE = "draws from NumPy or Python, which is something else in every process"
 SEEDED = "draw from np.random.default_rng(SEED)"
 ADDRESSED = "draw from `keys`, by aeflax.noise or under jax.vmap"
 ELSEWHERE = "noise is a corruption's or a bottleneck's"
+KEYED = ("random_unwrap", "random_bits")  # how noise is drawn from keys: by aeflax.noise, or under vmap
 DRAWS = ("random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator")
 
 
@@ -115,6 +116,14 @@ def require_addressed(name: str, process: Callable[..., Any], keys: jax.Array, *
     if unused and any(part in DRAWS for part in _parts(program) if isinstance(part, str)):
         said = f"{name} draws noise in which its `keys` have no part, so that it is no other one at every step"
         raise ConfigError(f"{said}; {ADDRESSED}")
+
+
+def draws_again(process: Callable[..., Any], keys: jax.Array, *others: Any) -> bool:
+    """Whether a process draws more than once from the same keys, which is the same noise each time."""
+    with jax.disable_jit():
+        program = jax.make_jaxpr(process)(keys, *others).jaxpr
+    draws = [eqn for eqn in program.eqns if eqn.primitive.name in KEYED and program.invars[0] in eqn.invars]
+    return len(draws) > 1
 
 
 def depends_on_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> str:

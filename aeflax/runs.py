@@ -4,6 +4,7 @@ A run directory holds `experiment.json` (configuration, versions, data fingerpri
 `metrics.jsonl` (one object a record) and `summary.json`. Files are replaced by an atomic rename after fsync.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from aeflax import journal, seal
 from aeflax.document import DAMAGED, read_json
 from aeflax.errors import ConfigError
+from aeflax.schema import DEFINE
 
 MANIFEST = "experiment.json"
 SUMMARY = "summary.json"
@@ -28,6 +30,18 @@ FOLDERS = (CHECKPOINTS, APPLICATIONS, FIGURES)  # whose files are the run's own
 def holds_checkpoint(path: Path) -> bool:
     """Whether a directory holds checkpoints of a run, sound or not."""
     return bool(seal.folders(path / CHECKPOINTS))
+
+
+def with_file(said: object, manifest: Mapping[str, Any]) -> str:
+    """What is said of kinds that are not registered, with the file that defines those of a run, as far as it tells."""
+    file = next((name for name in manifest.get("parts") or () if name.endswith(".py")), None)
+    return str(said).replace(DEFINE, f"--define {file}") if file else str(said)
+
+
+def alone(manifest: Mapping[str, Any]) -> str:
+    """The options that go on with a run, as part of a sentence: with its own settings, and nothing else."""
+    also = f", and {DEFINE}," if manifest.get("parts") else ""
+    return with_file(f"--resume and --run-dir{also} alone", manifest)
 
 
 def require_first_weights(init_from: Path, resumed: Path | None) -> dict[str, Any] | None:

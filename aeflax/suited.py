@@ -29,9 +29,8 @@ def warn_of_misfit(program: Program, dataset: Dataset) -> None:
     """Warns of batches that are mostly padding, of a posterior that may collapse, of doubtful features of a table."""
     batch, examples = program.experiment.data.batch_size, len(dataset.train)
     if batch >= max(2 * examples, 2 * Data.batch_size):  # of few examples in a batch of the usual size it is no matter
-        said = (
-            f"data.batch_size={batch} is {batch / examples:.2g} times the {examples:,} training {called(dataset.shape)}"
-        )
+        those = f"the {examples:,} training {called(dataset.shape)}"
+        said = f"data.batch_size={batch} is {batch / examples:,.0f} times {those}"
         warn(f"{said}: the rest of every step is padding; lower it")
     _warn_of_collapse(program, dataset)
     if len(dataset.shape) == 1:

@@ -193,9 +193,11 @@ class Run:
         threshold: float | None = None,
         samples: int = 32,
         baselines: bool = True,
+        keep: bool = True,
     ) -> anomaly.Detection:
-        """Which examples [N, ...] are unlike the training split's, by a threshold that it gives; kept as `judge` does.
+        """Which examples [N, ...] are unlike the training split's, by a threshold that it gives.
 
+        What is found is kept as `judge` does, for the report, unless `keep` is False: to look at single rows.
         A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous;
         None: what `data.label` of a data frame says, of a run that was trained on some classes), result, errors:
         `aeflax.applications.anomaly.Options` and `.detect`.
@@ -213,7 +215,8 @@ class Run:
         found = anomaly.detect(self.inference, dataset, inputs, labels, options)
         told, arrays = oddities.findings(self.inference, dataset, inputs, found)
         name = "anomaly" if found.anomalous is None else "separation"  # so that the page keeps what labels judged
-        self.judge.remember(name, told, arrays)
+        if keep:
+            self.judge.remember(name, told, arrays)
         return replace(found, oddest=told.get("oddest", ()))
 
     def report(self, directory: str | Path | None = None) -> Path:

@@ -18,6 +18,7 @@ from aeflax.own_parts import (
     ADDRESSED,
     ELSEWHERE,
     depends_on_rows,
+    draws_again,
     mean_of,
     require_addressed,
     require_pure,
@@ -26,6 +27,7 @@ from aeflax.own_parts import (
 from aeflax.program import Program
 from aeflax.structure import unknown
 
+LATE = 10**6  # a step at which every warm-up is over
 MOST = 256  # examples that are computed
 ROUNDING = 1e-4  # of the largest value: float32 sums of so many, some of which cancel, differ by less
 
@@ -66,6 +68,9 @@ def warn_of_own_parts(program: Program) -> None:
     hyper = jax.device_get(program.hyper)
     if "corruption" in own:
         keys, images = jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
+        if draws_again(built.parts.corrupt, keys, images, hyper):
+            said = f"{own['corruption']} draws more than once from the same `keys`, which is the same noise each time"
+            warn(f"{said}; take those of `noise.split(keys, 2)`")
         if why := depends_on_rows(built.parts.corrupt, keys, images, hyper):
             said = f"{own['corruption']} makes an example depend on {why}"
             mend = "let row i depend on image i and key i alone, as jax.vmap over both does"
@@ -75,6 +80,10 @@ def warn_of_own_parts(program: Program) -> None:
         said = f"{own[path]} gives other values where a batch lies on two devices, or has another padding"
         mend = "average over examples by `mean`, and by nothing else: no pairs of them, no draws of a batch's shape"
         warn(f"{said}; {mend}")
+    if (pieces := program.experiment.train.accumulate) > 1:
+        for path in _counting_rows(built, hyper, min(MOST, program.experiment.data.batch_size), penalties, apart=True):
+            said = f"{own[path]} is another one in train.accumulate={pieces} pieces of a batch"
+            warn(f"{said}: its `mean` is over the examples of one of them")
     for path in _idle(built, program.experiment.data.batch_size):
         mend = "leave the field out: a backbone gets no numbers"
         if not path.startswith("backbone"):
@@ -82,16 +91,19 @@ def warn_of_own_parts(program: Program) -> None:
         warn(f"model.{path.replace('/', '.')} changes nothing that is trained: no part reads it there; {mend}")
 
 
-def _counting_rows(built: Built, hyper: Hyper, batch: int, penalties: Sequence[str]) -> list[str]:
-    """Those of some penalties whose values are others where the halves of a batch are computed apart.
+def _counting_rows(
+    built: Built, hyper: Hyper, batch: int, penalties: Sequence[str], *, apart: bool = False
+) -> list[str]:
+    """Those of some penalties whose values are others where the halves of a batch are computed for themselves.
 
-    On several devices they are, and only `mean` is over all of them.
+    On several devices they are, and only `mean` is over all of them; `apart`: nor is that, as of accumulated pieces.
     """
     half = batch // 2
     if not penalties or not half:
         return []
     whole = _Stages(built, 2 * half, lambda values: jnp.mean(values, axis=0))
-    apart = _Stages(built, half, lambda values: jax.lax.pmean(jnp.mean(values, axis=0), "devices"))
+    one_of_two = jnp.mean if apart else lambda values, axis: jax.lax.pmean(jnp.mean(values, axis), "devices")
+    halves = _Stages(built, half, functools.partial(one_of_two, axis=0))
     variables = jax.jit(built.parts.init)(root_key(0))
     images = jax.random.uniform(root_key(1), (2 * half, *built.shape))
     outputs = jax.jit(whole.apply)(whole.keys, variables, images, hyper)
@@ -100,30 +112,39 @@ def _counting_rows(built: Built, hyper: Hyper, batch: int, penalties: Sequence[s
         loss, reported = stages.judge(outputs, images, hyper)
         return {"charged": loss - reported["reconstruction_nats"], **reported}
 
-    def batched(leaf: jax.Array) -> bool:
-        return leaf.shape[:1] == (2 * half,)
-
-    def parted(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.reshape(2, half, *leaf.shape[1:]) if batched(leaf) else leaf, tree)
-
-    axes = jax.tree.map(lambda leaf: 0 if batched(leaf) else None, outputs)
     one = jax.device_get(jax.jit(functools.partial(terms, whole))(outputs, images))
+    parts, axes = _halves(outputs, half)
+    on_devices = jax.vmap(functools.partial(terms, halves), in_axes=(axes, 0), axis_name="devices")
     try:
-        on_devices = jax.vmap(functools.partial(terms, apart), in_axes=(axes, 0), axis_name="devices")
-        two = jax.device_get(jax.jit(on_devices)(parted(outputs), parted(images)))
-    except Exception:  # whatever a user's code raises that half as many rows do not suit
+        two = jax.device_get(jax.jit(on_devices)(parts, images.reshape(2, half, *built.shape)))
+    except (TypeError, ValueError):  # of half as many rows, which do not suit a penalty
         return list(penalties)
-    least = ROUNDING**1.5 * _size(one["reconstruction_nats"])  # what is left of it in what is charged
-    differ = {name for name in one if not _near(one[name], two[name].reshape(-1), least)}
+    except Exception:  # what vmap does not bear tells nothing
+        return []
+    rest = ROUNDING**1.5 * _size(one["reconstruction_nats"])  # of what is charged, which is left of a difference
+    differ = {name for name in one if not _near(one[name], two[name].reshape(-1), rest * (name == "charged"))}
     found = [path for path in penalties if path.partition("/")[-1] in differ]
-    return found or [
-        path for path in penalties if "charged" in differ
-    ]  # what is charged and not reported, by one of them
+    # What is charged and not reported is by one of them.
+    return found or [path for path in penalties if "charged" in differ]
 
 
-def _near(one: np.ndarray, two: np.ndarray, least: float) -> bool:
-    """Whether values are the same but for the order in which they were added up."""
-    return np.allclose(one, two, rtol=0.0, atol=ROUNDING * _size(one) + least, equal_nan=True)
+def _halves(outputs: Any, half: int) -> tuple[Any, Any]:
+    """Outputs of a batch as those of its two halves, and the axis of each leaf: 0, or None where both have the same."""
+
+    def split(path: Any, leaf: jax.Array) -> tuple[jax.Array, int | None]:
+        axis = 1 if getattr(path[-1], "name", "") == "drawn" else 0  # behind the draws
+        if leaf.shape[axis : axis + 1] != (2 * half,):
+            return leaf, None
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:axis], 2, half, *leaf.shape[axis + 1 :]), axis, 0), 0
+
+    leaves, tree = jax.tree_util.tree_flatten_with_path(outputs)
+    parts, axes = zip(*(split(path, leaf) for path, leaf in leaves), strict=True)
+    return jax.tree.unflatten(tree, parts), jax.tree.unflatten(tree, axes)
+
+
+def _near(one: np.ndarray, two: np.ndarray, rest: float) -> bool:
+    """Whether values are the same but for the order in which they were added up, and for some rest."""
+    return np.allclose(one, two, rtol=0.0, atol=ROUNDING * _size(one) + rest, equal_nan=True)
 
 
 def _size(values: np.ndarray) -> float:
@@ -201,4 +222,4 @@ class _Stages:
 
     def judge(self, outputs: Any, targets: jax.Array, hyper: Hyper) -> Any:
         """Loss and terms."""
-        return self._parts.objective(outputs, targets, self._mean, hyper, jnp.int32(0))
+        return self._parts.objective(outputs, targets, self._mean, hyper, jnp.int32(LATE))

@@ -34,6 +34,7 @@ import pytest  # noqa: E402
 
 from aeflax import optimizers  # noqa: E402
 from aeflax.cli import main  # noqa: E402
+from aeflax.errors import SIGNALS  # noqa: E402
 
 # How long an example takes says nothing: the machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -84,10 +85,9 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture(autouse=True)
 def _signals_are_the_runner_s_again():
     """A command that a test runs in this process hears signals until its process ends, which this one does not."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in SIGNALS]
     yield
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
 
 

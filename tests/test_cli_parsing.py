@@ -14,7 +14,7 @@ from aeflax import seal
 from aeflax.cli import answer, main
 from aeflax.cli.stopping import Stop
 from aeflax.config import Corruption
-from aeflax.errors import warn
+from aeflax.errors import SIGNALS, warn
 from aeflax.presets import PRESETS
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
@@ -270,7 +270,7 @@ assert stop()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_training_ends_the_command_at_once(number, tmp_path):
     words = [sys.executable, "-c", BEFORE, str(tmp_path / "vanilla-digits-1"), str(int(number))]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

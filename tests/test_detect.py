@@ -64,7 +64,7 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     kept = json.loads((runs / "table" / "applications" / "separation.json").read_text())
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
-    values, labels = tables.read(Path("out.csv"), drop=("feature",))
+    values, labels = tables.read(Path("out.csv"), drop=("feature", "feature_2", "feature_3"))
     assert values.shape == (99, 6)
     assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) == {"width", "height", "mass"}
     np.testing.assert_array_equal(values[:, 2], np.arange(99))
@@ -90,7 +90,11 @@ def test_examples_without_a_label_judge_nothing(run, runs):
     for name in ("aeflax", "pca", "isolation_forest", "local_outlier_factor"):
         some, alone = (one["detectors"][name]["metrics"] for one in found)
         assert some == pytest.approx(alone)
-    assert found[0]["choices"] == found[1]["choices"]
+    for some, alone in zip(found[0]["choices"], found[1]["choices"], strict=True):
+        scores, _ = tables.read(Path("out.csv"), drop=("feature", "feature_2", "feature_3"))
+        assert some | {"flagged": 0} == alone | {"flagged": 0}  # which is a share of all, with a label or without
+        assert alone["flagged"] == pytest.approx(np.mean(scores[:, 0] > alone["threshold"]))
+    assert found[0]["choices"][0]["flagged"] != found[1]["choices"][0]["flagged"]
     assert (found[0]["examples"], found[0]["labelled"]) == (len(lines), len(kept))
     model, (values, _) = aeflax.load(runs / "table"), tables.read(runs / "odd.csv")
     known = np.array([None if label == "" else label == "faulty" for label in told], object)
@@ -162,7 +166,7 @@ def test_a_given_threshold_needs_no_training_data(run, runs, gone):
     assert Path("second.csv").read_bytes() == Path("first.csv").read_bytes()
     assert "The threshold was given" in err
     page = aeflax.load(runs / "table").report("page").read_text()
-    judged = page.partition(">Anomalies by labels</h2>")[2]
+    judged = page.partition(">Anomalies by labels</h2>")[2].partition(">Anomalies</h2>")[0]
     assert "The threshold was given" in judged
     assert "in training" not in judged
 
@@ -285,13 +289,22 @@ def test_labels_do_not_hide_that_all_is_in_another_unit(run, runs):
         assert (code, "unit.csv is unlike what the run was trained on" in err) == (0, told), err
 
 
+def test_images_as_vectors_have_no_features_that_are_odd(run, runs):
+    images = aeflax.load(runs / "threes").split("test").values[:9]
+    np.save("flat.npy", images.reshape(9, -1))
+    code, _, err = run("detect", runs / "threes", "flat.npy", "out.npz", "--no-baselines")
+    assert code == 0, err
+    with np.load("out.npz") as found:
+        assert set(found) == {"score", "anomaly", "row"}
+
+
 def test_unlabelled_examples_have_no_labels(run, runs):
     values, _ = tables.read(runs / "odd.csv")
     np.save("x.npy", values)
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
     with np.load("out.npz") as found:
-        worst = {"feature", "feature_value", "feature_expected", "feature_filled"}
+        worst = {"feature", "feature_value", "feature_expected", "feature_filled", "feature_2", "feature_3"}
         assert set(found) == {"score", "anomaly", "row"} | worst
 
 
@@ -313,7 +326,11 @@ def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monke
         (("table", "RUNS/odd.csv", "a.csv", "--quantile", ".9", "--contamination", ".1"), 2, "give one of them"),
         (("table", "RUNS/odd.csv", "a.csv", "--quantile", ".9", "--threshold", "1"), 2, "give one of them"),
         (("table", "RUNS/odd.csv", "a.csv", "--threshold", "nan"), 2, "threshold nan is no score"),
-        (("table", "RUNS/odd.csv", "a.csv", "--normal", "0", "--anomalous", "1"), 2, "give one of them"),
+        (
+            ("table", "RUNS/odd.csv", "a.csv", "--normal", "0", "--anomalous", "0"),
+            2,
+            "cannot be both normal and anomalous",
+        ),
         (
             ("table", "RUNS/odd.csv", "a.csv", "--normal", "7"),
             2,
@@ -362,8 +379,9 @@ def test_columns_go_along_as_they_stand(run, runs, named, suffix):
     assert code == 0, err
     if suffix == "csv":
         lines = Path("out.csv").read_text().splitlines()
-        assert lines[0] == "score,anomaly,row,feature,feature_value,feature_expected,feature_filled,id,name,count"
-        assert re.search(r",2,(width|height|mass),[^,]+,[^,]+,\w+,02,M;2,98$", lines[3])
+        worst = ["feature", "feature_value", "feature_expected", "feature_filled", "feature_2", "feature_3"]
+        assert lines[0].split(",") == ["score", "anomaly", "row", *worst, "id", "name", "count"]
+        assert re.search(r",2,(width|height|mass),[^,]+,[^,]+,\w+,\w+,\w+,02,M;2,98$", lines[3])
         return
     if suffix == "npz":
         with np.load("out.npz") as stored:

@@ -460,6 +460,41 @@ def test_a_penalty_that_another_number_of_devices_changes_is_warned_of(cost, rig
         aeflax.train(own(), DATA, report=False)
 
 
+@pytest.mark.slow
+def test_a_mean_over_a_piece_of_a_batch_is_told_of():
+    def penalty(outputs, mean, values, step):
+        found = jnp.sum((outputs.latent.code - mean(outputs.latent.code)) ** 2, axis=-1)
+        return values["weight"] * found, found
+
+    factories.penalty.register(Energy, lambda part: penalty)
+    pieces = replace(base := own(), train=replace(base.train, accumulate=2))
+    with pytest.warns(AeflaxWarning, match=r"energy is another one in train\.accumulate=2 pieces of a batch"):
+        aeflax.train(pieces, DATA, report=False)
+
+
+@pytest.mark.slow
+def test_a_posterior_of_several_draws_is_parted_behind_them():
+    def penalty(outputs, mean, values, step):
+        found = jnp.sum(outputs.latent.code**2, axis=-1)
+        return values["weight"] * found, found
+
+    factories.penalty.register(Energy, lambda part: penalty)
+    several = config.GaussianPosterior(samples=3)
+    aeflax.train(settings(bottleneck=several, penalties=More(energy=Energy(), kl=config.KL())), DATA, report=False)
+
+
+@pytest.mark.slow
+def test_a_warm_up_is_judged_when_it_is_over_and_on_large_images_too():
+    def penalty(outputs, mean, values, step):
+        found = pairwise(outputs.latent.code, mean) * jnp.minimum(1.0, step / 100)
+        return values["weight"] * found, found
+
+    factories.penalty.register(Energy, lambda part: penalty)
+    large = np.random.RandomState(0).randint(0, 256, (40, 96, 96, 3), np.uint8)
+    with pytest.warns(AeflaxWarning, match="energy gives other values where a batch lies on two devices"):
+        aeflax.train(own(), large, report=False)
+
+
 def test_what_looks_like_a_field_or_is_no_penalty_is_refused():
 
     @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def test_where_and_how_a_run_is_computed_may_change(changes, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_resume_that_trains_nothing_changes_no_devices(tmp_path):
+    train(tmp_path / "run")
+    train(tmp_path / "run", placement="pmap")
+    assert read_json(tmp_path / "run" / MANIFEST)["devices"] == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"resident": False}, {"workers": 2}], ids=str)
 def test_how_data_are_read_may_change(changes, tmp_path):
     np.save(tmp_path / "a.npy", ARRAY)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from aeflax import corruption, noise
 from aeflax.errors import ConfigError
-from aeflax.own_parts import depends_on_rows, require_addressed
+from aeflax.own_parts import depends_on_rows, draws_again, require_addressed
 
 KEYS = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(2000))
 KEY = jax.random.key(7)
@@ -163,6 +163,30 @@ def test_corruptions_mix_no_rows(name):
     values = {"sigma": 0.3, "sigma_min": 0.1, "rate": 0.4, "rate_min": 0.1}
     process = corruption.gaussian(clip=True) if name == "gaussian" else getattr(corruption, name)
     assert not depends_on_rows(process, KEYS[:3], jax.random.uniform(KEY, (3, 5, 5, 2)), values)
+
+
+def test_keys_are_split_for_draws_that_are_independent():
+    keys = jax.random.split(jax.random.key(5), 4_000)
+    first, second = (np.asarray(noise.uniform(of, 3)) for of in noise.split(keys, 2))
+    alone = np.asarray(noise.uniform(noise.split(keys[7:9], 2)[1], 3))
+    np.testing.assert_array_equal(alone, second[7:9])
+    together = np.corrcoef(np.concatenate([first, second, np.asarray(noise.normal(keys, 3))], axis=1).T)
+    assert np.abs(together - np.eye(9)).max() < 5 / np.sqrt(4_000)  # five standard errors of a correlation
+
+
+@pytest.mark.parametrize(
+    ("process", "again"),
+    [
+        (lambda keys, images: images + noise.normal(keys, 50).reshape(images.shape), False),
+        (lambda keys, images: (noise.uniform(keys, 50) + noise.normal(keys, 50)).reshape(images.shape), True),
+        (lambda keys, images: sum(noise.normal(k, 50) for k in noise.split(keys, 2)).reshape(images.shape), False),
+        (lambda keys, images: jax.vmap(jax.random.uniform)(keys) + noise.uniform(keys, 1), True),
+    ],
+    ids=["once", "twice", "split", "in two ways"],
+)
+def test_two_draws_from_the_same_keys_are_known(process, again):
+    for given in (process, jax.jit(process)):
+        assert draws_again(given, KEYS[:2], IMAGES[:2]) == again
 
 
 def test_what_has_no_number_is_no_difference():

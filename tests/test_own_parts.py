@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeflax.document import read_json, write_json
+from aeflax.manifest import _with_imports
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 OWN, ABOVE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -88,11 +89,38 @@ def test_what_lies_beside_the_file_is_part_of_it(aeflax, tmp_path):
     assert "import the module that defines it first, or add --define own.py" in said
 
 
+def test_only_the_user_s_own_modules_are_part_of_a_file(tmp_path):
+    (tmp_path / "aeflax").mkdir()
+    (tmp_path / "pkg").mkdir()
+    files = {
+        "own.py": "import json, aeflax, fast, pkg.deep\nfrom pkg import deep\n\n\ndef late():\n    import late\n",
+        "aeflax/__init__.py": "",  # of a clone in which the file lies
+        "pkg/__init__.py": "from . import other\n",
+        "pkg/deep.py": "from .other import thing\nfrom ..late import more\n",
+        "pkg/other.py": "",
+        "late.py": "",
+        "idle.py": "",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "fast.cpython-311-x86_64-linux-gnu.so").write_bytes(b"\0")
+    found = _with_imports([tmp_path / "own.py"])
+    assert next(iter(found)) == "own.py"
+    assert {*found} == {"own.py", "pkg/__init__.py", "pkg/deep.py", "pkg/other.py", "late.py"}
+
+
 def test_a_corruption_that_mixes_rows_is_warned_of(aeflax, tmp_path):
     (tmp_path / "own.py").write_text(OWN.replace("reshape(images.shape)", "reshape(images.shape)[::-1]"))
     code, said = aeflax("train", "own.py", *SHORT)
     assert code == 0, said
     assert "model.corruption speckle makes an example depend on the others of its batch" in said
+    twice = OWN.replace(
+        "noise.normal(keys, rows.shape[1]))", "noise.normal(keys, rows.shape[1]) * noise.uniform(keys, 1))"
+    )
+    (tmp_path / "own.py").write_text(twice)
+    code, said = aeflax("train", "own.py", *SHORT, "--overwrite")
+    assert code == 0, said
+    assert "model.corruption speckle draws more than once from the same `keys`" in said
 
 
 def test_a_sweep_does_not_go_on_with_a_file_that_has_changed(aeflax, tmp_path):

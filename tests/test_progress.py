@@ -6,10 +6,12 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from aeflax import config, presets
 from aeflax.cli.progress import Bar, Lines, final_table, reporter
 from aeflax.training.records import Record
 
@@ -56,7 +58,7 @@ def test_a_table_s_rows_are_no_images():
     lines(Record("train", 9, 9, 1.0, "train", {"loss": 1.0}, 1_000.0, examples="rows"))
     lines(Record("evaluation", 9, 9, 1.0, "test", {"mse": 0.25}, examples="rows"))
     assert file.getvalue().endswith("1,000 rows/s\n")
-    assert "rows/s" in drawn(final_table(summary(), 16, "rows"), 80)
+    assert "rows/s" in drawn(final_table(summary(), MODEL, "rows"), 80)
 
 
 def test_what_is_read_is_one_line_in_a_file_and_its_brackets_are_kept():
@@ -108,6 +110,9 @@ def test_what_is_monitored_is_what_is_shown(terminal):
     assert "test mse 0.01" in shown(120, terminal=terminal, monitor="mse")[1]
 
 
+MODEL = presets.vanilla(16).model
+
+
 def summary(**changes):
     split = dict.fromkeys(METRICS, 0.123456)
     return {
@@ -130,23 +135,44 @@ def drawn(table, width):
 @pytest.mark.parametrize("validation", [False, True])
 def test_no_metric_is_cut_in_eighty_columns(validation):
     extra = {"validation": dict.fromkeys(METRICS, -123.456)} if validation else {}
-    text = drawn(final_table(summary(**extra), 16), 80)
+    text = drawn(final_table(summary(**extra), MODEL), 80)
     assert all(name in text for name in METRICS)
     assert "…" not in text
     assert "PCA(16)" in text
 
 
+LINEAR = replace(MODEL, bottleneck=config.Deterministic(activation="linear"))
+RELU = replace(MODEL, bottleneck=config.Deterministic(activation="relu"))
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "linear", "said"),
+    [
+        (LINEAR, 0.03, 0.03, "a larger code (--model.latent-dim) keeps more"),  # of a variance of 0.04
+        (LINEAR, 0.03, 0.01, "train longer"),
+        (RELU, 0.03, 0.01, "train longer, or with --model.bottleneck.activation linear"),
+        (LINEAR, 0.004, 0.002, "train longer"),  # worse than PCA
+        (LINEAR, 0.0025, 0.002, None),
+        (LINEAR, 0.0006, 0.0001, None),  # which is good all the same
+        (presets.vae(16).model, 0.03, 0.01, "train longer, or with a smaller beta (model.penalties.kl.beta)"),
+        (presets.vae(16).model, 0.004, 0.002, None),  # with a sample of the posterior
+        (presets.sparse(16).model, 0.03, 0.01, None),
+        (presets.denoising(16).model, 0.03, 0.01, None),
+    ],
+)
+def test_a_model_that_reconstructs_little_says_what_would_help(model, error, linear, said):
+    pca = {"dim": 16, "compresses": True, "test": {"mse": linear}, "variance": 0.04}
+    text = drawn(final_table(summary(pca=pca, test={"mse": error}), model), 200)
+    shares = f"The model leaves {error / 0.04:.0%} of the variance of the test examples, PCA(16) {linear / 0.04:.0%}"
+    assert (f"{shares}: {said}.\n" in text) if said else ("leaves" not in text)
+
+
 def test_the_table_says_what_is_to_be_known():
-    for linear, said in ((0.03, "75%: a larger code (model.latent_dim) keeps more"), (0.01, "25%: train longer")):
-        pca = {"dim": 16, "compresses": True, "test": {"mse": linear}, "variance": 0.04}
-        text = drawn(final_table(summary(pca=pca, test={"mse": 0.03}), 16), 160)
-        assert f"The model leaves 75% of the variance of the test examples, PCA(16) {said}" in text
-        assert "leaves" not in drawn(final_table(summary(pca=pca, test={"mse": 0.02}), 16), 160)
-    text = drawn(final_table(summary(pca={"dim": 64, "compresses": False, "test": {"mse": 1e-15}}), 256), 120)
+    text = drawn(final_table(summary(pca={"dim": 64, "compresses": False, "test": {"mse": 1e-15}}), MODEL), 120)
     assert "PCA(64) would keep every feature: the code is no smaller than the data" in text
     assert "1e-15" not in text
     best = {"step": 500, "monitor": "elbo", "value": -100.0}
-    text = drawn(final_table(summary(best=best, stopped_early=True, test={"elbo": -101.0}), 16), 120)
+    text = drawn(final_table(summary(best=best, stopped_early=True, test={"elbo": -101.0}), MODEL), 120)
     assert "stopped early" in text
     assert "Best validation elbo -100 at step 500 (--step best)" in text
     assert "one posterior sample" in text

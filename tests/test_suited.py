@@ -30,7 +30,7 @@ def test_a_scale_that_makes_the_code_worthless_is_told_with_its_worth():
 @pytest.mark.slow
 def test_a_batch_that_is_mostly_padding_is_told_of():
     few = replace(settings(Bernoulli(), beta=0.0), data=Data(batch_size=256))
-    with pytest.warns(AeflaxWarning, match=r"batch_size=256 is 5\.3 times the 48 training images: .* padding"):
+    with pytest.warns(AeflaxWarning, match=r"batch_size=256 is 5 times the 48 training images: .* padding"):
         aeflax.train(few, DATA)
 
 

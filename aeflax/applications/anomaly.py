@@ -128,10 +128,14 @@ class Detection:
 
     @property
     def choices(self) -> Sequence[Mapping[str, Any]]:
-        """What other thresholds would find, by `separation.choices`; none where no labels were given."""
+        """What other thresholds would find, by `separation.choices`; none where no labels were given.
+
+        `flagged` is the share of all examples, as everywhere here, the others are of those that have a label.
+        """
         if self.anomalous is None:
             return ()
-        return separation.choices(self.scores[self.labelled], self.anomalous[self.labelled])
+        found = separation.choices(self.scores[self.labelled], self.anomalous[self.labelled])
+        return [{**one, "flagged": float(np.mean(self.scores > one["threshold"]))} for one in found]
 
     @property
     def detectors(self) -> dict[str, Judged]:

@@ -1,6 +1,6 @@
 """How well a model takes noise away, beside filters, at kinds and levels of noise that it was and was not trained on.
 
-Noise is that of `aeflax.corruption`, metrics are those of `aeflax.applications.filters.quality`. The strength of each
+Noise is that of `aeflax.corruption`, metrics are those of `aeflax.evaluation.quality.quality`. The strength of each
 filter is chosen for each kind and level on a few training images, by their mean PSNR, and never on the judged ones.
 What the model and the filters restore is clipped to [0, 1].
 """

@@ -63,7 +63,8 @@ def worst_features(inference: Inference, inputs: Inputs) -> dict[str, np.ndarray
     """What errs most in each of some vectors, arrays [N] by the names of their columns.
 
     Its name is the `feature`; `feature_value` is what it has and `feature_expected` what the model would expect, in the
-    units of the run's data; `feature_filled` says whether the value was missing.
+    units of the run's data; `feature_filled` says whether the value was missing; `feature_2` and `feature_3` err most
+    after it.
     """
     names = np.array(_names(inputs.columns, inputs.shape[0]))
     found: dict[str, list[np.ndarray]] = {}
@@ -73,14 +74,17 @@ def worst_features(inference: Inference, inputs: Inputs) -> dict[str, np.ndarray
         again = inference.scaled_reconstruct(examples)
         rows = np.arange(len(examples))
         with np.errstate(over="ignore"):
-            worst = np.argmax((again - examples) ** 2, axis=1)
-        given = np.asarray(inputs.values[first : first + len(rows)])[rows, worst]
+            errors = (again - examples) ** 2
+        worst = np.argmax(errors, axis=1)
+        given = np.asarray(inputs.values[first : first + len(rows)])[rows, worst].astype(np.float64)
         first += len(rows)
+        filled, order = np.isnan(given), np.argsort(-errors, axis=1, kind="stable")
         for name, values in (
             ("feature", names[worst]),
-            ("feature_value", inference.unscaled(examples)[rows, worst]),
+            ("feature_value", np.where(filled, inference.unscaled(examples)[rows, worst], given).astype(np.float32)),
             ("feature_expected", inference.unscaled(again)[rows, worst]),
-            ("feature_filled", np.isnan(given.astype(np.float64))),
+            ("feature_filled", filled),
+            *((f"feature_{place + 1}", names[order[:, place]]) for place in range(1, min(REASONS, len(names)))),
         ):
             found.setdefault(name, []).append(values)
     return {name: np.concatenate(parts) for name, parts in found.items()}

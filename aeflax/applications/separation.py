@@ -78,14 +78,21 @@ def _between(low: float, high: float) -> float:
 def by_label(labels: np.ndarray, normal: Sequence[str], anomalous: Sequence[str], name: str) -> np.ndarray:
     """Labels [N], numbers or words -> 1 for an anomalous example, 0 for a normal one, [N] float64; NaN without label.
 
+    Where only one kind is named, all other labels are of the other; where both are, they judge nothing.
+
     Raises:
-      ConfigError: where both or neither are named, or a label that no example has.
+      ConfigError: where none are named, one is named as both, or one that no example has.
       DataError: where that leaves one kind only.
     """
-    if bool(normal) == bool(anomalous):
-        raise ConfigError("name the labels that are normal or those that are anomalous, one of the two")
-    named, option = (normal, "--normal") if normal else (anomalous, "--anomalous")
-    found = np.where(absent(labels), np.nan, among(labels, named, name, option) ^ bool(normal))
+    if not (normal or anomalous):
+        raise ConfigError("name the labels that are normal, or those that are anomalous, or both")
+    if twice := [label for label in normal if label in anomalous]:
+        raise ConfigError(f"the label {twice[0]} cannot be both normal and anomalous; name it once")
+    found = np.full(len(labels), np.nan if normal and anomalous else float(bool(normal)))
+    for named, option, value in ((normal, "--normal", 0.0), (anomalous, "--anomalous", 1.0)):
+        if named:
+            found[among(labels, named, name, option)] = value
+    found[absent(labels)] = np.nan
     require_both(found[~np.isnan(found)] == 1, name)
     return found
 

@@ -34,10 +34,10 @@ class DetectCommand(CarryingCommand):
     # the threshold itself, such as an earlier search told: the run's training data need not be there then, and
     # nothing is fitted beside the model
     threshold: float | None = None
-    # labels of IN that are normal, all others being anomalous, to judge the scores by; by default the run's
-    # data.classes
+    # labels of IN that are normal, to judge the scores by, all others being anomalous unless --anomalous names those;
+    # by default the run's data.classes
     normal: tuple[str, ...] = ()
-    # labels of IN that are anomalous, all others being normal
+    # labels of IN that are anomalous, all others being normal unless --normal names those
     anomalous: tuple[str, ...] = ()
     # the column of IN, a table, that holds its labels, numbers or words; None: the run's data.label, where it has one
     label: str | None = None
@@ -54,8 +54,6 @@ def main(arguments: list[str]) -> int:
     contamination = _contamination(command)
     if places.is_picture(command.out):
         raise ConfigError(f"scores are no pictures; end {command.out} in .npy, .npz, .csv or .parquet")
-    if command.normal and command.anomalous:
-        raise ConfigError("--normal and --anomalous say the same in two ways; give one of them")
     run, inputs = open_inputs(
         command, places.TABLES, command.carry, idle=() if command.label is None else (command.label,)
     )
@@ -76,7 +74,7 @@ def main(arguments: list[str]) -> int:
         inputs = inputs if labels is None else replace(inputs, labels=labels[rows])
     known = _known(command, inputs, data.classes)
     # Nothing else would tell of another unit, or of another kind of data; known anomalies are unlike by nature.
-    usual = inputs if known is None else inputs.part(inputs.name, np.flatnonzero(known != 1))
+    usual = inputs if known is None else inputs.part(inputs.name, np.flatnonzero(known == 0))
     warn_of_unfamiliar(run, usual)
     try:
         found = run.detect(
@@ -90,7 +88,7 @@ def main(arguments: list[str]) -> int:
         )
     except UnavailableError as error:
         raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
-    vectors = len(inputs.shape) == 1
+    vectors = len(run.inference.program.built.shape) == 1
     worst = oddities.worst_features(run.inference, inputs) if vectors else None
     written = write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
     values = oddities.values(found, inputs)

@@ -42,8 +42,7 @@ def main(arguments: list[str]) -> int:
 
     steps = run.experiment.train.steps or 0
     if command.step == "latest" and run.summary is None and run.step < steps:
-        mend = f"aeflax train --resume --run-dir {command.run}"
-        warn(f"{command.run} is at step {run.step:,} of {steps:,}; {mend} finishes it")
+        warn(f"{command.run} is not finished: this is its step {run.step:,} of {steps:,}")
     if command.format != "safetensors":
         say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:

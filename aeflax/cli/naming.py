@@ -16,6 +16,7 @@ from aeflax.config import Experiment
 from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError, warn
 from aeflax.presets import PRESETS
+from aeflax.runs import with_file
 from aeflax.schema import from_dict, problems
 from aeflax.validation import as_source
 
@@ -63,7 +64,10 @@ def named_experiment(command: str, arguments: list[str], resumed: Mapping[str, A
         name, arguments = (arguments[0], arguments[1:]) if given else ("vanilla", arguments)
         experiment = _starting_point(name)
     else:
-        name, experiment = str(resumed["preset"]), from_dict(Experiment, resumed["experiment"])
+        try:
+            name, experiment = str(resumed["preset"]), from_dict(Experiment, resumed["experiment"])
+        except ConfigError as error:
+            raise ConfigError(with_file(error, resumed)) from error
     model, arguments, faults = choose_parts(experiment.model, arguments)
     prog = f"aeflax {command} {name if given else '[PRESET|FILE.py]'}"
     description = describe_slots(model, DOES[command])

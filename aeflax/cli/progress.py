@@ -10,7 +10,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from aeflax.cli.parsing import say
+from aeflax.config import Model
 from aeflax.report.metrics import HEADLINE, UNITS, columns, notes
+from aeflax.schema import to_dict
 from aeflax.training.records import Record
 
 if TYPE_CHECKING:
@@ -154,12 +156,12 @@ def _named(title: str | None) -> Text | None:
     return None if title is None else Text(title, "table.title")  # a path in it may have brackets, which are no markup
 
 
-def final_table(summary: Mapping[str, Any], latent_dim: int | None, examples: str = "images") -> Group:
+def final_table(summary: Mapping[str, Any], model: Model, examples: str = "images") -> Group:
     """The table that ends a training run: each split, and PCA at the same code size."""
     stopped = ", stopped early" if summary.get("stopped_early") else ""
     title = (
-        f"code {latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
+        f"code {model.latent_dim}, {summary['parameters']:,} parameters, {summary['step']:,} steps in "
         f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} {examples}/s{stopped}"
     )
     # Not as the table's own title and caption, which would be broken at its width.
-    return Group(Text(title), table(columns(summary)), *map(Text, notes(summary)))
+    return Group(Text(title), table(columns(summary)), *map(Text, notes(summary, to_dict(model))))

@@ -63,5 +63,6 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {"seed": seed, "temperature": temperature}
     if command.nearest:
         found = run.judge.generation(seed=seed, temperature=temperature)
-    show(command, run, {"count": count, **found, **written}, [], sentences(found) if command.nearest else [])
+    said = sentences(found) if command.nearest else []
+    show(command, run, {"count": count, **found, **written}, [], said, kept=command.nearest)
     return 0

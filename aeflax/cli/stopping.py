@@ -10,7 +10,7 @@ from types import FrameType
 
 from aeflax.cli import answer, job
 from aeflax.durable import abandon
-from aeflax.errors import StoppedError
+from aeflax.errors import SIGNALS, StoppedError
 
 
 class Stop:
@@ -34,8 +34,7 @@ class Stop:
         self._heard = self._asked = self.created = False
         self.path: Path | None = None
         # What whoever started the command ignores stays ignored: nohup SIGHUP, a shell's background job SIGINT.
-        named = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-        self._numbers = [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
+        self._numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         for number in self._numbers:
             signal.signal(number, self._hear)
 

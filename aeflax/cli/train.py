@@ -97,13 +97,14 @@ def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
     if not command.resume or command.run_dir is None or not (command.run_dir / runs.MANIFEST).exists():
         return
     with suppress(ConfigError):  # which is told of where it matters
-        stored = from_dict(Experiment, runs.read_manifest(command.run_dir)["experiment"])
+        manifest = runs.read_manifest(command.run_dir)
+        stored = from_dict(Experiment, manifest["experiment"])
         named = {word.lstrip("-").replace("-", "_") for word in words}
         named |= BUDGET if named & BUDGET else set()
         found = [(change.partition(":")[0], change) for change in differences(stored, command.experiment)]
         if changed := [change for path, change in found if path in FREE and path not in named]:
             said = "the run goes on with other settings than it had, which the command does not name"
-            warn(f"{said}: {'; '.join(changed)} (--resume and --run-dir alone keep them)")
+            warn(f"{said}: {'; '.join(changed)} ({runs.alone(manifest)} keep them)")
 
 
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _train(command: TrainCommand, preset: str, stop: Stop, words: set[str] | Non
     if not hosts.primary():
         return 0
     examples = called(run.inference.program.built.shape)
-    console(stderr=command.json).print(final_table(run.summary, run.experiment.model.latent_dim, examples))
+    console(stderr=command.json).print(final_table(run.summary, run.experiment.model, examples))
     assert run.path is not None
     if run.summary == before:
         say(progress, f"{run.path} was at step {run.step:,} already: nothing was left to train")

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     total = len(values["traversal"]) * command.count
     written = (1, "picture of traversals") if picture else (total, "examples of traversals")
     told = write_out(command.out, made, *written, run.columns)
-    show(command, run, values | told, [traversal_table(values)])
+    show(command, run, values | told, [traversal_table(values)], kept=False)
     return 0
 
 

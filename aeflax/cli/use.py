@@ -191,8 +191,13 @@ def show(
     values: Mapping[str, Any],
     tables: Sequence["Table"],
     sentences: Sequence[str] = (),
+    *,
+    kept: bool = True,
 ) -> None:
-    """Prints what was found of a run: tables, the first of which is named after the run, sentences, and the JSON."""
+    """Prints what was found of a run: tables, the first of which is named after the run, sentences, and the JSON.
+
+    What is kept for the report is drawn into it by another command, which is told, too.
+    """
     from aeflax.cli.progress import grid
 
     screen, named = console(stderr=command.json), f"{command.run}, step {run.step:,}"
@@ -200,6 +205,8 @@ def show(
         screen.print(grid(table, table.caption if place else named))
     for sentence in sentences:
         say(screen, sentence)
+    if kept:
+        say(console(stderr=True), f"aeflax report {shlex.quote(str(command.run))} draws this into its page")
     if command.json:
         answer.give({"step": run.step, **values})
 

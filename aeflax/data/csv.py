@@ -60,10 +60,10 @@ def read(
     if take is not None:
         features = [header.index(name) for name in take]
     idle = {*range(len(header))} - {*features, labelled}
-    if mark != "," and (fault := _thousands(body, mark, idle)) is not None:
+    if mark != "," and (fault := _thousands(body, mark, {*idle, labelled})) is not None:
         row, column, cell = fault
         said = f"the value in line {row}, column {_named(column, header) if has_header else column + 1} is {cell!r}"
-        mend = f"write {cell.replace('.', '')}, or {cell.replace('.', ',', 1)}"
+        mend = f"write {cell.replace('.', '')}" + (f", or {cell.replace('.', ',')}" if cell.count(".") == 1 else "")
         raise DataError(f"{path}: {said}, with a point where others have a decimal comma; {mend}")
     try:
         values = _numbers(_read(body, mark, missing, idle))
@@ -95,18 +95,18 @@ def _read(body: Lines, mark: str, missing: bool, idle: set[int]) -> Lines:
     return body
 
 
-def _thousands(body: Lines, mark: str, idle: set[int]) -> tuple[int, int, str] | None:
+def _thousands(body: Lines, mark: str, idle: set[int | None]) -> tuple[int, int, str] | None:
     """The first cell (line, column, text) of a column whose points part thousands; None where decimal commas are none.
 
     A point could be either in a table with decimal commas, where every pointed cell of a column could be thousands.
     """
-    if not any("." in line for _, line in body):
+    if not (any("." in line for _, line in body) and any("," in line for _, line in body)):
         return None
     rows = [(row, _split(line, mark)) for row, line in body]
-    if not any(DECIMAL_COMMA.fullmatch(cell) for _, cells in rows for cell in cells):
+    columns = [column for column in range(max(len(cells) for _, cells in rows)) if column not in idle]
+    if not any(DECIMAL_COMMA.fullmatch(_at(cells, column)) for _, cells in rows for column in columns):
         return None
-    width = max(len(cells) for _, cells in rows)
-    for column in sorted({*range(width)} - idle):
+    for column in columns:
         pointed = [(row, cell) for row, cells in rows if "." in (cell := _at(cells, column)) and _present(cell)]
         if pointed and all(THOUSANDS.fullmatch(cell) for _, cell in pointed):
             return pointed[0][0], column, pointed[0][1]

@@ -11,10 +11,12 @@ from aeflax.data.rows import Rows
 COUNTED = 20  # rows from which on it is no chance that whole numbers rise
 FEW = 10  # rows below which a model can only repeat them
 WILD = 300  # times farther from the median than 99 % of its column: a wild value; heavy tails reach 100
-RISING = 0.1  # share of the steps from row to row that rise where none falls, of a count
+EXACT = 2**24  # below which float32 holds every whole number
+RISING = 0.1  # share of the steps that rise where none falls, of larger ones
 DISTINCT = 0.5  # share of the rows that have a value of their own, of an id; float32 holds seven digits of it
 # What columns of ids and times are called: id, txn_id, rowId, ts, event_timestamp; not response_time, nor grid.
-IDS = re.compile(r"(^|[^a-z])(id|uuid|guid|nr|no|ts|timestamp|datetime|unixtime|epoch)$|^(time|date|index|key)$")
+IDS = re.compile(r"(^|[^a-z])(id|uuid|guid|nr|no|ts|timestamp|unixtime|epoch)$|^(time|date|index|idx|key)$|date_?time$")
+UNNAMED = 100  # features without names that are looked at; more are no readings
 COARSE = 0.01  # of a deviation
 NINES = re.compile(r"-?9{3,}")  # what stands for a missing value in many files
 MARKED = 10  # times as far from the median as nearly all others, from which on it is taken for that
@@ -35,6 +37,8 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or not len(rows):
         return []
     if len(columns) != rows.shape[1]:
+        if rows.shape[1] > UNNAMED:
+            return []
         unnamed = _wild({f"feature {place}": values for place, values in enumerate(np.ascontiguousarray(rows.T))})
         return [] if unnamed is None else [unnamed]
     said = []
@@ -60,7 +64,7 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
         idle.append(f"{_listed(labels)} {each} like labels of two kinds, and would be learned (see --data.label)")
     if idle:
         said.append(f"{'; '.join(idle)}; {dropped([*rising, *numbers, *same, *labels], drop)}")
-    if coarse := [name for name, values in named.items() if name not in rising and _is_coarse(values)]:
+    if coarse := [name for name, values in named.items() if name not in (*rising, *numbers) and _is_coarse(values)]:
         each = "is" if len(coarse) == 1 else "are"
         mend = "subtract a constant, such as the least value, before they are read"
         said.append(
@@ -72,10 +76,12 @@ def doubts(rows: Rows, columns: Sequence[str], drop: Sequence[str] = ()) -> list
 
 
 def _counts(values: np.ndarray) -> bool:
-    """Whether whole numbers rise from row to row; float32 makes large ones equal here and there."""
+    """Whether whole numbers rise from row to row; float32 makes those equal that are too large for it."""
     if len(values) < COUNTED or not np.array_equal(values, np.rint(values)):
         return False
     steps = np.diff(values)
+    if np.abs(values).max() < EXACT:
+        return bool(np.all(steps > 0))
     return bool(np.all(steps >= 0) and np.mean(steps > 0) >= RISING)
 
 
@@ -83,11 +89,15 @@ def _is_id(name: str, values: np.ndarray) -> bool:
     """Whether a column is called as ids and times are, and nearly all of its values are other whole numbers."""
     if len(values) < COUNTED or not IDS.search(CAPITAL.sub("_", name).lower().strip()):
         return False
-    return bool(np.array_equal(values, np.rint(values)) and len(np.unique(values)) >= DISTINCT * len(values))
+    if not np.array_equal(values, np.rint(values)):
+        return False
+    return _is_coarse(values) or len(np.unique(values)) >= DISTINCT * len(values)
 
 
 def _is_coarse(values: np.ndarray) -> bool:
     """Whether float32 numbers of this size lie farther apart than a hundredth of the values' deviation."""
+    if values.dtype.kind != "f":
+        return False
     deviation = float(np.std(values, dtype=np.float64))
     return 0 < COARSE * deviation < float(np.spacing(np.abs(values).max()))
 

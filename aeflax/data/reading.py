@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.rows import Rows, is_costly
-from aeflax.errors import DataError, reason
+from aeflax.errors import SIGNALS, DataError, reason
 
 AHEAD = 2  # items that a process has ready or in work
 SHARED_MEMORY = "/dev/shm"  # where items of worker processes travel
 PAUSE = 10  # seconds that a worker process may be stopped, as by SIGSTOP, before it is ended
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask a command to stop
 
 
 def default_workers(rows: Rows) -> int:

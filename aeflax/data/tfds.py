@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aeflax.data.rows import Lazy, Rows
+from aeflax.document import read_json
 from aeflax.errors import DataError, reason
 from aeflax.schema import nearest
 
@@ -99,7 +100,8 @@ def _elsewhere(name: str) -> str:
         return f"; {root} is a version of a set itself, and TFDS_DATA_DIR the folder two above it"
     if any(root.glob(f"*/{DESCRIBED}")):
         return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
-    if below := sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}")):
+    below = sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}"))
+    if below and (read_json(below[0]) or {}).get("name") == name.partition(":")[0]:  # and is no configuration called so
         return f"; it lies in {below[0].parents[2]}, which TFDS_DATA_DIR is to name"
     return ""
 

@@ -67,14 +67,15 @@ class Placement:
     def require_shares(self, batch_size: int, division: Division = WHOLE) -> None:
         """Raises ValueError unless a batch divides over the devices and their pieces."""
         if division.exact and SHARDS % self.shards:
-            raise ValueError(f"train.exact works on 1, 2, 4 or {SHARDS} devices, not on {self.shards}")
+            mend = "hide some of them, or take --train.placement jit, which takes one"
+            raise ValueError(f"train.exact works on 1, 2, 4 or {SHARDS} devices, not on {self.shards}; {mend}")
         unit = SHARDS if division.exact else self.shards * division.pieces
         if batch_size % unit:
             near = max(round(batch_size / unit), 1) * unit
             pieces = f" in {division.pieces} pieces each" if division.pieces > 1 else ""
             parts = f"into {SHARDS} exact parts" if division.exact else f"over {self.shards} devices{pieces}"
             others = "or other devices (--train.placement jit takes one)"
-            raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near}, {others}")
+            raise ValueError(f"data.batch_size={batch_size} does not divide {parts}; try {near} in a new run, {others}")
 
     def divided(self, division: Division) -> Division:
         """How each device cuts its share: in exact mode, into its part of the SHARDS."""

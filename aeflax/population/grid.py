@@ -209,7 +209,7 @@ def _plain(word: str) -> Any:
     try:
         found = json.loads(word)
     except ValueError:  # no number as JSON has it: .5, 1., or one of too many digits
-        return float(word) if POINTED.fullmatch(word) else word
+        return float(word) if POINTED.fullmatch(word) and len(word) < DIGITS else word
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else word
 
 

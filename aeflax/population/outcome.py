@@ -12,6 +12,7 @@ from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown
 from aeflax.population.record import MEMBERS, read_sweep
+from aeflax.runs import with_file
 from aeflax.schema import from_dict
 from aeflax.trained import Run
 from aeflax.validation import metrics
@@ -108,7 +109,10 @@ def load_sweep(path: str | Path) -> Sweep:
     told = read_sweep(path)
     if "members" not in told:
         raise ConfigError(f"the sweep in {path} has not come to its end; go on with it first, by --resume")
-    experiment = from_dict(config.Experiment, told["experiment"])
+    try:
+        experiment = from_dict(config.Experiment, told["experiment"])
+    except ConfigError as error:
+        raise ConfigError(with_file(error, told)) from error
     members = grids.members(experiment, grids.axes(told["grid"], experiment))
     metric = ranking_metric(member.experiment for member in members)
     return Sweep(path, told["members"], told["groups"], told["rungs"], metric)

@@ -79,6 +79,8 @@ def sentences(values: Values) -> list[str]:
     labelled = values.get("labelled") or values["examples"]  # of runs before, whose labels were all there
     if labelled < values["examples"]:
         said.append(f"{labelled:,} of the examples have labels, and these judge the scores.")
+        odd = f"{values['anomalous']:,} of them are anomalous"
+        said.append(f"{odd}: precision, AUPRC and F1 hold where such a share is, recall and AUROC whatever it is.")
     if trained := values.get("trained"):
         said.append(
             f"{trained:,} of the {labelled:,} that judge are training examples, which the model knows better than "

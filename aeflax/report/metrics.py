@@ -23,7 +23,7 @@ UNITS = {
     "dead_fraction": "share of units",
 }
 HEADLINE = ("elbo", "restored_psnr", "bce", "psnr", "mse")  # the first of these that a model has sums it up
-WORSE = 2.0  # times the error of PCA at the same code size: a model that reconstructs worse than need be
+WORSE = 1.5  # times the error of PCA at the same code size: a model that reconstructs worse than need be
 GOOD = 0.02  # share of the variance that may be left, whatever PCA leaves
 LITTLE = 0.5  # share of the variance: a model that leaves more reconstructs little
 SPLITS = ("train", "validation", "test")
@@ -49,30 +49,39 @@ def columns(summary: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return found | ({f"PCA({pca['dim']}) test": pca["test"]} if pca.get("compresses") else {})
 
 
-def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader must know beside the final table; usually nothing."""
+def notes(summary: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """What a reader must know beside the final table; usually nothing. `model`: its configuration, as plain values."""
     found, best = [], summary.get("best") or {}
     if best.get("step") is not None and best.get("value") is not None:
         said = f"Best validation {best.get('monitor', 'monitored value')} {best['value']:.5g}"
         found.append(f"{said} at step {best['step']:,} (--step best).")
     if "elbo" in summary.get("test", {}):
         found.append("Metrics are with one posterior sample an example; reconstruct uses the posterior's mean.")
-    return [*found, *filter(None, [_pca_note(summary)])]
+    return [*found, *filter(None, [_pca_note(summary, model)])]
 
 
-def _pca_note(summary: Mapping[str, Any]) -> str | None:
-    """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing."""
+def _pca_note(summary: Mapping[str, Any], model: Mapping[str, Any]) -> str | None:
+    """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing.
+
+    Models that are trained to restore what was corrupted, or on a sparse code, aim at something else.
+    """
     pca = summary.get("pca") or {}
     if not pca.get("compresses", True):
         return f"PCA({pca['dim']}) would keep every feature: the code is no smaller than the data."
+    kinds = {slot: (model.get(slot) or {}).get("kind") for slot in ("corruption", "bottleneck")}
     variance, error = pca.get("variance", 0.0), summary.get("test", {}).get("mse", 0.0)
     least = pca.get("test", {}).get("mse", 0.0)
-    if not (variance > 0.0 and error > min(LITTLE * variance, max(WORSE * least, GOOD * variance))):
+    if kinds["corruption"] != "none" or not variance > 0.0:
         return None
-    left, linear = error / variance, least / variance
-    mend = "train longer"
-    if "elbo" not in summary["test"]:
-        mend += ", or with a linear code (model.bottleneck.activation)"
-    if linear > LITTLE and error < WORSE * least:
-        mend = "a larger code (model.latent_dim) keeps more"
-    return f"The model leaves {left:.0%} of the variance of the test examples, PCA({pca['dim']}) {linear:.0%}: {mend}."
+    worse = error > max(WORSE * least, GOOD * variance)
+    if kinds["bottleneck"] == "posterior" and error > LITTLE * variance:
+        mend = "train longer, or with a smaller beta (model.penalties.kl.beta)"
+    elif kinds["bottleneck"] == "deterministic" and (worse or error > LITTLE * variance):
+        linear = model["bottleneck"].get("activation") in (None, "linear")
+        mend = "train longer" if linear else "train longer, or with --model.bottleneck.activation linear"
+    else:
+        return None
+    if least > LITTLE * variance and not worse:
+        mend = "a larger code (--model.latent-dim) keeps more"
+    shares = f"{error / variance:.0%} of the variance of the test examples, PCA({pca['dim']}) {least / variance:.0%}"
+    return f"The model leaves {shares}: {mend}."

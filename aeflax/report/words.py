@@ -48,7 +48,7 @@ def notes(material: Material) -> list[str]:
         found.append("Training stopped early, because validation had not improved for a while.")
     if skipped := summary.get("skipped_updates"):
         found.append(f"{skipped:,} updates were skipped for a loss or gradient that was not finite.")
-    return [*found, *metrics.notes(summary)]
+    return [*found, *metrics.notes(summary, material.experiment.get("model") or {})]
 
 
 def compared_with_pca(material: Material) -> bool:

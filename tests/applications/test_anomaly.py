@@ -178,6 +178,8 @@ def test_labels_say_which_examples_are_anomalous():
     with pytest.raises(DataError, match="all 4 examples of x are normal by their labels"):
         separation.by_label(labels, (1, 3, 7), (), "x")
     np.testing.assert_array_equal(separation.by_label(np.array([1.0, np.nan, 3.0]), (1,), (), "x"), [0, np.nan, 1])
+    some = np.array(["ok", "odd", "new", ""])
+    np.testing.assert_array_equal(separation.by_label(some, ("ok",), ("odd",), "x"), [0, 1, np.nan, np.nan])
     np.testing.assert_array_equal(separation.by_label(np.array(["ok", "", "bad"]), (), ("bad",), "x"), [0, np.nan, 1])
 
 

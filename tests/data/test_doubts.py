@@ -96,6 +96,7 @@ def test_ids_and_times_are_known_by_their_names(name):
     ("name", "values"),
     [
         ("site_id", np.arange(60) % 5),  # a category
+        ("age", np.sort(np.random.RandomState(0).randint(20, 60, 60))),  # a sorted table
         ("response_time", np.random.RandomState(0).permutation(60)),
         ("grid", np.random.RandomState(0).permutation(60)),
         ("id", np.random.RandomState(0).rand(60)),
@@ -110,6 +111,12 @@ def test_values_that_float32_hardly_tells_apart_are_told_of():
     (found,) = doubts(*named("pressure", close))
     assert "the column 'pressure' is rounded to float32, whose seven digits hardly tell the values apart" in found
     assert doubts(*named("pressure", (1e5 + 100 * np.random.RandomState(0).normal(size=60)).astype(np.float32))) == []
+
+
+def test_an_id_is_not_to_be_kept_by_a_constant():
+    (found,) = doubts(*named("txn_id", (4e9 + 20 * np.random.RandomState(0).permutation(60)).astype(np.float32)))
+    assert "is called as ids and times are" in found
+    assert doubts(np.full((60, 3), 200, np.uint8) + np.arange(60, dtype=np.uint8)[:, None] % 4, ()) == []
 
 
 def test_times_that_float32_makes_equal_rise_all_the_same():

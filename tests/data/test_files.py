@@ -378,7 +378,7 @@ def test_csv_may_have_tabs_or_semicolons_and_decimal_commas(store, text, names):
         ),
         (
             "a;b\n1,5;191.794.000\n0,5;7\n",
-            r"is '191.794.000', with a point .*; write 191794000, or",
+            r"is '191.794.000', with a point .*; write 191794000$",
         ),
     ],
 )
@@ -392,6 +392,13 @@ def test_points_that_may_part_thousands_are_refused_beside_decimal_commas(store,
 )
 def test_points_that_part_no_thousands_are_read(store, text):
     assert tables.read(store(text))[0][1, 1] in (0.25, 8.824)
+
+
+def test_labels_and_dropped_columns_part_no_thousands(store):
+    text = "n;a;b;label\n1,234;1.250;.5;1.000\n2,5;2.125;.5;2.000\n"
+    values, labels = tables.read(store(text), drop=("n",))
+    assert values.tolist() == [[1.25, 0.5], [2.125, 0.5]]
+    assert labels.tolist() == [1, 2]
 
 
 def test_a_missing_cell_of_a_column_of_words_is_one_of_words(store):

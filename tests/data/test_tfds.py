@@ -1,8 +1,10 @@
 """Prepared TensorFlow Datasets, read without TensorFlow."""
 
 import io
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -286,6 +288,19 @@ def test_another_folder_than_that_of_the_sets_is_told_of(prepared, monkeypatch):
     with pytest.raises(DataError) as elsewhere:
         tfds.read("our_digits")
     assert "GPath" not in f"{caught.value} {elsewhere.value}"
+
+
+def test_a_configuration_is_not_taken_for_another_set(prepared, monkeypatch, tmp_path):
+    """Such as emnist/mnist, which is not mnist."""
+    place = tmp_path / "sets" / "others" / "our_digits" / "1.0.0"
+    shutil.copytree(prepared / "our_digits" / "1.0.0", place)
+    info = place / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"name": "others"}))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    with pytest.raises(DataError) as caught:
+        tfds.read("our_digits")
+    assert "it lies in" not in str(caught.value)
+    assert "prepare it with" in str(caught.value)
 
 
 def test_a_set_in_tfds_own_default_form_is_told_which_one_is_read_and_where_to_put_it(here):

@@ -236,13 +236,13 @@ def test_the_command_exports_into_the_run(run, tmp_path):
     code, out, err = run("export", "kept", "--out", "there", "--format", "safetensors")
     assert code == 0
     assert "model.safetensors" in out
-    assert "finishes it" not in err
+    assert "is not finished" not in err
     (tmp_path / "kept" / "summary.json").unlink()  # as if it had been stopped a step before
     manifest = read_json(tmp_path / "kept" / "experiment.json")
     manifest["resolved"]["train"]["steps"] = 11
     write_json(tmp_path / "kept" / "experiment.json", manifest)
     code, out, err = run("export", "kept", "--out", "there", "--format", "safetensors")
-    assert (code, "kept is at step 10 of 11; aeflax train --resume --run-dir kept finishes it" in err) == (0, True)
+    assert (code, "kept is not finished: this is its step 10 of 11" in err) == (0, True)
     code, _, errors = run("export", "kept", "--out", "kept/experiment.json")
     assert code == 2
     assert "is a file" in errors

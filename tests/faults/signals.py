@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP at whatever the command does."""
+"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 at whatever the command does."""
 
 import random
 import signal
@@ -8,8 +8,9 @@ from pathlib import Path
 from faults import harness, runs
 from faults.harness import Fault, Outcome
 
+from aeflax.errors import SIGNALS
+
 PHASES = ("compiling", "restoring", "computing", "saving", "evaluating", "hearing")
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def once(seed: int, where: Path) -> list[Outcome]:

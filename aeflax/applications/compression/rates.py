@@ -44,7 +44,7 @@ def judge(inference: Inference, dataset: Dataset, state_sha256: str, *, examples
       `source`, `split`, `examples`, `shape`, `code_size`, `model_bytes`; `unquantised` with `psnr` and `ssim` of codes
       as they are; `default`, the step size of `aeflax compress`; `points` of containers, from few bits to many, each
       with `bits_per_pixel`, `payload_bits_per_pixel`, `step_size`, `psnr` (dB, mean over images; None where nothing is
-      lost) and `ssim` (mean over images, as `aeflax.applications.filters.quality`); `curves`, each with `name`
+      lost) and `ssim` (mean over images, as `aeflax.evaluation.quality.quality`); `curves`, each with `name`
       (`jpeg`, `webp`, `png`, `webp_lossless`), `layout` (`files`, `sheet`) and `points` by `quality`; and
       `at_same_psnr`, where lossy codecs reach the PSNR of each of `points`, as the function of this name tells.
 
