@@ -59,7 +59,7 @@ def test_json_holds_what_python_gives_and_tables_go_to_standard_error(run, runs)
     assert code == 0
     assert "mutual information" in err
     found = json.loads(out)
-    assert (found.pop("status"), found.pop("step")) == ("done", 400)
+    assert (found.pop("status"), found.pop("step"), found.pop("warnings")) == ("done", 400, [])
     assert found == aeflax.load(runs / "vae").judge.diagnosis("train", samples=2)
     assert found["posterior"]["collapse"] == "all"
     assert found["posterior"]["examples"] == 1438
