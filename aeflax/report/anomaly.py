@@ -158,8 +158,8 @@ def oddest(values: Values, most: int | None = None) -> Table:
         for one in shown
     ]
     caption = (
-        "The oddest rows, counted from 0; of each the features that err most, and in brackets what was expected. An odd "
-        "value also shifts what is expected of the features that go with it: look at all that are named."
+        "The oddest rows, counted from 0; of each the features that err most, and in brackets what was expected. "
+        "An odd value also shifts what is expected of the features that go with it: look at all that are named."
     )
     return Table(["row", *carried, "score", "what is odd about it"], rows, caption)
 
