@@ -6,10 +6,22 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, COLOURS, GREY, INK, ORANGE, PINK, WIDTH, blank, settled, shortened, styled
+from aeflax.report.canvas import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    ORANGE,
+    PINK,
+    WIDTH,
+    blank,
+    logarithmic,
+    settled,
+    shortened,
+    styled,
+)
 from aeflax.report.cells import ranged, sequential, tiles
 from aeflax.report.sections import Section, Table, Values
 
@@ -184,17 +196,9 @@ def _scores(values: Values) -> Figure:
     axes.axvline(at, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="threshold")
     axes.set(xlabel=KINDS[values["kind"]], ylabel="share of examples")
     if histogram.get("powers"):
-        _in_powers(axes)
+        logarithmic(axes)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
-
-
-def _in_powers(axes: Axes) -> None:
-    """A logarithmic axis of errors, with a few numbers on it."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
 
 
 def _roc(curves: Values) -> Figure:
@@ -222,7 +226,7 @@ def _features(features: list[Values]) -> Figure:
     axes.set_yticks(place, [shortened(name, 24) for name in names])
     axes.invert_yaxis()
     if all(feature[of] > 0 for feature in features for of in shown):
-        _in_powers(axes)
+        logarithmic(axes)
     axes.set(xlabel="squared error, in the model's range")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aeflax.report.material import Material
 
@@ -150,6 +150,15 @@ def settled(figure: Figure) -> Figure:
 def power_of_ten(power: int) -> str:
     """E.g. 10⁻³."""
     return f"10{str(power).translate(_RAISED)}"
+
+
+def logarithmic(axes: Axes) -> None:
+    """Makes an x axis that has its data logarithmic, with a few plain numbers: powers of ten as such are no text."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def sigma_labels(steps: np.ndarray) -> list[str]:

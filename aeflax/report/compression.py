@@ -4,10 +4,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from aeflax.applications.findings import Findings
-from aeflax.report.canvas import BLUE, GREY, ORANGE, PINK, blank, styled
+from aeflax.report.canvas import BLUE, GREY, ORANGE, PINK, blank, logarithmic, styled
 from aeflax.report.sections import Section, Table, Values
 
 CODECS = {"jpeg": "JPEG", "webp": "WebP", "png": "PNG", "webp_lossless": "WebP"}
@@ -183,9 +182,7 @@ def _panel(axes: Axes, values: Values, kind: str) -> None:
                 linestyle=style,
                 label=f"{CODECS[name]}, lossless",
             )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic(axes)
     axes.grid(True)
 
 

@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from aeflax.config import cost
-from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, shortened, styled
+from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, logarithmic, shortened, styled
 from aeflax.report.metrics import named
 
 Points = tuple[np.ndarray, np.ndarray]
@@ -111,7 +111,7 @@ def pareto_front(values: Sequence[tuple[float, float]], paid: str, bought: str) 
         axes.scatter(points[:, 0], points[:, 1], s=14, color=GREY, linewidths=0)
         axes.plot(points[front, 0], points[front, 1], color=BLUE, marker="o", markersize=4)
         if points[:, 0].min() > 0 and points[:, 0].max() > _WIDE * points[:, 0].min():
-            axes.set_xscale("log")
+            logarithmic(axes)
         axes.set(xlabel=named(paid), ylabel=named(bought))
         axes.grid(visible=True)
     return figure, front

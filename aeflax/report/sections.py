@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 Values = Mapping[str, Any]  # that an application found
+PROSE = 40  # letters of a cell that is longer than a line has room for
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,13 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+
+    def look(self, column: int) -> str:
+        """How a column is set: as `text`, as `text prose` that may be broken, or, said by nothing, as numbers."""
+        cells = [row[column] for row in self.rows]
+        if not any(cell[:1].isalpha() for cell in cells):
+            return ""
+        return "text prose" if any(len(cell) > PROSE for cell in cells) else "text"
 
 
 @dataclass(frozen=True)

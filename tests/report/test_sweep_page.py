@@ -11,8 +11,10 @@ import aeflax
 from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError
 from aeflax.population.sweep import sweep
+from aeflax.report import canvas
 from aeflax.report import sweep as pages
-from aeflax.report.population import _curve, _places, nondominated, ranking
+from aeflax.report.population import _curve, _places, nondominated, pareto_front, ranking
+from aeflax.report.sections import Table
 
 DATA = images(EXAMPLES * 5 // 4)
 
@@ -106,7 +108,7 @@ def test_rungs_are_shown(tmp_path):
     found = sweep(settings, grid, DATA, run_dir=tmp_path / "sweep", halving=True)
     page = page_of(found)
     assert "After step 10, on the validation split" in page
-    assert page.index("<td>stays</td>") < page.rindex("<td>dropped</td>")
+    assert page.index(">stays</td>") < page.rindex(">dropped</td>")
     assert "dropped at 10" in page
 
 
@@ -124,6 +126,24 @@ def test_what_makes_members_unlike_is_told():
 def test_the_front_holds_what_nothing_beats():
     points = np.array([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0], [2.0, 2.5], [3.0, 0.5], [4.0, 0.5], [1.0, 4.0]])
     assert nondominated(points) == [1, 2, 4]
+
+
+@pytest.mark.parametrize("most", [6.0, 60.0, 6e5])
+def test_what_spreads_wide_is_drawn_on_powers_that_are_text(most):
+    points = [(value, 1 / value) for value in np.geomspace(0.5, most, 5)]
+    figure, _ = pareto_front(points, "kl", "mse")
+    drawn = canvas.svg(figure, "front")
+    assert "mathdefault" not in drawn
+    assert figure.axes[0].get_xscale() == "log"
+    low, high = figure.axes[0].get_xlim()
+    assert 2 <= sum(low <= tick <= high for tick in figure.axes[0].get_xticks()) <= 6
+
+
+def test_columns_of_words_are_set_as_text():
+    odd = "code_1 1.352 (-0.5991); code_6 -2.08 (-0.1897)"
+    rows = [["1", "-0.5 ± 1", "done", odd], ["2", "0.317", "lost", "code_2 7 (1)"]]
+    table = Table(["row", "score", "state", "why"], rows)
+    assert [table.look(column) for column in range(4)] == ["", "", "text", "text prose"]
 
 
 @pytest.mark.parametrize(
