@@ -10,8 +10,8 @@ import tyro
 
 from aeflax.applications.compression import container
 from aeflax.cli import answer
+from aeflax.cli.kept import OutPath, RunPath, Step, TransformCommand, open_inputs, require_out, write_out
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import OutPath, RunPath, Step, TransformCommand, open_inputs, require_out, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from aeflax import runs
 from aeflax.cli import answer
+from aeflax.cli.kept import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.cli.parsing import console, parse, require_seed, say
-from aeflax.cli.use import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.data import places
 from aeflax.errors import ConfigError
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from aeflax.cli.kept import CarryingCommand, open_inputs, show, warn_of_unfamiliar, write_out
 from aeflax.cli.parsing import parse
-from aeflax.cli.use import CarryingCommand, open_inputs, show, warn_of_unfamiliar, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError, DataError, UnavailableError
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from aeflax.cli.kept import RunCommand, open_run, show
 from aeflax.cli.parsing import parse
-from aeflax.cli.use import RunCommand, open_run, show
 from aeflax.errors import ConfigError
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from aeflax import runs
 from aeflax.cli import answer
+from aeflax.cli.kept import RunCommand, open_run
 from aeflax.cli.parsing import console, parse, say
-from aeflax.cli.use import RunCommand, open_run
 from aeflax.errors import ConfigError, warn
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from aeflax.cli.kept import RunCommand, open_run, show
 from aeflax.cli.parsing import parse
-from aeflax.cli.use import RunCommand, open_run, show
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aeflax.cli import answer
+from aeflax.cli.kept import OutPath, TransformCommand, open_inputs, write_out
 from aeflax.cli.parsing import parse
-from aeflax.cli.use import OutPath, TransformCommand, open_inputs, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 

@@ -5,8 +5,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from aeflax.cli.kept import OutPath, RunCommand, open_run, require_out, show, write_out
 from aeflax.cli.parsing import parse, require_seed
-from aeflax.cli.use import OutPath, RunCommand, open_run, require_out, show, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 from aeflax.validation import require_temperature

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aeflax.cli.interpolate import require_count
+from aeflax.cli.kept import OutPath, RunCommand, TransformCommand, open_inputs, open_run, require_out, show, write_out
 from aeflax.cli.parsing import parse
-from aeflax.cli.use import OutPath, RunCommand, TransformCommand, open_inputs, open_run, require_out, show, write_out
 from aeflax.data import places
 from aeflax.errors import ConfigError
 from aeflax.validation import MAX_TEMPERATURE

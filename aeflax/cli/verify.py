@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from aeflax import audit
 from aeflax.cli import answer
+from aeflax.cli.kept import RunPath
 from aeflax.cli.parsing import console, parse
-from aeflax.cli.use import RunPath
 from aeflax.errors import CheckpointError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from aeflax import api, config, hosts
 from aeflax.claim import require_free
 from aeflax.data.dataset import load as load_data
+from aeflax.definitions import own_files
 from aeflax.errors import ConfigError
-from aeflax.manifest import own_files
 from aeflax.population import grid as grids
 from aeflax.population import halving as halvings
 from aeflax.population.course import Course

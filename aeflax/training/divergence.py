@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from aeflax.config import Experiment
+from aeflax.definitions import defined_in
 from aeflax.errors import DivergedError
-from aeflax.manifest import defined_in
 
 
 def skipped(
