@@ -20,7 +20,7 @@ from aeflax.document import DAMAGED, changed
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
 from aeflax.runs import MANIFEST, alone, with_file
-from aeflax.schema import differences, from_dict, to_dict
+from aeflax.schema import differing, from_dict, to_dict
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
 # by their digests.
@@ -157,8 +157,8 @@ def inputs(manifest: Mapping[str, Any], resolved: Experiment) -> tuple[tuple[int
 def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """What differs from a stored manifest and may not in a run that goes on, in a few words each."""
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
-    different = differences(old, new)
-    found = [change for change in different if change.partition(":")[0] not in FREE]
+    different = differing(old, new)
+    found = [change for path, change in different.items() if path not in FREE]
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
     if steps[1] < steps[0]:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")
@@ -167,7 +167,7 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     others = [
         f"{name}: {DIFFER}" for name, print_ in stored["data"].items() if not agree(print_, manifest["data"].get(name))
     ]
-    found += ([change for change in different if change.startswith("data.source")] if others else []) + others
+    found += ([different["data.source"]] if others and "data.source" in different else []) + others
     found += [
         f"random.{name}: {stored['random'][name]} -> {manifest['random'][name]}"
         for name in stored["random"]

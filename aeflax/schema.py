@@ -302,16 +302,21 @@ def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
     return slot.kinds[kind]  # type: ignore[no-any-return]
 
 
-def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+def differences(old: Any, new: Any) -> list[str]:
     """Dotted paths at which two configurations differ, as `path: old -> new`."""
-    found = []
+    return list(differing(old, new).values())
+
+
+def differing(old: Any, new: Any, prefix: str = "") -> dict[str, str]:
+    """The same by the paths."""
+    found: dict[str, str] = {}
     before, after = to_dict(old), to_dict(new)
     for name in dict.fromkeys([*before, *after]):
         path, was, now = prefix + name, getattr(old, name, None), getattr(new, name, None)
         if is_dataclass(was) and is_dataclass(now):
-            found += differences(was, now, path + ".")
+            found |= differing(was, now, path + ".")
         elif was != now:
-            found.append(f"{path}: {_show(was)} -> {_show(now)}")
+            found[path] = f"{path}: {_show(was)} -> {_show(now)}"
     return found
 
 

@@ -74,11 +74,13 @@ def worst_features(inference: Inference, inputs: Inputs) -> dict[str, np.ndarray
         again = inference.scaled_reconstruct(examples)
         rows = np.arange(len(examples))
         with np.errstate(over="ignore"):
-            errors = (again - examples) ** 2
-        worst = np.argmax(errors, axis=1)
-        given = np.asarray(inputs.values[first : first + len(rows)])[rows, worst].astype(np.float64)
+            order = np.argsort(-((again - examples) ** 2), axis=1, kind="stable")
+        worst = order[:, 0]
+        # Where nothing is filled, what was read stands as it was.
+        stored = batch.values[:] if inputs.fill is None else np.asarray(inputs.values[first : first + len(rows)])
+        given = stored[rows, worst].astype(np.float64)
+        filled = np.isnan(given)
         first += len(rows)
-        filled, order = np.isnan(given), np.argsort(-errors, axis=1, kind="stable")
         for name, values in (
             ("feature", names[worst]),
             ("feature_value", np.where(filled, inference.unscaled(examples)[rows, worst], given).astype(np.float32)),

@@ -20,7 +20,7 @@ from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError, warn
-from aeflax.schema import differences, from_dict
+from aeflax.schema import differing, from_dict
 from aeflax.validation import EXACT_PARTS, validate
 
 BUDGET = {"train.epochs", "train.steps"}  # which take each other's place
@@ -101,8 +101,8 @@ def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
         stored = from_dict(Experiment, manifest["experiment"])
         named = {word.lstrip("-").replace("-", "_") for word in words}
         named |= BUDGET if named & BUDGET else set()
-        found = [(change.partition(":")[0], change) for change in differences(stored, command.experiment)]
-        if changed := [change for path, change in found if path in FREE and path not in named]:
+        found = differing(stored, command.experiment)
+        if changed := [change for path, change in found.items() if path in FREE and path not in named]:
             said = "the run goes on with other settings than it had, which the command does not name"
             warn(f"{said}: {'; '.join(changed)} ({runs.alone(manifest)} keep them)")
 

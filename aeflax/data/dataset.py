@@ -14,7 +14,6 @@ from aeflax.data import missing as missings
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.fingerprint import fingerprint
 from aeflax.data.inputs import columns_of
-from aeflax.data.missing import fill_in
 from aeflax.data.places import source_file
 from aeflax.data.rows import Rows, fits_memory
 from aeflax.data.sources import PLAIN, Examples, Raw, read, require_at_hand
@@ -201,7 +200,7 @@ def load(settings: config.Data, array: Any = None) -> Dataset:
         )
     train, validation, test = parted(train, test, settings, name)
     if settings.impute != "none":
-        fill = fill_in(settings.impute, train.values, name, columns, settings.drop)
+        fill = missings.fill_in(settings.impute, train.values, name, columns, settings.drop)
         missing = missings.summary(train.values, columns)
         train, test = _prepared(train, name, fill), _prepared(test, f"{name} (test)", fill)
         validation = None if validation is None else _prepared(validation, f"{name} (validation)", fill)

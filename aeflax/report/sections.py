@@ -18,6 +18,11 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
 
+    @property
+    def looks(self) -> list[str]:
+        """How each column is set."""
+        return [self.look(column) for column in range(len(self.columns))]
+
     def look(self, column: int) -> str:
         """How a column is set: as `text`, as `text prose` that may be broken, or, said by nothing, as numbers."""
         cells = [row[column] for row in self.rows]
