@@ -11,8 +11,19 @@ import pytest
 
 import aeflax
 from aeflax import presets
+from aeflax.applications import oddities
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data import tables
+
+CULPRITS = [
+    "feature",
+    "feature_value",
+    "feature_expected",
+    "feature_filled",
+    "feature_share",
+    "feature_2",
+    "feature_3",
+]  # columns of scores of a table
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,7 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
     values, labels = tables.read(Path("out.csv"), drop=("feature", "feature_2", "feature_3"))
-    assert values.shape == (99, 6)
+    assert values.shape == (99, 7)
     assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) == {"width", "height", "mass"}
     np.testing.assert_array_equal(values[:, 2], np.arange(99))
     assert labels.sum() == 9
@@ -114,13 +125,20 @@ def test_the_oddest_rows_of_a_table_say_what_is_odd_about_them(run, runs):
     assert found[0]["row"] == 7
     worst = found[0]["features"][0]
     assert (worst["name"], worst["value"]) == ("height", pytest.approx(60))
-    expected = aeflax.load(runs / "table").reconstruct(rows)[7, 1]
-    assert worst["expected"] == pytest.approx(expected, rel=1e-5)
+    model, mended = aeflax.load(runs / "table"), rows.copy()
+    mended[7, 1] = expected = worst["expected"]
+    # With it in the cell the row is less odd, and by the share that is told.
+    before, after = model.score(rows)[7], model.score(mended)[7]
+    assert worst["share"] == pytest.approx(1 - after / before, abs=1e-4)
+    assert worst["share"] > 0.5
     assert not worst["filled"]
-    told = tables.carried(Path("out.csv"), ["feature", "feature_value", "feature_expected", "feature_filled"])
+    told = tables.carried(
+        Path("out.csv"), ["feature", "feature_value", "feature_expected", "feature_filled", "feature_share"]
+    )
     assert told["feature"][7] == "height"
     assert float(told["feature_value"][7]) == pytest.approx(60)
     assert float(told["feature_expected"][7]) == pytest.approx(expected, rel=1e-5)
+    assert float(told["feature_share"][7]) == pytest.approx(worst["share"], rel=1e-5)
     assert set(told["feature_filled"]) <= {"0", "false", "False", 0}
     assert re.search(r"7 .* height 60 \(", err)
     report = aeflax.load(runs / "table").report().read_text(encoding="utf-8")
@@ -223,6 +241,18 @@ def test_a_run_of_the_rows_that_are_well_is_judged_by_the_others(run, runs):
 
 
 @pytest.mark.slow
+def test_only_the_oddest_of_many_rows_are_explained(run, runs, monkeypatch):
+    monkeypatch.setattr(oddities, "EXPLAINED", 5)
+    code, _, err = run("detect", runs / "table", runs / "odd.csv", "out.csv", "--no-baselines")
+    assert code == 0, err
+    with open("out.csv") as file:
+        rows = list(csv.DictReader(file))
+    oddest = {row["row"] for row in sorted(rows, key=lambda row: -float(row["score"]))[:5]}
+    assert {row["row"] for row in rows if row["feature"]} == oddest
+    assert all((row["feature_expected"] in ("", "nan")) != (row["row"] in oddest) for row in rows)
+
+
+@pytest.mark.slow
 def test_rows_of_a_split_are_those_of_the_file(run, runs):
     """Every fifth row is held out; what was missing there is told as that, and its id goes along."""
     lines = (runs / "table.csv").read_text().splitlines()[1:]
@@ -304,8 +334,7 @@ def test_unlabelled_examples_have_no_labels(run, runs):
     code, out, _ = run("detect", runs / "table", "x.npy", "out.npz", "--no-baselines")
     assert (code, "AUROC" in out, "Isolation" in out) == (0, False, False)
     with np.load("out.npz") as found:
-        worst = {"feature", "feature_value", "feature_expected", "feature_filled", "feature_2", "feature_3"}
-        assert set(found) == {"score", "anomaly", "row"} | worst
+        assert set(found) == {"score", "anomaly", "row", *CULPRITS}
 
 
 def test_a_run_directory_that_cannot_be_written_to_is_a_warning(run, runs, monkeypatch):
@@ -379,9 +408,8 @@ def test_columns_go_along_as_they_stand(run, runs, named, suffix):
     assert code == 0, err
     if suffix == "csv":
         lines = Path("out.csv").read_text().splitlines()
-        worst = ["feature", "feature_value", "feature_expected", "feature_filled", "feature_2", "feature_3"]
-        assert lines[0].split(",") == ["score", "anomaly", "row", *worst, "id", "name", "count"]
-        assert re.search(r",2,(width|height|mass),[^,]+,[^,]+,\w+,\w+,\w+,02,M;2,98$", lines[3])
+        assert lines[0].split(",") == ["score", "anomaly", "row", *CULPRITS, "id", "name", "count"]
+        assert re.search(r",2,(width|height|mass),[^,]+,[^,]+,\w+,[^,]+,\w+,\w+,02,M;2,98$", lines[3])
         return
     if suffix == "npz":
         with np.load("out.npz") as stored:

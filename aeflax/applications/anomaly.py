@@ -88,8 +88,8 @@ class Detection:
       anomalous: which examples are known to be anomalous [N]; None where that is known of none.
       labelled: of which examples it is known whether they are [N]; the others judge nothing. None where of none.
       trained: how many of these were trained on, which the model knows better than others.
-      oddest: of vectors the oddest, the oddest first, each with the features that err most in it: `row` from 0,
-        `score`, and of each feature its `name`, `value` and what the model `expected`.
+      oddest: of vectors the oddest, the oddest first, each with the features that are to blame: `row` from 0, `score`,
+        and of each feature its `name`, `value`, what the model `expected`, and the `share` of the error that is its.
     """
 
     options: Options
@@ -274,10 +274,10 @@ def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
 
 
-def arrays(found: Detection, inputs: Inputs, worst: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+def arrays(found: Detection, inputs: Inputs, culprits: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
     """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`.
 
-    Of vectors also what errs most in each, where that is given.
+    Of vectors also what is odd about each, where that is given.
     """
     rows = np.arange(len(found.scores)) if inputs.rows is None else inputs.rows
-    return inputs.described({"score": found.scores, "anomaly": found.anomalies, "row": rows, **(worst or {})})
+    return inputs.described({"score": found.scores, "anomaly": found.anomalies, "row": rows, **(culprits or {})})

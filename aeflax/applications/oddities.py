@@ -1,20 +1,22 @@
 """What is kept of a search for anomalies: its figures, and the oddest examples with where they are odd."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aeflax.applications import separation
 from aeflax.applications.anomaly import Detection, Judged
+from aeflax.applications.attribution import attribute
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.data.dataset import Dataset
-from aeflax.data.inputs import Inputs, batches
+from aeflax.data.inputs import Inputs
 
 ODDEST = 16
 FEATURES = 12  # of a vector, those that err most
-REASONS = 3  # of one odd vector
+EXPLAINED, EXPLAINED_VALUES = 10_000, 2**21  # vectors at most, the oddest, of which is told what is odd
 COMPARED = 1000  # training examples that say how much a feature usually errs
 BINS = 40
 FAR = 100  # times the median score, from which on a linear axis shows all others as one
@@ -59,65 +61,59 @@ def oddest(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, 
     return kept if found.anomalous is None else {**kept, "anomalous": found.anomalous[index]}
 
 
-def worst_features(inference: Inference, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What errs most in each of some vectors, arrays [N] by the names of their columns.
+def culprits(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, np.ndarray]:
+    """What is odd about each of some vectors, arrays [N] by the names of their columns.
 
-    Its name is the `feature`; `feature_value` is what it has and `feature_expected` what the model would expect, in the
-    units of the run's data; `feature_filled` says whether the value was missing; `feature_2` and `feature_3` err most
-    after it.
+    The name of what is to blame most is the `feature`; `feature_value` is what it has and `feature_expected` what the
+    model expects of it beside the others, in the units of the run's data; `feature_filled` says whether the value was
+    missing, `feature_share` which share of the squared error goes where it is as expected; `feature_2` and `feature_3`
+    are to blame for what is left then. The 10,000 oddest are looked at, fewer where they have over 200 features,
+    whether above the threshold or not; the others' names are empty and their numbers NaN.
     """
-    names = np.array(_names(inputs.columns, inputs.shape[0]))
-    found: dict[str, list[np.ndarray]] = {}
-    first = 0
-    for batch in batches(inputs, inference.size):
-        examples = inference.scaled(batch.values[:])
-        again = inference.scaled_reconstruct(examples)
-        rows = np.arange(len(examples))
-        with np.errstate(over="ignore"):
-            order = np.argsort(-((again - examples) ** 2), axis=1, kind="stable")
-        worst = order[:, 0]
-        # Where nothing is filled, what was read stands as it was.
-        stored = batch.values[:] if inputs.fill is None else np.asarray(inputs.values[first : first + len(rows)])
-        given = stored[rows, worst].astype(np.float64)
-        filled = np.isnan(given)
-        first += len(rows)
-        for name, values in (
-            ("feature", names[worst]),
-            ("feature_value", np.where(filled, inference.unscaled(examples)[rows, worst], given).astype(np.float32)),
-            ("feature_expected", inference.unscaled(again)[rows, worst]),
-            ("feature_filled", filled),
-            *((f"feature_{place + 1}", names[order[:, place]]) for place in range(1, min(REASONS, len(names)))),
-        ):
-            found.setdefault(name, []).append(values)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    most = min(EXPLAINED, max(ODDEST, EXPLAINED_VALUES // inputs.shape[0]))
+    index = np.argsort(-found.scores, kind="stable")[:most]
+    names = np.array(["", *_names(inputs.columns, inputs.shape[0])])
+    explained = _explained(inference, inputs, index)
+    made: dict[str, tuple[np.ndarray, Any]] = {
+        "feature": (names[explained.features[:, 0] + 1], ""),
+        "feature_value": (explained.values[:, 0], np.nan),
+        "feature_expected": (explained.expected[:, 0], np.nan),
+        "feature_filled": (explained.filled[:, 0], False),
+        "feature_share": (explained.shares[:, 0].astype(np.float32), np.nan),
+    }
+    for place in range(1, explained.features.shape[1]):
+        made[f"feature_{place + 1}"] = names[explained.features[:, place] + 1], ""
+    return {name: _scattered(len(inputs), index, *column) for name, column in made.items()}
 
 
 def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Of each of the oddest vectors: its `row` from 0, `score`, and the `features` that err most in it.
+    """Of each of the oddest vectors: its `row` from 0, `score`, and the `features` that are to blame for it most.
 
-    Of a feature its `name`, the `value` that it has and the one that the model would `expect`, in the units of the
-    run's data, and whether the value was missing and `filled`; of a row what is carried along, under `carried`.
+    Of a feature its `name`, the `value` that it has and the one that the model `expected` beside the others, in the
+    units of the run's data, whether the value was missing and `filled`, and the `share` of the squared error that goes
+    where it, and those before it, are as expected; of a row what is carried along, under `carried`.
     """
-    given, expected = (inference.unscaled(odd[name]) for name in ("example", "reconstruction"))
-    names = _names(inputs.columns, given.shape[1])
-    worst = np.argsort(-odd["error"], axis=1, kind="stable")[:, :REASONS]
-    filled = np.isnan(np.asarray(inputs.values[odd["index"]], np.float64))
+    index = odd["index"]
+    names = _names(inputs.columns, inputs.shape[0])
+    explained = _explained(inference, inputs, index)
+    columns = (explained.features, explained.values, explained.expected, explained.filled, explained.shares)
     return [
         {
-            "row": int(odd["index"][place] if inputs.rows is None else inputs.rows[odd["index"][place]]),
+            "row": int(row if inputs.rows is None else inputs.rows[row]),
             "score": float(odd["score"][place]),
-            "carried": {name: column[odd["index"][place]].item() for name, column in inputs.carried.items()},
+            "carried": {name: column[row].item() for name, column in inputs.carried.items()},
             "features": [
                 {
-                    "name": names[i],
-                    "value": float(given[place, i]),
-                    "expected": float(expected[place, i]),
-                    "filled": bool(filled[place, i]),
+                    "name": names[feature],
+                    "value": float(value),
+                    "expected": float(expected),
+                    "filled": bool(filled),
+                    "share": float(share),
                 }
-                for i in map(int, features)
+                for feature, value, expected, filled, share in zip(*(each[place] for each in columns), strict=True)
             ],
         }
-        for place, features in enumerate(worst)
+        for place, row in enumerate(index)
     ]
 
 
@@ -141,6 +137,36 @@ def findings(
         kept["features"] = _features(inference, dataset, odd["error"], inputs.columns)
         kept["oddest"] = reasons(inference, inputs, odd)
     return kept, odd
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What is odd about vectors: arrays [N, R] as `Attribution` has them, in the units of the run's data."""
+
+    features: np.ndarray
+    values: np.ndarray
+    expected: np.ndarray
+    filled: np.ndarray
+    shares: np.ndarray
+
+
+def _explained(inference: Inference, inputs: Inputs, index: np.ndarray) -> _Explained:
+    examples = inference.scaled(inputs.at(index))
+    found = attribute(inference.scaled_reconstruct, examples)
+    rows = np.arange(len(index))[:, None]
+    given = np.asarray(inputs.values[index])[rows, found.features].astype(np.float64)
+    filled = np.isnan(given)
+    again = np.array(examples)
+    again[rows, found.features] = found.expected
+    values, expected = (inference.unscaled(each)[rows, found.features] for each in (examples, again))
+    return _Explained(found.features, np.where(filled, values, given), expected, filled, found.shares)
+
+
+def _scattered(count: int, index: np.ndarray, values: np.ndarray, rest: Any) -> np.ndarray:
+    """Values [K] at their places among so many, and one for all others there."""
+    whole = np.full(count, rest, values.dtype)
+    whole[index] = values
+    return whole
 
 
 def _verdict(judged: Judged) -> dict[str, Any]:

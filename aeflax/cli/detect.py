@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> int:
     except UnavailableError as error:
         raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
     vectors = len(run.inference.program.built.shape) == 1
-    worst = oddities.worst_features(run.inference, inputs) if vectors else None
-    written = write_out(command.out, [anomaly.arrays(found, inputs, worst)], len(inputs), "scores")
+    culprits = oddities.culprits(run.inference, inputs, found) if vectors else None
+    written = write_out(command.out, [anomaly.arrays(found, inputs, culprits)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     tables, said = [table(values)], [*sentences(values)]
     if values["choices"]:

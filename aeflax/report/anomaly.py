@@ -48,6 +48,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "anomalous": {"color": ORANGE, "linestyle": "-"},
 }
 _SHOWN = 8  # of the oddest
+_MATTERS = 0.05  # share of a row's error, from which on a further feature is named
 
 
 def section(found: Findings) -> Section:
@@ -66,7 +67,10 @@ def section(found: Findings) -> Section:
             figures[f"{named}_roc"] = (_roc(values["roc"]), caption)
         if "features" in values:
             beside = ", beside their mean squared error in training" if "training" in values["features"][0] else ""
-            caption = f"Features that err most in the oddest examples{beside}."
+            caption = (
+                f"Features that err most in the oddest examples{beside}. An odd feature smears over the errors of "
+                "those that go with it; the table says which is to blame."
+            )
             figures[f"{named}_features"] = (_features(values["features"]), caption)
         elif len(arrays["example"]):
             caption = "The oddest examples, their index below; bright where the squared error is large, on one scale."
@@ -165,20 +169,26 @@ def oddest(values: Values, most: int | None = None) -> Table:
             str(one["row"]),
             *(str(one["carried"][name]) for name in carried),
             f"{one['score']:.4g}",
-            "; ".join(map(_odd, one["features"])),
+            "; ".join(map(_odd, _blamed(one["features"]))),
         ]
         for one in shown
     ]
     caption = (
-        "The oddest rows, counted from 0; of each the features that err most, and in brackets what was expected. "
-        "An odd value also shifts what is expected of the features that go with it: look at all that are named."
+        "The oddest rows, counted from 0; of each the features that make it odd, in brackets what the model expects of "
+        "them beside the others, and the share of the squared error that goes where they are so, one after the other."
     )
     return Table(["row", *carried, "score", "what is odd about it"], rows, caption)
 
 
+def _blamed(features: list[Values]) -> list[Values]:
+    """The first, and those that matter beside it; of runs before, which tell no shares, all."""
+    return [features[0], *(feature for feature in features[1:] if feature.get("share", 1.0) >= _MATTERS)]
+
+
 def _odd(feature: Values) -> str:
     missing = "was missing, filled with " if feature.get("filled") else ""
-    return f"{feature['name']} {missing}{feature['value']:.4g} ({feature['expected']:.4g})"
+    share = f", {feature['share']:.0%}" if "share" in feature else ""
+    return f"{feature['name']} {missing}{feature['value']:.4g} ({feature['expected']:.4g}){share}"
 
 
 def _share(flagged: Values) -> str:
