@@ -16,9 +16,9 @@ __all__ = ["Run", "config", "errors", "estimator", "load", "load_sweep", "preset
 if TYPE_CHECKING:
     from aeflax import config, errors, estimator, presets
     from aeflax.api import load, train
-    from aeflax.audit import verify
     from aeflax.population.outcome import load_sweep
     from aeflax.population.sweep import sweep
+    from aeflax.rundir.audit import verify
     from aeflax.trained import Run
 
 _MODULES = ("config", "errors", "estimator", "presets")
@@ -28,7 +28,7 @@ _HOMES = {
     "load_sweep": "aeflax.population.outcome",
     "sweep": "aeflax.population.sweep",
     "train": "aeflax.api",
-    "verify": "aeflax.audit",
+    "verify": "aeflax.rundir.audit",
 }
 
 

@@ -10,9 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax import config, hosts, manifest, runs
-from aeflax.checkpoint import Checkpoints, Which, state_sha256
-from aeflax.claim import create_folder, require_usable
+from aeflax import config, hosts
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
@@ -22,6 +20,9 @@ from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, mismatches
 from aeflax.errors import ConfigError, DataError, UnavailableError, warn
 from aeflax.program import Program, prepare
+from aeflax.rundir import manifest, runs
+from aeflax.rundir.checkpoint import Checkpoints, Which, state_sha256
+from aeflax.rundir.claim import create_folder, require_usable
 from aeflax.suited import require_range, warn_of_misfit
 from aeflax.task import Task
 from aeflax.trained import Run

@@ -9,9 +9,7 @@ from typing import Any
 
 import jax
 
-from aeflax import hosts, manifest, runs
-from aeflax.checkpoint import Checkpoints, state_sha256
-from aeflax.claim import RunDirectory, claim
+from aeflax import hosts
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset
 from aeflax.data.kept import Kept
@@ -21,6 +19,9 @@ from aeflax.engine.state import PyTree, TrainState
 from aeflax.errors import CheckpointError, ConfigError, DivergedError, StoppedError, warn
 from aeflax.evaluation.floor import with_floor
 from aeflax.program import Program
+from aeflax.rundir import manifest, runs
+from aeflax.rundir.checkpoint import Checkpoints, state_sha256
+from aeflax.rundir.claim import RunDirectory, claim
 from aeflax.trained import Run
 from aeflax.training import divergence, memory
 from aeflax.training.records import Callback, digests, events, history, metrics

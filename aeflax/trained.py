@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aeflax import runs
 from aeflax.applications import anomaly, oddities, separation, trust
 from aeflax.applications.inference import Inference, joined
-from aeflax.checkpoint import state_sha256
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.inputs import Inputs
@@ -25,11 +23,13 @@ from aeflax.evaluation.baseline import pca
 from aeflax.evaluation.floor import with_floor
 from aeflax.evaluation.scores import evaluate
 from aeflax.judge import Judge
-from aeflax.manifest import columns_of
 from aeflax.program import Program
 from aeflax.report.gather import gather
 from aeflax.report.material import Material
 from aeflax.report.sound import numbers, series, sound
+from aeflax.rundir import runs
+from aeflax.rundir.checkpoint import state_sha256
+from aeflax.rundir.manifest import columns_of
 from aeflax.schema import to_dict
 from aeflax.words import again
 

@@ -29,7 +29,7 @@ from worker import Round, serve
 from workloads import Workload
 
 from aeflax import config, presets
-from aeflax.bench import flops_per_step
+from aeflax.bench.throughput import flops_per_step
 from aeflax.config import Data, Experiment
 from aeflax.data.dataset import load
 from aeflax.data.order import permutation

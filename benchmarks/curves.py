@@ -73,7 +73,7 @@ def record() -> None:
 def point(curve: str, value: int) -> dict[str, float]:
     """Measures D1 with one thing changed."""
     from aeflax import presets
-    from aeflax.bench import measure
+    from aeflax.bench.throughput import measure
     from aeflax.config import Data, Train
 
     images, batch, code = (value if curve == name else usual for name, usual in BASE.items())

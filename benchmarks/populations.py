@@ -45,7 +45,7 @@ def record(name: str, sizes: tuple[int, ...], rounds: int, out: Path) -> None:
     from machine import describe
     from workloads import WORKLOADS
 
-    from aeflax.bench import flops_per_step
+    from aeflax.bench.throughput import flops_per_step
 
     workload = replace(WORKLOADS[name], images=EPOCH_IMAGES[name])
     with tempfile.TemporaryDirectory() as directory:

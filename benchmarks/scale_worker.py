@@ -23,8 +23,8 @@ import numpy as np
 from jax import lax
 
 import aeflax
-from aeflax import bench, config, hosts, presets
-from aeflax.checkpoint import state_sha256
+from aeflax import config, hosts, presets
+from aeflax.bench import throughput as bench
 from aeflax.config import Data, Dense, Experiment, Optimizer, Penalties, Rate, Sparse, TopK, Train
 from aeflax.data.dataset import load
 from aeflax.defaults import resolve
@@ -32,6 +32,7 @@ from aeflax.engine.placement import DATA, FSDP
 from aeflax.engine.sharding import partition
 from aeflax.engine.state import leaf_name
 from aeflax.program import Program, prepare
+from aeflax.rundir.checkpoint import state_sha256
 from aeflax.training.trainer import Trainer
 
 STEPS, BATCH = 50, 64

@@ -20,7 +20,7 @@ from typing import Any
 
 from aeflax import presets
 from aeflax.config import Data, Dense, Train
-from aeflax.runs import read_metrics
+from aeflax.rundir.runs import read_metrics
 from experiments.runs import at_step, claim, swept
 
 EPOCH = 391  # steps: 50,000 images in batches of 128

@@ -16,7 +16,7 @@ from typing import Any
 
 from aeflax import presets
 from aeflax.config import Conv, Data, Train
-from aeflax.runs import read_metrics
+from aeflax.rundir.runs import read_metrics
 from experiments.runs import at_step, claim, measured
 
 EPOCH = 469  # steps: 60,000 images in batches of 128

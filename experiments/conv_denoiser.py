@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aeflax.config import GaussianNoise, Train
-from aeflax.runs import SUMMARY, read_metrics
+from aeflax.rundir.runs import SUMMARY, read_metrics
 from experiments import conv_autoencoder
 from experiments.runs import at_step, claim, measured
 

@@ -8,7 +8,7 @@ import aeflax
 from aeflax.config import Experiment
 from aeflax.evaluation.intervals import interval
 from aeflax.population.outcome import Sweep
-from aeflax.runs import SUMMARY
+from aeflax.rundir.runs import SUMMARY
 
 KEPT = ("step", "seconds", "images_per_second", "parameters", "test", "pca", "state_sha256")
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from aeflax import cli, presets
-from aeflax.bench import flops_per_step, measure
+from aeflax.bench.peaks import peak
+from aeflax.bench.throughput import flops_per_step, measure
 from aeflax.config import Data
 from aeflax.defaults import resolve
 from aeflax.errors import AeflaxWarning, ConfigError
-from aeflax.peaks import peak
 from aeflax.program import prepare
 from aeflax.report.throughput import throughput
 
@@ -137,9 +137,9 @@ def measured(monkeypatch):
             raise RuntimeError("RESOURCE_EXHAUSTED: 1 TiB")
         return told[-1]
 
-    monkeypatch.setattr("aeflax.bench._measure", measure_one)
-    monkeypatch.setattr("aeflax.bench.peak", lambda _: None)
-    monkeypatch.setattr("aeflax.bench.warn", told.append)
+    monkeypatch.setattr("aeflax.bench.throughput._measure", measure_one)
+    monkeypatch.setattr("aeflax.bench.throughput.peak", lambda _: None)
+    monkeypatch.setattr("aeflax.bench.throughput.warn", told.append)
     return told
 
 

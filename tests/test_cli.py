@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_exit_4(tmp_path):
 
 def test_a_run_in_use_is_exit_6_and_goes_on(tmp_path):
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import time; from pathlib import Path; from aeflax.claim import claim\n"
+        [sys.executable, "-c", "import time; from pathlib import Path; from aeflax.rundir.claim import claim\n"
          "run = claim(Path('run'), resume=False, overwrite=False); print('held', flush=True); time.sleep(60)"],
         cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from aeflax import seal
 from aeflax.cli import answer, main
 from aeflax.cli.stopping import Stop
 from aeflax.config import Corruption
 from aeflax.errors import SIGNALS, warn
 from aeflax.presets import PRESETS
+from aeflax.storage import seal
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow")
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from aeflax import bench, cli
+from aeflax import cli
+from aeflax.bench import throughput as bench
 from aeflax.errors import AeflaxWarning, ConfigError, is_out_of_memory, reason
 
 DISK = (

@@ -20,12 +20,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from aeflax.checkpoint import state_sha256
 from aeflax.data.dataset import Dataset, Scaling
 from aeflax.data.sources import Examples
 from aeflax.errors import DivergedError
 from aeflax.estimator import AutoencoderOutlierDetector, AutoencoderTransformer, detector, fitting, transformer
 from aeflax.presets import PRESETS
+from aeflax.rundir.checkpoint import state_sha256
 from aeflax.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent

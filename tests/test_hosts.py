@@ -16,7 +16,7 @@ import pytest
 import aeflax
 from aeflax import hosts
 from aeflax.errors import ConfigError, DataError
-from aeflax.runs import read_metrics
+from aeflax.rundir.runs import read_metrics
 
 ROOT = Path(__file__).parent.parent
 FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"

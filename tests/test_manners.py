@@ -16,7 +16,7 @@ from variants import BATCH, experiment, images
 import aeflax
 from aeflax.config import Data, Dense, GaussianLikelihood, Optimizer, Train
 from aeflax.errors import AeflaxWarning, ConfigError, DivergedError, StoppedError
-from aeflax.runs import read_metrics
+from aeflax.rundir.runs import read_metrics
 from aeflax.training.monitor import Monitor
 from aeflax.training.records import Record, events
 

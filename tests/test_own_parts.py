@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeflax.definitions import _with_imports
-from aeflax.document import read_json, write_json
+from aeflax.storage.document import read_json, write_json
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 OWN, ABOVE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

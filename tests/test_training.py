@@ -12,14 +12,14 @@ from variants import BATCH, BY_VARIANT, experiment, images
 
 import aeflax
 from aeflax import api
-from aeflax.audit import verify
-from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
 from aeflax.data.dataset import load
 from aeflax.defaults import resolve
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import prepare
-from aeflax.runs import read_metrics
+from aeflax.rundir.audit import verify
+from aeflax.rundir.checkpoint import Checkpoints, state_sha256
+from aeflax.rundir.runs import read_metrics
 from aeflax.training.clock import CHUNK_SECONDS, FIRST_CHUNK, paced
 from aeflax.training.trainer import Trainer
 
@@ -311,7 +311,7 @@ def test_the_newest_and_the_best_are_kept(saved):
 
 @pytest.mark.slow
 def test_a_best_one_that_could_not_be_saved_does_not_cost_the_one_before(saved, monkeypatch):
-    from aeflax import seal
+    from aeflax.storage import seal
 
     save, checkpoints, _ = saved
     for step in (1, 2, 3):
@@ -610,7 +610,7 @@ def test_a_lost_last_checkpoint_is_seen_and_a_damaged_manifest_promises_no_resum
 
 def test_a_run_in_another_order_is_not_resumed(tmp_path, monkeypatch):
     aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", report=False)
-    monkeypatch.setattr("aeflax.manifest.order_sha256", lambda seed, examples: "another")
+    monkeypatch.setattr("aeflax.rundir.manifest.order_sha256", lambda seed, examples: "another")
     with pytest.raises(ConfigError, match=r"random.order_sha256: \w+ -> another"):
         aeflax.train(settings("vanilla"), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from aeflax.data import files, writers
-from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError, DataError, warn
-from aeflax.runs import APPLICATIONS
+from aeflax.rundir.runs import APPLICATIONS
+from aeflax.storage.document import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from aeflax.claim import create_folder
 from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError
+from aeflax.rundir.claim import create_folder
 from aeflax.validation import validate
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from aeflax.measurement import LeftOut, Measurement
+    from aeflax.bench.measurement import LeftOut, Measurement
 
 SOURCE = "synthetic:28x28x1:10000"  # in place of the preset's small set, which would fit in a few batches
 
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         create_folder(file.parent, "the measurements")
     if "jax" not in sys.modules:  # which reads its settings when it is imported
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # compiling is measured too
-    from aeflax.bench import measure
+    from aeflax.bench.throughput import measure
 
     left_out: list[LeftOut] = []
     found = measure(
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from aeflax.durable import replacing
+    from aeflax.storage.durable import replacing
 
     try:
         with replacing(path, through_links=True) as file:

@@ -59,7 +59,7 @@ def compress(arguments: list[str]) -> int:
     run, inputs = open_inputs(command, (container.SUFFIX,))
 
     from aeflax.applications.compression import packing, rates
-    from aeflax.checkpoint import state_sha256
+    from aeflax.rundir.checkpoint import state_sha256
 
     if command.judge:
         rates.require(run.inference)
@@ -88,7 +88,7 @@ def decompress(arguments: list[str]) -> int:
 
     from aeflax import api
     from aeflax.applications.compression import packing
-    from aeflax.checkpoint import state_sha256
+    from aeflax.rundir.checkpoint import state_sha256
 
     run = api.load(command.run, step=command.step)
     inference = run.inference

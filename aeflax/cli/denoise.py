@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aeflax import runs
 from aeflax.cli import answer
 from aeflax.cli.kept import ReconstructCommand, open_for, open_inputs, write_reconstructions
 from aeflax.cli.parsing import console, parse, require_seed, say
 from aeflax.data import places
 from aeflax.errors import ConfigError
+from aeflax.rundir import runs
 
 if TYPE_CHECKING:
     from aeflax.trained import Run

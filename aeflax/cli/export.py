@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aeflax import runs
 from aeflax.cli import answer
 from aeflax.cli.kept import RunCommand, open_run
 from aeflax.cli.parsing import console, parse, say
 from aeflax.errors import ConfigError, warn
+from aeflax.rundir import runs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from aeflax import runs
 from aeflax.cli import answer
 from aeflax.cli.parsing import console, say
 from aeflax.data import places
 from aeflax.data.places import KEPT
 from aeflax.errors import ConfigError, DataError, warn
+from aeflax.rundir import runs
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs

@@ -16,7 +16,7 @@ from aeflax.config import Experiment
 from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError, warn
 from aeflax.presets import PRESETS
-from aeflax.runs import with_file
+from aeflax.rundir.runs import with_file
 from aeflax.schema import from_dict, problems
 from aeflax.validation import as_source
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 
 from aeflax.cli import answer, job
-from aeflax.durable import abandon
 from aeflax.errors import SIGNALS, StoppedError
+from aeflax.storage.durable import abandon
 
 
 class Stop:

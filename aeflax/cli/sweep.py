@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from aeflax import runs
-from aeflax.claim import first_free
 from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
@@ -21,6 +19,8 @@ from aeflax.evaluation.intervals import half
 from aeflax.population.grid import Axis, Member, axes, axis, described, members, short
 from aeflax.population.halving import rungs
 from aeflax.population.record import SWEEP, read_sweep
+from aeflax.rundir import runs
+from aeflax.rundir.claim import first_free
 from aeflax.validation import validate
 
 if TYPE_CHECKING:

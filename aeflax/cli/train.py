@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import tyro
 
-from aeflax import runs
-from aeflax.claim import create_folder, first_free, require_usable
 from aeflax.cli import answer, job
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
@@ -20,6 +18,8 @@ from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.errors import ConfigError, StoppedError, warn
+from aeflax.rundir import runs
+from aeflax.rundir.claim import create_folder, first_free, require_usable
 from aeflax.schema import differing, from_dict
 from aeflax.validation import EXACT_PARTS, validate
 
@@ -92,7 +92,7 @@ def _refuse_to_begin(place: Path | None) -> None:
 
 def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
     """Warns of settings that a run may change when it goes on, and changes unsaid by the words of the command."""
-    from aeflax.manifest import FREE
+    from aeflax.rundir.manifest import FREE
 
     if not command.resume or command.run_dir is None or not (command.run_dir / runs.MANIFEST).exists():
         return

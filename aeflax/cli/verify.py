@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from aeflax import audit
 from aeflax.cli import answer
 from aeflax.cli.kept import RunPath
 from aeflax.cli.parsing import console, parse
 from aeflax.errors import CheckpointError
+from aeflax.rundir import audit
 
 
 @dataclass(frozen=True, kw_only=True)

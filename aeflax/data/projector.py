@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.data.images import to_bytes
-from aeflax.durable import replacing
 from aeflax.errors import ConfigError
+from aeflax.storage.durable import replacing
 
 MAX_EXAMPLES = 10_000  # that a browser shows swiftly
 MAX_SIDE = 8192  # pixels of a sprite, the projector's own bound

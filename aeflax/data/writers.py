@@ -19,8 +19,8 @@ import numpy as np
 from aeflax.data.columns import LABEL
 from aeflax.data.images import to_bytes
 from aeflax.data.places import require_suited, require_writable
-from aeflax.durable import replacing
 from aeflax.errors import ConfigError
+from aeflax.storage.durable import replacing
 
 MAX_IMAGES = 100  # in a picture
 MAX_PIXELS = 2**26  # of a picture; larger images are fewer

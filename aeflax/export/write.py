@@ -11,10 +11,10 @@ from typing import Any
 import jax
 
 from aeflax.applications.inference import Inference
-from aeflax.durable import replacing
 from aeflax.errors import ConfigError
 from aeflax.export import check, safetensors, stablehlo
 from aeflax.export.parts import parts as parts_of
+from aeflax.storage.durable import replacing
 
 FORMATS = ("stablehlo", "safetensors", "onnx")
 MANIFEST = "manifest.json"

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aeflax import manifest, runs
-from aeflax.document import write_json
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DivergedError
 from aeflax.population.grid import Member
 from aeflax.population.group import Group
 from aeflax.population.places import Place
 from aeflax.population.record import MEMBERS, Record
 from aeflax.population.trainer import PopulationTrainer
+from aeflax.rundir import manifest, runs
+from aeflax.storage.document import write_json
 from aeflax.suited import warn_of_misfit
 from aeflax.task import Task
 from aeflax.trained import Run

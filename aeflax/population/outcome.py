@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aeflax import api, config, runs
+from aeflax import api, config
 from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown
 from aeflax.population.record import MEMBERS, read_sweep
-from aeflax.runs import with_file
+from aeflax.rundir import runs
+from aeflax.rundir.runs import with_file
 from aeflax.schema import from_dict
 from aeflax.trained import Run
 from aeflax.validation import metrics

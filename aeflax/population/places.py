@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
 from aeflax.program import Program
-from aeflax.runs import CHECKPOINTS, SUMMARY
+from aeflax.rundir.checkpoint import Checkpoints
+from aeflax.rundir.runs import CHECKPOINTS, SUMMARY
 
 
 @dataclass(frozen=True)

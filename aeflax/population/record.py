@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from aeflax import runs
-from aeflax.claim import LOCK, RunDirectory, create_folder
 from aeflax.config import Experiment
-from aeflax.document import changed, read_json, write_json
-from aeflax.durable import is_leftover
 from aeflax.errors import ConfigError, warn
+from aeflax.rundir import runs
+from aeflax.rundir.claim import LOCK, RunDirectory, create_folder
 from aeflax.schema import differences, from_dict
+from aeflax.storage.document import changed, read_json, write_json
+from aeflax.storage.durable import is_leftover
 
 SWEEP = "sweep.json"
 MEMBERS = "members"

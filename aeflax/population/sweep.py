@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from aeflax import api, config, hosts
-from aeflax.claim import require_free
 from aeflax.data.dataset import load as load_data
 from aeflax.definitions import own_files
 from aeflax.errors import ConfigError
@@ -20,6 +19,7 @@ from aeflax.population.grid import Axis, Member
 from aeflax.population.group import Group, grouped
 from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
+from aeflax.rundir.claim import require_free
 from aeflax.schema import to_dict
 from aeflax.training.records import Callback, require_callbacks
 

@@ -15,8 +15,8 @@ from aeflax.engine.keys import Keys, Split, Stream
 from aeflax.engine.state import Source
 from aeflax.errors import DataError
 from aeflax.evaluation.scores import activity_threshold
-from aeflax.manifest import columns_of
 from aeflax.report.material import Material
+from aeflax.rundir.manifest import columns_of
 
 SAMPLES = 64
 GRID = 11  # steps of the latent grid in each direction, the middle one at the prior's mean

@@ -14,15 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from aeflax.applications.findings import Findings
-from aeflax.durable import replacing
 from aeflax.errors import warn
 from aeflax.report import canvas, words
 from aeflax.report.applications import SECTIONS
 from aeflax.report.figures import FIGURES
 from aeflax.report.material import Material
 from aeflax.report.sections import Section
-from aeflax.runs import APPLICATIONS, REPORT
-from aeflax.runs import FIGURES as FIGURE_DIRECTORY
+from aeflax.rundir.runs import APPLICATIONS, REPORT
+from aeflax.rundir.runs import FIGURES as FIGURE_DIRECTORY
+from aeflax.storage.durable import replacing
 
 
 def write(material: Material, directory: Path) -> Path:

@@ -15,7 +15,7 @@ MARKERS = "osD^v"
 
 
 def throughput(measurements: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draws measurements (`aeflax.measurement.Measurement.as_dict`) as a PNG.
+    """Draws measurements (`aeflax.bench.measurement.Measurement.as_dict`) as a PNG.
 
     The roofline (Williams, Waterman & Patterson 2009) is the operations a second that a program can reach at most,
     given how many operations it does for each byte that it moves.

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from aeflax.errors import ConfigError, warn
-from aeflax.journal import Journal
-from aeflax.runs import DIGESTS, EVENTS, METRICS
+from aeflax.rundir.runs import DIGESTS, EVENTS, METRICS
+from aeflax.storage.journal import Journal
 
 Kind = Literal["start", "chunk", "train", "evaluation", "checkpoint", "digest", "end"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aeflax import hosts
-from aeflax.checkpoint import Checkpoints
 from aeflax.engine.state import TrainState
 from aeflax.errors import CheckpointError, warn
+from aeflax.rundir.checkpoint import Checkpoints
 
 PAUSES = (1.0, 5.0, 15.0)  # seconds until a save that must succeed is tried again: space may be freed meanwhile
 

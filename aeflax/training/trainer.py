@@ -12,7 +12,6 @@ from typing import Any
 import jax
 
 from aeflax import hosts
-from aeflax.checkpoint import Checkpoints, state_sha256
 from aeflax.data.dataset import Dataset, called
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
@@ -20,6 +19,7 @@ from aeflax.engine.state import PyTree, TrainState, all_finite
 from aeflax.errors import DataError
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program
+from aeflax.rundir.checkpoint import Checkpoints, state_sha256
 from aeflax.training import culprit, divergence
 from aeflax.training.clock import Pace
 from aeflax.training.digests import Batches

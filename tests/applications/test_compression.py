@@ -16,11 +16,11 @@ from aeflax import presets
 from aeflax.applications import codecs
 from aeflax.applications.compression import container, entropy, packing, rates
 from aeflax.applications.compression.quantization import coarsest, quantise, restore, steps
-from aeflax.checkpoint import state_sha256
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data.dataset import load
 from aeflax.data.inputs import Inputs
 from aeflax.errors import ConfigError, DataError
+from aeflax.rundir.checkpoint import state_sha256
 
 DIGEST = "ab" * 32
 EXTREMES = np.array([[-(2**30), 2**30], [0, -1], [2**30, 5]], np.int32)

@@ -165,7 +165,7 @@ def test_a_manifest_whose_fill_does_not_fit_is_damaged(run, rows):
     found = json.loads(path.read_text())
     found["inputs"]["fill"] = [1.0]
     found.pop("sha256")
-    from aeflax.document import write_json
+    from aeflax.storage.document import write_json
 
     write_json(path, found)
     with pytest.raises(ConfigError, match="what fills missing values does not fit the shape"):

@@ -15,10 +15,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from variants import experiment
 
-from aeflax import config, manifest
+from aeflax import config
 from aeflax.data import dataset, reading, sources, tfds
 from aeflax.data.rows import Lazy, blocks
 from aeflax.errors import DataError
+from aeflax.rundir import manifest
 
 DIGITS = load_digits()
 

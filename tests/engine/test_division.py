@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from variants import BY_VARIANT, Harness, experiment
 
-from aeflax.checkpoint import state_sha256
 from aeflax.config import GaussianLikelihood, Optimizer
 from aeflax.engine.placement import Placement, choose
 from aeflax.engine.team import ALONE, Division, total
+from aeflax.rundir.checkpoint import state_sha256
 
 SGD = Optimizer(name="sgd", learning_rate=1e-4, b1=0.0)
 # What is taken from the batch is taken from one piece of it.

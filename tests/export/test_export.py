@@ -16,11 +16,11 @@ from variants import PRESETS, experiment, images
 
 import aeflax
 from aeflax.config import GaussianLikelihood
-from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError
 from aeflax.export import onnx as onnx_export
 from aeflax.export import stablehlo
 from aeflax.export.check import ExportError
+from aeflax.storage.document import read_json, write_json
 
 DATA = images(60)
 # Of the largest output, as an export promises of itself.

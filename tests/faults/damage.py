@@ -58,9 +58,9 @@ def damage(path: Path, change: str, chance: random.Random) -> bool:
 def restored(seed: int, where: Path) -> list[Outcome]:
     """One damaged file; the run is loaded, then taken for more training, in this process."""
     import aeflax
-    from aeflax import seal
-    from aeflax.checkpoint import Checkpoints, state_sha256
     from aeflax.errors import AeflaxWarning
+    from aeflax.rundir.checkpoint import Checkpoints, state_sha256
+    from aeflax.storage import seal
 
     where = where / "run"
     shutil.copytree(kept(), where)
@@ -91,7 +91,7 @@ def restored(seed: int, where: Path) -> list[Outcome]:
 
 def resumed(seed: int, where: Path) -> list[Outcome]:
     """One or more damaged files, through the command: verify, evaluate, train on."""
-    from aeflax import seal
+    from aeflax.storage import seal
 
     chance = random.Random(1000 + seed)
     shutil.copytree(kept(), where / "run")

@@ -61,7 +61,8 @@ def of_experiment(path: Path) -> None:
 
 
 def of_manifest(path: Path) -> None:
-    from aeflax import audit, config, manifest, runs
+    from aeflax import config
+    from aeflax.rundir import audit, manifest, runs
     from aeflax.schema import from_dict
 
     audit.verify(path.parent)
@@ -71,8 +72,9 @@ def of_manifest(path: Path) -> None:
 
 
 def of_summary(path: Path) -> None:
-    from aeflax import runs, seal
-    from aeflax.document import read_json
+    from aeflax.rundir import runs
+    from aeflax.storage import seal
+    from aeflax.storage.document import read_json
 
     runs.read_summary(path.parent)
     shutil.copy(path, path.parent / seal.NAME)
@@ -81,9 +83,9 @@ def of_summary(path: Path) -> None:
 
 
 def of_metrics(path: Path) -> None:
-    from aeflax import runs
-    from aeflax.journal import Journal
     from aeflax.report.sound import numbers
+    from aeflax.rundir import runs
+    from aeflax.storage.journal import Journal
     from aeflax.trained import Run
 
     history: Any = Run.history

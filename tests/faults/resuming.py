@@ -136,8 +136,8 @@ def free(_: random.Random, turn: int, where: Path) -> tuple[str, str]:
 
 def aged(chance: random.Random, _: int, where: Path) -> tuple[str, str]:
     """A run of other versions goes on with one warning, and its manifest keeps both."""
-    from aeflax.document import read_json, write_json
-    from aeflax.runs import MANIFEST
+    from aeflax.rundir.runs import MANIFEST
+    from aeflax.storage.document import read_json, write_json
 
     place = where / "run" / MANIFEST
     manifest = read_json(place) or {}

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from variants import EXAMPLES, experiment, images
 
-from aeflax.checkpoint import Checkpoints
 from aeflax.config import GaussianLikelihood, Optimizer
-from aeflax.document import read_json, write_json
-from aeflax.durable import leftover
 from aeflax.errors import AeflaxWarning, ConfigError, StoppedError
 from aeflax.population import waves
 from aeflax.population.grid import Axis
 from aeflax.population.record import SWEEP
 from aeflax.population.sweep import sweep
-from aeflax.runs import read_manifest
+from aeflax.rundir.checkpoint import Checkpoints
+from aeflax.rundir.runs import read_manifest
+from aeflax.storage.document import read_json, write_json
+from aeflax.storage.durable import leftover
 
 DATA = images(EXAMPLES * 5 // 4)
 SEEDS = {"train.seed": [0, 1, 2, 3]}

@@ -17,14 +17,14 @@ from variants import BY_VARIANT, EXAMPLES, experiment, images
 
 import aeflax
 from aeflax import config
-from aeflax.checkpoint import Checkpoints
-from aeflax.document import read_json, write_json
 from aeflax.errors import AeflaxWarning, ConfigError, DataError, StoppedError
 from aeflax.population import program
 from aeflax.population.grid import axes, members
 from aeflax.population.group import grouped
 from aeflax.population.record import SWEEP
 from aeflax.population.sweep import sweep
+from aeflax.rundir.checkpoint import Checkpoints
+from aeflax.storage.document import read_json, write_json
 
 DATA = images(EXAMPLES * 5 // 4)
 RATES, SEEDS = (1e-3, 3e-3), (3, 5)

@@ -8,13 +8,13 @@ import pytest
 from variants import EXAMPLES, experiment, images
 
 import aeflax
-from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError
 from aeflax.population.sweep import sweep
 from aeflax.report import canvas
 from aeflax.report import sweep as pages
 from aeflax.report.population import _curve, _places, nondominated, pareto_front, ranking
 from aeflax.report.sections import Table
+from aeflax.storage.document import read_json, write_json
 
 DATA = images(EXAMPLES * 5 // 4)
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from aeflax.applications.compression.entropy import Coded, decode, encode
 from aeflax.applications.compression.quantization import MAX_STEP
-from aeflax.durable import replacing
 from aeflax.errors import ConfigError, DataError
+from aeflax.storage.durable import replacing
 
 SUFFIX = ".aez"
 MAGIC = b"\x89AEZ\r\n\x1a\n"  # as PNG's: a transfer as text damages it

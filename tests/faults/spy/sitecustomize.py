@@ -13,7 +13,7 @@ PLACE = os.environ.get("FAULTS_PHASES")
 # module -> class or None, function, what it does
 WATCHED = {
     "aeflax.cli.stopping": [("Stop", "__init__", "hearing")],
-    "aeflax.checkpoint": [("Checkpoints", "restore", "restoring"), ("Checkpoints", "save", "saving")],
+    "aeflax.rundir.checkpoint": [("Checkpoints", "restore", "restoring"), ("Checkpoints", "save", "saving")],
     "aeflax.training.trainer": [
         ("Trainer", "_begin", "compiling"),
         ("Trainer", "_advance", "computing"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aeflax import seal
+from aeflax.storage import seal
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aeflax.durable import replacing
 from aeflax.errors import ConfigError
+from aeflax.storage.durable import replacing
 
 DIGEST = "sha256"  # key of the digest of the rest
 DAMAGED = "the run directory is damaged: put back a copy of that file, or train anew with --overwrite"

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeflax.durable import replacing
 from aeflax.errors import warn
+from aeflax.storage.durable import replacing
 
 LINE_END = b"\n"
 

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from aeflax.durable import replacing, sync
+from aeflax.storage.durable import replacing, sync
 
 NAME = "seal.json"
 DAMAGED = "damaged"  # folder of a run directory for checkpoints that are not what was sealed

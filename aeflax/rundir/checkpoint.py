@@ -18,10 +18,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from aeflax import hosts, seal
-from aeflax.durable import sync
+from aeflax import hosts
 from aeflax.engine.state import TrainState, leaf_name
 from aeflax.errors import CheckpointError, ConfigError, is_out_of_memory, reason, warn
+from aeflax.storage import seal
+from aeflax.storage.durable import sync
 
 KEEP = 2  # checkpoints kept, the newest ones; beside them the best one
 SWEEPS = 10  # attempts at removing what a failed save left
@@ -46,8 +47,8 @@ def state_sha256(state: Any) -> str:
 class Checkpoints:
     """The checkpoints of one run directory.
 
-    Only what its seal vouches for is restored (`aeflax.seal`). Where the newest is damaged, that is said, and the one
-    before is taken.
+    Only what its seal vouches for is restored (`aeflax.storage.seal`). Where the newest is damaged, that is said, and
+    the one before is taken.
 
     Args:
       directory: that holds them, one folder a step.

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from aeflax.document import DIGEST, read_json, write_json
 from aeflax.errors import ConfigError
+from aeflax.storage.document import DIGEST, read_json, write_json
 
 
 def test_a_written_file_is_whole_and_leaves_no_temporary_one(tmp_path):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aeflax import runs, seal
-from aeflax.claim import holder
-from aeflax.document import read_json, require_digest
 from aeflax.errors import ConfigError
+from aeflax.rundir import runs
+from aeflax.rundir.claim import holder
+from aeflax.storage import seal
+from aeflax.storage.document import read_json, require_digest
 
 EXPORTED = "manifest.json"  # in the folder of an export
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from aeflax.durable import is_leftover, replacing
+from aeflax.storage.durable import is_leftover, replacing
 
 
 def test_the_file_has_its_new_content_only_at_the_end(tmp_path):

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeflax import journal, seal
-from aeflax.document import DAMAGED, read_json
 from aeflax.errors import ConfigError
 from aeflax.schema import DEFINE
+from aeflax.storage import journal, seal
+from aeflax.storage.document import DAMAGED, read_json
 
 MANIFEST = "experiment.json"
 SUMMARY = "summary.json"

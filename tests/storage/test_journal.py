@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from aeflax import journal
 from aeflax.errors import AeflaxWarning
-from aeflax.journal import Journal
+from aeflax.storage import journal
+from aeflax.storage.journal import Journal
 
 
 @pytest.fixture

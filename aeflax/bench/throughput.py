@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aeflax.bench.measurement import LeftOut, Measurement
+from aeflax.bench.peaks import Peak, peak
 from aeflax.config import Experiment
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
@@ -26,8 +28,6 @@ from aeflax.engine.feed import Feed
 from aeflax.engine.state import Batch, Source
 from aeflax.engine.step import make_step
 from aeflax.errors import ConfigError, is_out_of_memory, reason, warn
-from aeflax.measurement import LeftOut, Measurement
-from aeflax.peaks import Peak, peak
 from aeflax.program import Program, prepare
 from aeflax.training.feeding import next_chunk, open_feed
 

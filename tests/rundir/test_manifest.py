@@ -10,10 +10,10 @@ from faults import options, resuming
 from variants import experiment, images
 
 import aeflax
-from aeflax import manifest
-from aeflax.document import read_json, write_json
 from aeflax.errors import AeflaxWarning, ConfigError, DataError
-from aeflax.runs import MANIFEST, SUMMARY, read_metrics
+from aeflax.rundir import manifest
+from aeflax.rundir.runs import MANIFEST, SUMMARY, read_metrics
+from aeflax.storage.document import read_json, write_json
 
 ARRAY = images(55)
 

@@ -13,11 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from aeflax import runs, seal
 from aeflax.data.places import KEPT
-from aeflax.document import write_json
-from aeflax.durable import is_leftover, leftover, replacing
 from aeflax.errors import ConfigError, RunInUseError
+from aeflax.rundir import runs
+from aeflax.storage import seal
+from aeflax.storage.document import write_json
+from aeflax.storage.durable import is_leftover, leftover, replacing
 
 LOCK = "run.lock"
 PROBE = leftover("probe")

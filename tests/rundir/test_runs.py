@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from aeflax.audit import verify
-from aeflax.claim import LOCK, claim, create_folder, first_free, require_usable
-from aeflax.document import read_json, write_json
 from aeflax.errors import ConfigError, RunInUseError
-from aeflax.runs import MANIFEST, METRICS, SUMMARY, read_manifest, read_metrics, require_first_weights
+from aeflax.rundir.audit import verify
+from aeflax.rundir.claim import LOCK, claim, create_folder, first_free, require_usable
+from aeflax.rundir.runs import MANIFEST, METRICS, SUMMARY, read_manifest, read_metrics, require_first_weights
+from aeflax.storage.document import read_json, write_json
 
 RULES = [
     {"resume": False, "overwrite": False},
@@ -46,7 +46,7 @@ def kept(tmp_path):
 def holder(path: Path):
     """Another process that holds the run directory; yields it."""
     code = (
-        "import sys, pathlib; from aeflax.claim import claim\n"
+        "import sys, pathlib; from aeflax.rundir.claim import claim\n"
         "run = claim(pathlib.Path(sys.argv[1]), resume=True, overwrite=False)\n"
         "print('held', flush=True); sys.stdin.read()"
     )
@@ -226,7 +226,7 @@ def test_the_lock_ends_with_its_context_also_after_an_error(kept):
 
 
 def test_a_run_that_appears_between_the_look_and_the_lock_is_not_trained_over(tmp_path, monkeypatch):
-    from aeflax.claim import RunDirectory
+    from aeflax.rundir.claim import RunDirectory
 
     lock = RunDirectory.lock
 
@@ -412,6 +412,6 @@ def test_a_manifest_that_cannot_be_written_is_told_in_one_sentence(tmp_path, mon
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     with claim(tmp_path / "run", resume=False, overwrite=False) as directory:
-        monkeypatch.setattr("aeflax.claim.write_json", limited)
+        monkeypatch.setattr("aeflax.rundir.claim.write_json", limited)
         with pytest.raises(ConfigError, match=r"cannot write to the run directory .*: File too large"):
             directory.write("experiment.json", {})
