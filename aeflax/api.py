@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from aeflax import config, hosts
+from aeflax.config.defaults import resolve
+from aeflax.config.validation import ARRAY, require_experiment, validate
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept
 from aeflax.data.places import KEPT, sought_in_vain
-from aeflax.defaults import resolve
 from aeflax.engine.placement import one_device
 from aeflax.engine.state import PyTree, mismatches
 from aeflax.errors import ConfigError, DataError, UnavailableError, warn
@@ -28,7 +29,6 @@ from aeflax.task import Task
 from aeflax.trained import Run
 from aeflax.training.records import Callback, require_callbacks
 from aeflax.trial import require_own_noise, warn_of_own_parts
-from aeflax.validation import ARRAY, require_experiment, validate
 
 
 def never() -> bool:

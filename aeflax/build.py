@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from aeflax import config, factories, noise, objectives, optimizers
+from aeflax.config.structure import structure, traced, unknown
 from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import Keys, Stream, root_key
 from aeflax.engine.state import Hyper, Parts, PyTree, Source
@@ -23,7 +24,6 @@ from aeflax.models.layers import initialized
 from aeflax.models.tying import completed, shared
 from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.own_parts import ADDRESSED, function, made, require_floats, without_generators
-from aeflax.structure import structure, traced, unknown
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
 

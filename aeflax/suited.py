@@ -3,12 +3,12 @@
 import numpy as np
 
 from aeflax.config import KL, Data, Experiment, GaussianLikelihood, GaussianPosterior
+from aeflax.config.validation import unit_range_faults
 from aeflax.data.dataset import Dataset, called
 from aeflax.data.doubts import doubts
 from aeflax.data.rows import evenly
 from aeflax.errors import ConfigError, warn
 from aeflax.program import Program
-from aeflax.validation import unit_range_faults
 
 SPREAD = 1e3  # of a feature's variance over the median one
 DOMINANT, SEVERAL = 0.9, 3  # its share of the whole, among as many features that vary

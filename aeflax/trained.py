@@ -11,6 +11,7 @@ import numpy as np
 
 from aeflax.applications import anomaly, oddities, separation, trust
 from aeflax.applications.inference import Inference, joined
+from aeflax.config.schema import to_dict
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.inputs import Inputs
@@ -30,7 +31,6 @@ from aeflax.report.sound import numbers, series, sound
 from aeflax.rundir import runs
 from aeflax.rundir.checkpoint import state_sha256
 from aeflax.rundir.manifest import columns_of
-from aeflax.schema import to_dict
 from aeflax.words import again
 
 _NO_METRICS = ("step", "epoch", "split")  # of a record

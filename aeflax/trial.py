@@ -10,6 +10,7 @@ import numpy as np
 
 from aeflax import config, factories
 from aeflax.build import Built
+from aeflax.config.structure import unknown
 from aeflax.engine.compiling import PROGRAMS
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper, leaf_name
@@ -25,7 +26,6 @@ from aeflax.own_parts import (
     require_repeated,
 )
 from aeflax.program import Program
-from aeflax.structure import unknown
 
 LATE = 10**6  # a step at which every warm-up is over
 MOST = 256  # examples that are computed

@@ -9,10 +9,10 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from aeflax import config
+from aeflax.config.schema import Part, from_dict, hints, is_ours
+from aeflax.config.validation import ARRAY
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Part, from_dict, hints
-from aeflax.validation import ARRAY
 
 
 def arguments(experiment: config.Experiment, preset: str) -> list[str]:
@@ -72,7 +72,7 @@ def _choice(path: str, part: Any) -> str:
     """What is said to fill a slot with a part of this kind, or to switch an optional part on."""
     if not isinstance(part, Part):
         return "on"
-    if type(part).__module__ != config.__name__:
+    if not is_ours(type(part)):
         raise ConfigError(
             f"{path} is of the kind {part.kind!r}, which is not aeflax's own; "
             "train it with the experiment file that defines it"

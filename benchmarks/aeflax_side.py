@@ -31,9 +31,9 @@ from workloads import Workload
 from aeflax import config, presets
 from aeflax.bench.throughput import flops_per_step
 from aeflax.config import Data, Experiment
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import load
 from aeflax.data.order import permutation
-from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed, Tables
 from aeflax.engine.state import Batch, Order, Source
 from aeflax.engine.step import make_step

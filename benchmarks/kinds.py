@@ -34,7 +34,7 @@ from aeflax.config import (
     Sparse,
     TopK,
 )
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.program import prepare
 
 HERE = Path(__file__).parent

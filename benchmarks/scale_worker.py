@@ -26,8 +26,8 @@ import aeflax
 from aeflax import config, hosts, presets
 from aeflax.bench import throughput as bench
 from aeflax.config import Data, Dense, Experiment, Optimizer, Penalties, Rate, Sparse, TopK, Train
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import load
-from aeflax.defaults import resolve
 from aeflax.engine.placement import DATA, FSDP
 from aeflax.engine.sharding import partition
 from aeflax.engine.state import leaf_name

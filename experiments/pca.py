@@ -14,8 +14,8 @@ from pathlib import Path
 
 from aeflax import presets
 from aeflax.config import Data
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import load
-from aeflax.defaults import resolve
 from aeflax.evaluation.baseline import pca
 from aeflax.program import prepare
 

@@ -25,9 +25,9 @@ from aeflax import presets
 from aeflax.applications.finetune import finetune
 from aeflax.applications.inference import Inference
 from aeflax.config import Data, Dense, Deterministic, Experiment, Train
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import Dataset, Scaling, load
 from aeflax.data.sources import Examples
-from aeflax.defaults import resolve
 from aeflax.engine.state import TrainState
 from aeflax.evaluation.scores import evaluate
 from aeflax.program import Program, prepare

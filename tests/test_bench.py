@@ -10,7 +10,7 @@ from aeflax import cli, presets
 from aeflax.bench.peaks import peak
 from aeflax.bench.throughput import flops_per_step, measure
 from aeflax.config import Data
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.errors import AeflaxWarning, ConfigError
 from aeflax.program import prepare
 from aeflax.report.throughput import throughput

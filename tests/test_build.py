@@ -10,7 +10,7 @@ from variants import Harness, experiment
 
 import aeflax
 from aeflax import build, config, factories, presets
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.errors import ConfigError
 
 

@@ -11,12 +11,13 @@ import pytest
 from variants import Harness, experiment, images
 
 import aeflax
-from aeflax import config, factories, kinds, noise
+from aeflax import config, factories, noise
+from aeflax.config import kinds
+from aeflax.config.schema import Fraction, problems
 from aeflax.errors import AeflaxWarning, ConfigError, DivergedError
 from aeflax.objectives import Likelihood
 from aeflax.outputs import Latent
 from aeflax.own_parts import function
-from aeflax.schema import Fraction, problems
 
 DATA = images(60)
 

@@ -12,10 +12,10 @@ from variants import EXAMPLES, Harness, experiment, images
 import aeflax
 from aeflax import build
 from aeflax.config import KL, L1, GaussianPosterior, Penalties
+from aeflax.config.validation import validate
 from aeflax.engine.placement import choose
 from aeflax.errors import ConfigError
 from aeflax.objectives import importance_weighted_nats
-from aeflax.validation import validate
 
 
 def settings(samples, **changed):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from aeflax import config, presets
+from aeflax.config.schema import to_dict
 from aeflax.data.dataset import load
-from aeflax.schema import to_dict
 from experiments import binary_vae, conv_autoencoder
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
@@ -24,7 +24,7 @@ import json, sys
 import aeflax
 from aeflax.config import Experiment
 from aeflax.errors import StoppedError
-from aeflax.schema import from_dict
+from aeflax.config.schema import from_dict
 
 def trained(settings, last):
     found = []

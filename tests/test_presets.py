@@ -3,8 +3,8 @@
 import pytest
 
 from aeflax.config import Experiment
+from aeflax.config.schema import differences
 from aeflax.presets import PRESETS, vanilla
-from aeflax.schema import differences
 
 CHANGES = {
     "vanilla": [],

@@ -11,6 +11,7 @@ import pytest
 
 import aeflax
 from aeflax import config, errors, presets
+from aeflax.config.schema import is_ours
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "sklearn", "tensorflow", "rich", "tyro")
 
@@ -109,7 +110,7 @@ def test_every_error_has_its_exit_code_of_the_design():
 
 def test_configurations_are_frozen_and_keyword_only():
     parts = [value for value in vars(config).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)]
-    parts = [part for part in parts if part.__module__ == config.__name__]
+    parts = [part for part in parts if is_ours(part)]
     assert len(parts) > 15
     for part in parts:
         assert part.__dataclass_params__.frozen, part

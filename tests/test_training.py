@@ -13,8 +13,8 @@ from variants import BATCH, BY_VARIANT, experiment, images
 import aeflax
 from aeflax import api
 from aeflax.config import Data, GaussianLikelihood, Optimizer, Train
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import load
-from aeflax.defaults import resolve
 from aeflax.errors import AeflaxWarning, CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from aeflax.program import prepare
 from aeflax.rundir.audit import verify

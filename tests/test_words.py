@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aeflax import config, words
+from aeflax import words
 from aeflax.cli import train
 from aeflax.config import (
     KL,
@@ -30,9 +30,9 @@ from aeflax.config import (
     TopK,
     Train,
 )
+from aeflax.config.schema import FLOAT32_MAX, Interval, Part, hints, is_ours, options, problems
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import FLOAT32_MAX, Interval, Part, hints, options, problems
 
 SOURCES = ["digits", "mnist", "npy:a b.npy", "npz:it's.npz#x", "csv:ü/$HOME/*.csv", "synthetic:8x8x1:10", "idx:--dir"]
 
@@ -74,7 +74,7 @@ def _value(name: str, hint: Any) -> st.SearchStrategy[Any]:
     if get_origin(hint) is tuple:
         return st.lists(_value(name, get_args(hint)[0]), max_size=3).map(tuple)
     if isinstance(hint, type) and issubclass(hint, Part):
-        own = [kind for kind in hint.kinds.values() if kind.__module__ == config.__name__]
+        own = [kind for kind in hint.kinds.values() if is_ours(kind)]
         return st.one_of(*map(configurations, own))
     if is_dataclass(hint):
         return configurations(hint)

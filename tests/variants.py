@@ -29,10 +29,10 @@ from aeflax.config import (
     TopK,
     Train,
 )
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import Dataset, load
 from aeflax.data.order import permutation
 from aeflax.data.reading import ahead
-from aeflax.defaults import resolve
 from aeflax.engine.feed import Feed, Streamed
 from aeflax.engine.keys import root_key
 from aeflax.engine.placement import Placement, choose

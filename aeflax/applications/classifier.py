@@ -17,6 +17,7 @@ import optax
 from aeflax import optimizers
 from aeflax.build import Built, blank
 from aeflax.config import Optimizer
+from aeflax.config.structure import traced
 from aeflax.data.order import permutation
 from aeflax.engine.feed import Feed
 from aeflax.engine.keys import Keys
@@ -27,7 +28,6 @@ from aeflax.errors import DivergedError
 from aeflax.models.bottlenecks import STATE
 from aeflax.models.layers import initialized
 from aeflax.outputs import BatchMean, Context, Values
-from aeflax.structure import traced
 
 BLOCK = 512  # examples that are classified at a time
 

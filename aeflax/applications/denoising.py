@@ -19,6 +19,7 @@ from aeflax import config, factories
 from aeflax.applications.filters import FILTERS, require_images
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import thinning
+from aeflax.config.structure import structure, traced
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.rows import MAX_VALUES
@@ -27,7 +28,6 @@ from aeflax.engine.state import Source
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.intervals import interval
 from aeflax.evaluation.quality import Scores, quality, squared_error, window_of
-from aeflax.structure import structure, traced
 
 TUNED_ON = 32  # training images that choose the strengths
 SHOWN = 2  # images of each kind that are kept for the report

@@ -15,13 +15,13 @@ import numpy as np
 
 from aeflax.applications.functions import functions, normal
 from aeflax.config import Bernoulli, GaussianPosterior
+from aeflax.config.validation import require_temperature
 from aeflax.data.dataset import Domain
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import TrainState
 from aeflax.errors import ConfigError, DataError
 from aeflax.evaluation.batches import batch_examples
 from aeflax.program import Program
-from aeflax.validation import require_temperature
 
 
 class Inference:

@@ -20,9 +20,9 @@ import numpy as np
 from aeflax.bench.measurement import LeftOut, Measurement
 from aeflax.bench.peaks import Peak, peak
 from aeflax.config import Experiment
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
-from aeflax.defaults import resolve
 from aeflax.engine.compiling import needed_bytes
 from aeflax.engine.feed import Feed
 from aeflax.engine.state import Batch, Source

@@ -19,6 +19,7 @@ from typing import Any
 from aeflax import __version__
 from aeflax.cli import answer, cache, job, streams
 from aeflax.cli.stopping import end_at_once
+from aeflax.config.schema import nearest
 from aeflax.errors import (
     AeflaxError,
     AeflaxWarning,
@@ -29,7 +30,6 @@ from aeflax.errors import (
     reason,
 )
 from aeflax.presets import PRESETS
-from aeflax.schema import nearest
 
 ASKED = "AEFLAX_COMPLETE"  # set: a shell asks what may follow, and nothing is run
 HELP = """\

@@ -12,9 +12,9 @@ from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment
 from aeflax.cli.parsing import console, parse
 from aeflax.config import Experiment
+from aeflax.config.validation import validate
 from aeflax.errors import ConfigError
 from aeflax.rundir.claim import create_folder
-from aeflax.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

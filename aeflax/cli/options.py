@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from aeflax.schema import hints, nearest, options, walk
+from aeflax.config.schema import hints, nearest, options, walk
 
 # Too unlike to be found, or nearer to another.
 ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate") | {"--data": "--data.source"}

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from aeflax.cli.parsing import say
 from aeflax.config import Model
+from aeflax.config.schema import to_dict
 from aeflax.report.metrics import HEADLINE, UNITS, columns, notes
-from aeflax.schema import to_dict
 from aeflax.training.records import Record
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 from aeflax.cli.kept import OutPath, RunCommand, open_run, require_out, show, write_out
 from aeflax.cli.parsing import parse, require_seed
+from aeflax.config.validation import require_temperature
 from aeflax.data import places
 from aeflax.errors import ConfigError
-from aeflax.validation import require_temperature
 
 
 @dataclass(frozen=True, kw_only=True)

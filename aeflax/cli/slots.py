@@ -11,10 +11,9 @@ A choice stands wherever on the line it is: the fields are looked at after all c
 import difflib
 import re
 
-from aeflax import kinds
-from aeflax.config import Model
+from aeflax.config import Model, kinds
+from aeflax.config.schema import hints
 from aeflax.errors import ConfigError
-from aeflax.schema import hints
 
 _FLAG = re.compile(r"--model\.([\w.-]+?)(?:[:=](.*))?", re.DOTALL)
 _CHOICE = re.compile(r"model\.([\w.-]+?):(.*)", re.DOTALL)  # the colon tells it from another option's value

@@ -14,6 +14,7 @@ from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
+from aeflax.config.validation import validate
 from aeflax.errors import ConfigError, DivergedError, StoppedError
 from aeflax.evaluation.intervals import half
 from aeflax.population.grid import Axis, Member, axes, axis, described, members, short
@@ -21,7 +22,6 @@ from aeflax.population.halving import rungs
 from aeflax.population.record import SWEEP, read_sweep
 from aeflax.rundir import runs
 from aeflax.rundir.claim import first_free
-from aeflax.validation import validate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from aeflax.cli.interpolate import require_count
 from aeflax.cli.kept import OutPath, RunCommand, TransformCommand, open_inputs, open_run, require_out, show, write_out
 from aeflax.cli.parsing import parse
+from aeflax.config.validation import MAX_TEMPERATURE
 from aeflax.data import places
 from aeflax.errors import ConfigError
-from aeflax.validation import MAX_TEMPERATURE
 
 if TYPE_CHECKING:
     from aeflax.data.inputs import Inputs

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from aeflax.config import Data
+from aeflax.config.validation import TABULAR
 from aeflax.data import files, npy, parquet, tables
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.columns import LABEL
@@ -15,7 +16,6 @@ from aeflax.data.places import is_source, require_readable, source_file, split_a
 from aeflax.data.rows import Listed, Rows, joined, take
 from aeflax.data.sources import PLAIN, Examples, read
 from aeflax.errors import ConfigError, DataError
-from aeflax.validation import TABULAR
 
 Split = Literal["train", "test", "all"]
 ALL = slice(None)

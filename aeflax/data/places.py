@@ -11,9 +11,9 @@ import shlex
 import stat
 from pathlib import Path
 
+from aeflax.config.schema import nearest
+from aeflax.config.validation import ARRAY, NAMED, TABULAR, names_source, source_fault
 from aeflax.errors import ConfigError, DataError
-from aeflax.schema import nearest
-from aeflax.validation import ARRAY, NAMED, TABULAR, names_source, source_fault
 
 KEPT = "examples.npz"  # in a run directory: the test examples that it keeps
 TABLES = (".npy", ".npz", ".csv", ".parquet")  # suffixes of files of numbers that are written

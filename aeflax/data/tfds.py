@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from aeflax.config.schema import nearest
 from aeflax.data.rows import Lazy, Rows
 from aeflax.errors import DataError, reason
-from aeflax.schema import nearest
 from aeflax.storage.document import read_json
 
 # NAME[/CONFIG], its version after a colon or an @, and the split to train on as TFDS writes it, such as train[:80%].

@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeflax.applications.inference import Inference
 from aeflax.config import Bernoulli, Conv, Experiment
+from aeflax.config.defaults import resolve
 from aeflax.data.dataset import Domain, Scaling
 from aeflax.data.survey import survey
-from aeflax.defaults import resolve
 from aeflax.errors import DataError
 from aeflax.estimator import fitting, settings
 

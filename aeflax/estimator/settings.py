@@ -27,9 +27,9 @@ from aeflax.config import (
     Sparse,
     Train,
 )
+from aeflax.config.schema import nearest, problems
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import nearest, problems
 
 # Arguments that a word chooses, and the fields of an experiment that the others become.
 CHOICES: dict[str, tuple[str, ...]] = {

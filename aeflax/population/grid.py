@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aeflax import kinds
-from aeflax.config import Experiment
+from aeflax.config import Experiment, kinds
+from aeflax.config.schema import nearest, options, walk
+from aeflax.config.validation import validate
 from aeflax.errors import ConfigError
-from aeflax.schema import nearest, options, walk
-from aeflax.validation import validate
 
 MAX_MEMBERS = 4096
 SEED = "train.seed"

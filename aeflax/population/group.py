@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aeflax.config.defaults import resolve
+from aeflax.config.structure import structure
 from aeflax.data.dataset import Dataset
-from aeflax.defaults import resolve
 from aeflax.engine.state import parameters_of
 from aeflax.population.grid import Member
 from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
-from aeflax.structure import structure
 from aeflax.suited import require_range
 from aeflax.trial import require_own_noise
 

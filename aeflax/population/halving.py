@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aeflax.config import cost
+from aeflax.config.experiment import cost
 from aeflax.errors import ConfigError
 from aeflax.population.grid import Member, described, identity, seedless
 

@@ -6,10 +6,11 @@ from math import isfinite
 from statistics import stdev
 from typing import Any
 
-from aeflax.config import Penalties, cost
+from aeflax.config import Penalties
+from aeflax.config.experiment import cost
+from aeflax.config.validation import RECORDED
 from aeflax.evaluation.intervals import Interval, interval
 from aeflax.population.grid import identity, seedless
-from aeflax.validation import RECORDED
 
 PCA = "pca_mse"
 

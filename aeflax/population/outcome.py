@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from aeflax import api, config
+from aeflax.config.schema import from_dict
+from aeflax.config.validation import metrics
 from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids
 from aeflax.population.leaderboard import leaderboard, ranking_split, scores, shown
 from aeflax.population.record import MEMBERS, read_sweep
 from aeflax.rundir import runs
 from aeflax.rundir.runs import with_file
-from aeflax.schema import from_dict
 from aeflax.trained import Run
-from aeflax.validation import metrics
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from aeflax.config import Experiment
+from aeflax.config.schema import differences, from_dict
 from aeflax.errors import ConfigError, warn
 from aeflax.rundir import runs
 from aeflax.rundir.claim import LOCK, RunDirectory, create_folder
-from aeflax.schema import differences, from_dict
 from aeflax.storage.document import changed, read_json, write_json
 from aeflax.storage.durable import is_leftover
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aeflax import api, config, hosts
+from aeflax.config.schema import to_dict
 from aeflax.data.dataset import load as load_data
 from aeflax.definitions import own_files
 from aeflax.errors import ConfigError
@@ -20,7 +21,6 @@ from aeflax.population.group import Group, grouped
 from aeflax.population.outcome import Sweep, ranking_metric
 from aeflax.population.record import claim, require_usable
 from aeflax.rundir.claim import require_free
-from aeflax.schema import to_dict
 from aeflax.training.records import Callback, require_callbacks
 
 

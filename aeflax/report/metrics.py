@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from aeflax.config import HIGHER_IS_BETTER, Metric
+from aeflax.config.experiment import HIGHER_IS_BETTER, Metric
 
 UNITS = {
     "loss": "nats",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from aeflax.config import cost
+from aeflax.config.experiment import cost
 from aeflax.report.canvas import BLUE, GREY, INK, PINK, POINTS, blank, logarithmic, shortened, styled
 from aeflax.report.metrics import named
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from aeflax.config import Experiment
+from aeflax.config.schema import differing, from_dict, to_dict
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256
@@ -19,7 +20,6 @@ from aeflax.definitions import own_files
 from aeflax.engine.keys import IMPLEMENTATION
 from aeflax.errors import ConfigError, DataError, warn
 from aeflax.rundir.runs import MANIFEST, alone, with_file
-from aeflax.schema import differing, from_dict, to_dict
 from aeflax.storage.document import DAMAGED, changed
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told

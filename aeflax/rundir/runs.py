@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from aeflax.config.schema import DEFINE
 from aeflax.errors import ConfigError
-from aeflax.schema import DEFINE
 from aeflax.storage import journal, seal
 from aeflax.storage.document import DAMAGED, read_json
 

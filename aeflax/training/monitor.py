@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aeflax.config import cost
+from aeflax.config.experiment import cost
 
 
 @dataclass

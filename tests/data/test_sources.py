@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from aeflax.config.validation import PLACED, source_fault
 from aeflax.data.sources import read
 from aeflax.errors import ConfigError, DataError
-from aeflax.validation import PLACED, source_fault
 
 
 def write_idx(path, values):

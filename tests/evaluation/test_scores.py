@@ -12,7 +12,7 @@ from variants import BY_VARIANT, NO_NUMBERS, experiment, images
 import aeflax
 from aeflax import presets
 from aeflax.config import GaussianLikelihood, Train
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.engine.placement import choose
 from aeflax.engine.state import Source
 from aeflax.evaluation import scores as scores_module

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 def leaves(cls: Any, prefix: str = "", kinds: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, list[str]]]:
     """(dotted path, annotation, words that make the option one) of every field of a configuration and its parts."""
-    from aeflax.schema import Part, hints, options
+    from aeflax.config.schema import Part, hints, options
 
     for name, hint in hints(cls).items():
         part = next((option for option in options(hint) if isinstance(option, type) and is_dataclass(option)), None)
@@ -25,7 +25,7 @@ def leaves(cls: Any, prefix: str = "", kinds: tuple[str, ...] = ()) -> Iterator[
 
 def intervals(hint: Any) -> Iterator[tuple[type, Any]]:
     """(int or float, interval) of the numbers that an annotation allows."""
-    from aeflax.schema import Interval, options
+    from aeflax.config.schema import Interval, options
 
     items = [item for option in options(hint) if typing.get_origin(option) is tuple for item in option.__args__]
     for option in (*options(hint), *items):

@@ -55,15 +55,15 @@ def of_png(path: Path) -> None:
 
 def of_experiment(path: Path) -> None:
     from aeflax.cli.naming import named_experiment
-    from aeflax.validation import validate
+    from aeflax.config.validation import validate
 
     validate(named_experiment("train", [str(path)]).experiment)
 
 
 def of_manifest(path: Path) -> None:
     from aeflax import config
+    from aeflax.config.schema import from_dict
     from aeflax.rundir import audit, manifest, runs
-    from aeflax.schema import from_dict
 
     audit.verify(path.parent)
     found = runs.read_manifest(path.parent)

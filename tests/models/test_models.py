@@ -14,7 +14,7 @@ from variants import NO_NUMBERS
 
 from aeflax import build, presets
 from aeflax.config import Bernoulli, Conv, Dense, GaussianLikelihood, GaussianPosterior, Model, TopK
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.models import bottlenecks
 from aeflax.models.layers import Conv as ConvLayer
 from aeflax.models.layers import SubPixelConv, max_pool

@@ -13,7 +13,7 @@ from variants import BY_VARIANT, NO_NUMBERS, SHAPE, Harness, experiment, images
 
 from aeflax import build, factories
 from aeflax.config import Backbone, Conv, Dense, Experiment, GaussianLikelihood, Model, Train
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
 from aeflax.errors import ConfigError
 from aeflax.models.bottlenecks import STATE
 from aeflax.outputs import Context

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from report import examples
 
-from aeflax.config import HIGHER_IS_BETTER
+from aeflax.config.experiment import HIGHER_IS_BETTER
 from aeflax.report.canvas import INK
 from aeflax.report.figures import FIGURES
 from aeflax.report.metrics import UNITS, better

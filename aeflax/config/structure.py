@@ -5,7 +5,7 @@ import math
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
-from aeflax.schema import TRACED, bare, hints, options
+from aeflax.config.schema import TRACED, bare, hints, options
 
 T = TypeVar("T")
 

@@ -81,7 +81,7 @@ class Part:
         super().__init_subclass__(**kwargs)
         if said := _unannotated(cls):
             raise ConfigError(said)
-        if "kind" in inspect.get_annotations(cls) and not _ours(cls):
+        if "kind" in inspect.get_annotations(cls) and not is_ours(cls):
             raise ConfigError(f"{cls.__name__}.kind is what a part is called by; give the field another name")
         if Part in cls.__bases__:
             cls.kinds = {}
@@ -90,7 +90,7 @@ class Part:
         if kind is None:
             raise TypeError(f"{cls.__name__} fills a slot: write class {cls.__name__}(..., kind='name')")
         held = cls.kinds.get(kind)
-        if held is not None and (_ours(held) or held.__qualname__ != cls.__qualname__) and not _ours(cls):
+        if held is not None and (is_ours(held) or held.__qualname__ != cls.__qualname__) and not is_ours(cls):
             raise ConfigError(f"{cls.__name__}: the kind {kind!r} is taken by {held.__name__}; choose another name")
         cls.kind = kind
         cls.kinds[kind] = cls
@@ -107,7 +107,7 @@ def _unannotated(cls: type[Any]) -> str | None:
     return None
 
 
-def _ours(cls: type[Any]) -> bool:
+def is_ours(cls: type[Any]) -> bool:
     """Whether a class is part of this package."""
     return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
@@ -226,7 +226,7 @@ def problems(config: Any) -> list[str]:
         for part in _inside(config)
         if "__dataclass_params__" not in vars(type(part))
     ]
-    thawed += [said for part in _inside(config) if not _ours(type(part)) and (said := _unannotated(type(part)))]
+    thawed += [said for part in _inside(config) if not is_ours(type(part)) and (said := _unannotated(type(part)))]
     return thawed + [
         f"{path}={value!r} {fault}" for path, hint, value in walk(config) if (fault := _fault(value, hint))
     ]

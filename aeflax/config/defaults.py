@@ -14,8 +14,8 @@ from aeflax.config import (
     Sparse,
     Train,
 )
+from aeflax.config.validation import has_sigmoid_code, metrics, validate
 from aeflax.errors import ConfigError
-from aeflax.validation import has_sigmoid_code, metrics, validate
 
 # Optax's own defaults; the other optimizers decay weights only when asked.
 WEIGHT_DECAY = {"adamw": 1e-4, "lion": 1e-3}

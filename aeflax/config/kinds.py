@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 from aeflax.config import Model, Penalties
+from aeflax.config.schema import Part, hints, nearest, options
 from aeflax.errors import ConfigError
-from aeflax.schema import Part, hints, nearest, options
 
 SWITCH = ("on", "none")
 

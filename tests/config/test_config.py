@@ -37,10 +37,10 @@ from aeflax.config import (
     TopK,
     Train,
 )
+from aeflax.config.schema import Interval, Part, hints, options
+from aeflax.config.validation import EXACT_PARTS, validate
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Interval, Part, hints, options
-from aeflax.validation import EXACT_PARTS, validate
 
 
 def messages(experiment: Any) -> str:

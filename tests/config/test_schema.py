@@ -9,7 +9,6 @@ from typing import Annotated, Any, get_args
 import jax.numpy as jnp
 import pytest
 
-from aeflax import schema
 from aeflax.config import (
     KL,
     L1,
@@ -25,11 +24,12 @@ from aeflax.config import (
     Penalties,
     Sparse,
     Train,
+    schema,
 )
+from aeflax.config.schema import Interval, Part, differences, from_dict, problems, to_dict
+from aeflax.config.structure import ReadFromValues, structure, traced
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
-from aeflax.schema import Interval, Part, differences, from_dict, problems, to_dict
-from aeflax.structure import ReadFromValues, structure, traced
 
 
 def full() -> Experiment:

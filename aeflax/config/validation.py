@@ -22,8 +22,8 @@ from aeflax.config import (
     Sparse,
     Train,
 )
+from aeflax.config.schema import nearest, problems
 from aeflax.errors import ConfigError
-from aeflax.schema import nearest, problems
 
 UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computing with unfit values may raise
 EXACT_PARTS = 8  # into which `train.exact` cuts every batch: the SHARDS of the engine

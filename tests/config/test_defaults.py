@@ -21,10 +21,10 @@ from aeflax.config import (
     TopK,
     Train,
 )
-from aeflax.defaults import resolve
+from aeflax.config.defaults import resolve
+from aeflax.config.validation import validate
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS, conv, denoising, sparse, vae, vanilla
-from aeflax.validation import validate
 
 IMAGE = (28, 28, 1)
 
