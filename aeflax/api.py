@@ -12,7 +12,8 @@ import numpy as np
 
 from aeflax import config, hosts
 from aeflax.config.defaults import resolve
-from aeflax.config.validation import ARRAY, require_experiment, validate
+from aeflax.config.sources import ARRAY
+from aeflax.config.validation import require_experiment, validate
 from aeflax.data.dataset import Dataset
 from aeflax.data.dataset import load as load_data
 from aeflax.data.kept import Kept

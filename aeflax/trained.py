@@ -11,7 +11,7 @@ import numpy as np
 
 from aeflax.applications import anomaly, oddities, separation, trust
 from aeflax.applications.inference import Inference, joined
-from aeflax.config.schema import to_dict
+from aeflax.config.plain import to_dict
 from aeflax.data.checks import as_examples
 from aeflax.data.dataset import Dataset, Domain
 from aeflax.data.inputs import Inputs

@@ -9,8 +9,9 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from aeflax import config
-from aeflax.config.schema import Part, from_dict, hints, is_ours
-from aeflax.config.validation import ARRAY
+from aeflax.config.plain import from_dict
+from aeflax.config.schema import Part, hints, is_ours
+from aeflax.config.sources import ARRAY
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS
 

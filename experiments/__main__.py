@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from aeflax.config.schema import to_dict
+from aeflax.config.plain import to_dict
 from benchmarks.machine import describe
 from experiments.runs import measured
 from experiments.tables import write_tables

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from aeflax import config, presets
-from aeflax.config.schema import to_dict
+from aeflax.config.plain import to_dict
 from aeflax.data.dataset import load
 from experiments import binary_vae, conv_autoencoder
 
@@ -24,7 +24,7 @@ import json, sys
 import aeflax
 from aeflax.config import Experiment
 from aeflax.errors import StoppedError
-from aeflax.config.schema import from_dict
+from aeflax.config.plain import from_dict
 
 def trained(settings, last):
     found = []

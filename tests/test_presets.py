@@ -3,7 +3,7 @@
 import pytest
 
 from aeflax.config import Experiment
-from aeflax.config.schema import differences
+from aeflax.config.plain import differences
 from aeflax.presets import PRESETS, vanilla
 
 CHANGES = {

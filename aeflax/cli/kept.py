@@ -140,7 +140,7 @@ def open_inputs(
         raise ConfigError(f"{command.out} holds one array and nothing beside it; end it in .csv, .parquet or .npz")
 
     from aeflax import api
-    from aeflax.config.validation import is_table
+    from aeflax.config.sources import is_table
     from aeflax.data.inputs import Inputs, carried
 
     columns = carried(command.source, carry) if carry and command.split == "all" else {}

@@ -13,8 +13,9 @@ from typing import Any
 from aeflax.cli import mistakes
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
-from aeflax.config.schema import from_dict, problems
-from aeflax.config.validation import as_source
+from aeflax.config.plain import from_dict
+from aeflax.config.schema import problems
+from aeflax.config.sources import as_source
 from aeflax.data.places import is_source
 from aeflax.errors import AeflaxError, ConfigError, warn
 from aeflax.presets import PRESETS

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from aeflax.cli.parsing import say
 from aeflax.config import Model
-from aeflax.config.schema import to_dict
+from aeflax.config.plain import to_dict
 from aeflax.report.metrics import HEADLINE, UNITS, columns, notes
 from aeflax.training.records import Record
 

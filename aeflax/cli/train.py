@@ -17,7 +17,7 @@ from aeflax.cli.naming import named_experiment, resumed
 from aeflax.cli.parsing import console, parse, say
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
-from aeflax.config.schema import differing, from_dict
+from aeflax.config.plain import differing, from_dict
 from aeflax.config.validation import EXACT_PARTS, validate
 from aeflax.errors import ConfigError, StoppedError, warn
 from aeflax.rundir import runs

@@ -1,14 +1,10 @@
-"""The generic side of configurations: bounds, kinds, validation and JSON of frozen dataclasses.
+"""The generic side of configurations: bounds, kinds and validation of frozen dataclasses.
 
-Nothing here knows what an autoencoder is. A configuration is a tree of frozen dataclasses; this module
-
-- checks every field against its annotation and bounds and reports *all* problems at once (`problems`);
-- turns the tree into plain JSON values and back (`to_dict`, `from_dict`).
-
-Which of its numbers a compiled program takes as arguments, `structure` tells.
+Nothing here knows what an autoencoder is. A configuration is a tree of frozen dataclasses; this module checks every
+field against its annotation and bounds and reports *all* problems at once (`problems`). `plain` turns the tree into
+JSON values and back; which of its numbers a compiled program takes as arguments, `structure` tells.
 """
 
-import dataclasses
 import difflib
 import functools
 import inspect
@@ -17,7 +13,7 @@ import struct
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -61,7 +57,6 @@ OpenUnit = Annotated[float, Interval(0, 1, open_left=True, open_right=True)]
 Count = Annotated[int, Interval(1, 2**31 - 1)]
 Natural = Annotated[int, Interval(0)]
 Steps = Annotated[int, Interval(0, 2**31 - 1)]  # the state counts them in an int32
-DEFINE = "--define FILE.py"  # with a file of the user's
 TracedSteps = Annotated[Steps, TRACED]
 Seed = Annotated[int, Interval(0, 2**32 - 1)]  # jax.random.key drops the higher bits
 
@@ -130,7 +125,7 @@ def options(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def _parts(hint: Any) -> tuple[type[Any], ...]:
+def parts(hint: Any) -> tuple[type[Any], ...]:
     """The dataclasses and slots among a hint's options."""
     return tuple(
         option for option in options(hint) if isinstance(option, type) and (is_dataclass(option) or _is_slot(option))
@@ -149,7 +144,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yields (dotted path, annotation, value) for every field that holds no part of its own kind or slot."""
     for name, hint in hints(type(config)).items():
         value, path = getattr(config, name), prefix + name
-        if is_dataclass(value) and isinstance(value, _parts(hint)):
+        if is_dataclass(value) and isinstance(value, parts(hint)):
             yield from walk(value, path + ".")
         else:
             yield path, hint, value
@@ -246,79 +241,5 @@ def _inside(config: Any) -> Iterator[Any]:
             yield from _inside(value)
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON values; a slot's part carries its kind."""
-    plain: dict[str, Any] = {"kind": config.kind} if isinstance(config, Part) else {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        plain[field.name] = (
-            to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
-        )
-    return plain
-
-
-def from_dict(cls: type[T], plain: Mapping[str, Any]) -> T:
-    """Inverse of `to_dict`.
-
-    Raises ConfigError on an unknown field or kind, or values that do not fit. A kind is looked up among the
-    registered classes only: reading a stored configuration never imports anything.
-    """
-    built = _build(cls, plain, "")
-    if found := problems(built):
-        raise ConfigError("; ".join(found))
-    return built
-
-
-def _build(cls: type[T], plain: Mapping[str, Any], path: str) -> T:
-    values = dict(plain)
-    if issubclass(cls, Part):
-        cls = _kind(cls, values.pop("kind", None), path)
-    known = hints(cls)
-    for name in values:
-        if name not in known:
-            shown = name if name.isprintable() else repr(name)
-            raise ConfigError(f"unknown field {path}{shown} of {cls.__name__}{nearest(name, known)}")
-    built = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            if not (parts := _parts(known[name])):
-                raise ConfigError(f"{path}{name}={dict(value)!r} is a record where a single value belongs")
-            built[name] = _build(parts[0], value, f"{path}{name}.")
-        else:
-            built[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**built)
-
-
 def _is_slot(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Part)
-
-
-def _kind(slot: type[Any], kind: Any, path: str) -> type[Any]:
-    if not isinstance(kind, str) or kind not in slot.kinds:
-        raise ConfigError(
-            f"{path.rstrip('.') or slot.__name__} has the kind {kind!r}, which is not registered"
-            f" (known: {', '.join(slot.kinds)}); import the module that defines it first, or add {DEFINE}"
-        )
-    return slot.kinds[kind]  # type: ignore[no-any-return]
-
-
-def differences(old: Any, new: Any) -> list[str]:
-    """Dotted paths at which two configurations differ, as `path: old -> new`."""
-    return list(differing(old, new).values())
-
-
-def differing(old: Any, new: Any, prefix: str = "") -> dict[str, str]:
-    """The same by the paths."""
-    found: dict[str, str] = {}
-    before, after = to_dict(old), to_dict(new)
-    for name in dict.fromkeys([*before, *after]):
-        path, was, now = prefix + name, getattr(old, name, None), getattr(new, name, None)
-        if is_dataclass(was) and is_dataclass(now):
-            found |= differing(was, now, path + ".")
-        elif was != now:
-            found[path] = f"{path}: {_show(was)} -> {_show(now)}"
-    return found
-
-
-def _show(value: Any) -> str:
-    return str(to_dict(value)) if dataclasses.is_dataclass(value) else repr(value)

@@ -18,28 +18,17 @@ from aeflax.config import (
     JumpReLU,
     Model,
     NoCorruption,
+    Optimizer,
     Penalties,
     Sparse,
     Train,
 )
-from aeflax.config.schema import nearest, problems
+from aeflax.config.schema import problems
+from aeflax.config.sources import ARRAY, is_table, source_fault
 from aeflax.errors import ConfigError
 
 UNFIT = (AttributeError, TypeError, ValueError, ArithmeticError)  # what computing with unfit values may raise
 EXACT_PARTS = 8  # into which `train.exact` cuts every batch: the SHARDS of the engine
-NAMED = ("digits", "mnist", "fashion_mnist")  # sources that are one word
-ARRAY = "array"  # examples that were passed from Python
-# Sources that are KIND:PLACE, and what their place is.
-PLACED = {
-    "idx": "DIR",
-    "npy": "FILE",
-    "npz": "FILE#ARRAY",
-    "csv": "FILE",
-    "parquet": "FILE",
-    "images": "DIR",
-    "tfds": "NAME",
-    "synthetic": "HxWxC:N",
-}
 MAX_TEMPERATURE = 1e6  # of samples: far beyond where a decoder saturates, and no code overflows
 # Names in records and tables, which no penalty of a user's own may have.
 RECORDED = {
@@ -47,8 +36,8 @@ RECORDED = {
     *("bce", "bce_floor", "mse", "pca_mse", "psnr", "reconstruction_nats", "elbo", "restored_bce", "restored_mse"),
     *("restored_psnr", "corrupted_psnr", "l0", "mean_activation", "active", "dead_fraction", "idle_fraction"),
 }
-TABULAR = ("csv", "parquet")  # kinds of PLACED whose files have columns
-SYNTHETIC = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*):([1-9]\d*)", re.ASCII)  # the place of that kind
+
+Rules = dict[str, bool]  # what is said of an experiment -> whether it is so
 
 
 def require_experiment(experiment: object) -> None:
@@ -70,90 +59,16 @@ def validate(experiment: Experiment) -> Experiment:
 
 def _contradictions(experiment: Experiment) -> list[str]:
     """Fields that are fine alone and impossible together."""
-    data, model, optimizer, train = experiment.data, experiment.model, experiment.optimizer, experiment.train
-    corruption, bottleneck, penalties = model.corruption, model.bottleneck, model.penalties
-    record = model.dictionary
-    low, high = _levels(corruption)
+    data, model, train = experiment.data, experiment.model, experiment.train
     rules = {
-        "train.epochs and train.steps are both given; keep one": train.epochs is not None and train.steps is not None,
-        "model.penalties.kl needs a posterior; add --model.bottleneck posterior": (
-            penalties.kl is not None and not isinstance(bottleneck, GaussianPosterior)
-        ),
-        "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
-            penalties.rate is not None and not has_sigmoid_code(model)
-        ),
-        "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu": (
-            penalties.l0 is not None and not isinstance(bottleneck, JumpReLU)
-        ),
-        "model.dictionary needs a sparse code between single dense layers; use --model.bottleneck sparse (or another "
-        "sparse kind) and --model.backbone dense without widths, or leave it out": (
-            record is not None
-            and not (bottleneck.sparse and isinstance(model.backbone, Dense) and not model.backbone.widths)
-        ),
-        "a sigmoid unit is never idle, so model.dictionary cannot tell which are dead; use the relu activation without "
-        "model.penalties.rate, or leave model.dictionary out": (record is not None and has_sigmoid_code(model)),
-        "model.bottleneck.samples above 1 trains the importance-weighted bound, which is that of beta 1, without "
-        "warm-up and free bits; set --model.penalties.kl.beta 1, or samples to 1": (
-            isinstance(bottleneck, GaussianPosterior) and bottleneck.samples > 1 and penalties.kl != KL()
-        ),
-        "model.dictionary.pre_bias is in units of the input, and an output that passes through a sigmoid is not; "
-        "use --model.likelihood gaussian that is not bounded, or leave it out": (
-            record is not None
-            and record.pre_bias is True
-            and not (isinstance(model.likelihood, GaussianLikelihood) and not model.likelihood.bounded)
-        ),
-        f"model.dictionary.auxk={record and record.auxk} exceeds model.latent_dim={model.latent_dim}; lower auxk": (
-            record is not None and model.latent_dim is not None and (record.auxk or 0) > model.latent_dim
-        ),
-        "model.backbone.tied transposes the one layer that leads to a code, and a posterior has two; leave it out": (
-            _tied(model) and isinstance(bottleneck, GaussianPosterior)
-        ),
-        "model.backbone.tied leaves model.dictionary no directions of its own; leave one of them out": (
-            _tied(model) and record is not None
-        ),
-        f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
-        "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": (
-            optimizer.schedule == "piecewise" and not optimizer.boundaries
-        ),
-        f"optimizer.boundaries have no meaning for the {optimizer.schedule} schedule; "
-        "add --optimizer.schedule piecewise or leave them out": (
-            optimizer.schedule != "piecewise" and bool(optimizer.boundaries)
-        ),
-        "optimizer.schedule=exponential never reaches optimizer.final=0; set --optimizer.final above 0": (
-            optimizer.schedule == "exponential" and optimizer.final == 0
-        ),
-        "optimizer.boundaries must rise": list(optimizer.boundaries) != sorted(set(optimizer.boundaries)),
-        "model.backbone.features is empty; name the channels of at least one layer": (
-            isinstance(model.backbone, Conv) and not model.backbone.features
-        ),
+        **_model_rules(model),
+        **_dictionary_rules(model),
+        **_name_rules(model.penalties),
+        **_optimizer_rules(experiment.optimizer),
+        **_budget_rules(experiment),
+        **_placement_rules(train, data.batch_size),
+        **_data_rules(data),
     }
-    if (train.patience or train.monitor) and not data.validation:
-        name = "patience" if train.patience else "monitor"
-        rules[f"train.{name} needs a validation split, never the test split; add --data.validation N"] = True
-    if train.monitor is not None and train.monitor not in metrics(model):
-        rules[f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(metrics(model))}"] = True
-    for name in ("k", "mean_k"):
-        kept = getattr(bottleneck, name, 0)
-        rules[f"model.bottleneck.{name}={kept} exceeds model.latent_dim={model.latent_dim}; lower {name}"] = (
-            model.latent_dim is not None and kept > max(model.latent_dim, 0)
-        )
-    rules |= _placement_rules(train, data.batch_size)
-    ours = {field.name for field in fields(Penalties)}
-    kinds = [kind for kind in type(penalties).__mro__ if issubclass(kind, Penalties) and kind is not Penalties]
-    own = {name for kind in kinds for name in vars(kind).get("__annotations__", ())}
-    for name in RECORDED & own:
-        rules[f"model.penalties.{name}: records tell something else by that name; rename the field"] = True
-    for name in ours & own:
-        rules[f"model.penalties.{name}: a penalty that there is goes by that name; rename the field"] = True
-    if not str(data.source).startswith("images:"):
-        for name, given in (("size", data.size is not None), ("grey", data.grey)):
-            rules[f"data.{name} is for images:DIR alone, not for data.source={data.source!r}; leave it out"] = given
-    if data.source != ARRAY and not is_table(data.source) and source_fault(str(data.source)) is None:
-        for name, given in (("drop", bool(data.drop)), ("label", data.label != Data.label)):
-            fault = f"data.{name} is for csv:FILE and parquet:FILE, not for data.source={data.source!r}; leave it out"
-            rules[fault] = given
-    left = data.label in data.drop and data.label != Data.label
-    rules[f"data.label={data.label} names a column that data.drop leaves out; take it from one of them"] = left
     source = source_fault(str(data.source))
     found = ([source] if source else []) + [message for message, broken in rules.items() if broken]
     if data.scale == "standard":
@@ -162,8 +77,118 @@ def _contradictions(experiment: Experiment) -> list[str]:
     return found
 
 
-def _placement_rules(train: Train, batch_size: int) -> dict[str, bool]:
-    """How a batch and the state may be cut, as far as it does not depend on the devices: message -> whether broken."""
+def _model_rules(model: Model) -> Rules:
+    bottleneck, penalties, backbone = model.bottleneck, model.penalties, model.backbone
+    posterior = isinstance(bottleneck, GaussianPosterior)
+    low, high = _levels(model.corruption)
+    rules = {
+        "model.penalties.kl needs a posterior; add --model.bottleneck posterior": (
+            penalties.kl is not None and not posterior
+        ),
+        "model.penalties.rate needs activations in [0, 1]; use --model.bottleneck sparse with the sigmoid activation": (
+            penalties.rate is not None and not has_sigmoid_code(model)
+        ),
+        "model.penalties.l0 needs thresholds to learn; add --model.bottleneck jump-relu": (
+            penalties.l0 is not None and not isinstance(bottleneck, JumpReLU)
+        ),
+        "model.bottleneck.samples above 1 trains the importance-weighted bound, which is that of beta 1, without "
+        "warm-up and free bits; set --model.penalties.kl.beta 1, or samples to 1": (
+            isinstance(bottleneck, GaussianPosterior) and bottleneck.samples > 1 and penalties.kl != KL()
+        ),
+        "model.backbone.tied transposes the one layer that leads to a code, and a posterior has two; leave it out": (
+            _tied(model) and posterior
+        ),
+        "model.backbone.features is empty; name the channels of at least one layer": (
+            isinstance(backbone, Conv) and not backbone.features
+        ),
+        f"the lower corruption level {low} exceeds the upper one {high}; swap them": low > high,
+    }
+    for name in ("k", "mean_k"):
+        kept = getattr(bottleneck, name, 0)
+        rules[f"model.bottleneck.{name}={kept} exceeds model.latent_dim={model.latent_dim}; lower {name}"] = (
+            model.latent_dim is not None and kept > max(model.latent_dim, 0)
+        )
+    return rules
+
+
+def _dictionary_rules(model: Model) -> Rules:
+    record, backbone, likelihood = model.dictionary, model.backbone, model.likelihood
+    if record is None:
+        return {}
+    return {
+        "model.dictionary needs a sparse code between single dense layers; use --model.bottleneck sparse (or another "
+        "sparse kind) and --model.backbone dense without widths, or leave it out": (
+            not (model.bottleneck.sparse and isinstance(backbone, Dense) and not backbone.widths)
+        ),
+        "a sigmoid unit is never idle, so model.dictionary cannot tell which are dead; use the relu activation without "
+        "model.penalties.rate, or leave model.dictionary out": has_sigmoid_code(model),
+        "model.dictionary.pre_bias is in units of the input, and an output that passes through a sigmoid is not; "
+        "use --model.likelihood gaussian that is not bounded, or leave it out": (
+            record.pre_bias is True and not (isinstance(likelihood, GaussianLikelihood) and not likelihood.bounded)
+        ),
+        f"model.dictionary.auxk={record.auxk} exceeds model.latent_dim={model.latent_dim}; lower auxk": (
+            model.latent_dim is not None and (record.auxk or 0) > model.latent_dim
+        ),
+        "model.backbone.tied leaves model.dictionary no directions of its own; leave one of them out": _tied(model),
+    }
+
+
+def _name_rules(penalties: Penalties) -> Rules:
+    """Names of a user's own penalties that say something else already."""
+    ours = {field.name for field in fields(Penalties)}
+    kinds = [kind for kind in type(penalties).__mro__ if issubclass(kind, Penalties) and kind is not Penalties]
+    own = {name for kind in kinds for name in vars(kind).get("__annotations__", ())}
+    recorded, taken = "records tell something else by that name", "a penalty that there is goes by that name"
+    return {
+        f"model.penalties.{name}: {why}; rename the field": True
+        for why, names in ((recorded, RECORDED), (taken, ours))
+        for name in names & own
+    }
+
+
+def _optimizer_rules(optimizer: Optimizer) -> Rules:
+    schedule, boundaries = optimizer.schedule, optimizer.boundaries
+    return {
+        "optimizer.schedule=piecewise needs optimizer.boundaries, in steps": schedule == "piecewise" and not boundaries,
+        f"optimizer.boundaries have no meaning for the {schedule} schedule; "
+        "add --optimizer.schedule piecewise or leave them out": schedule != "piecewise" and bool(boundaries),
+        "optimizer.schedule=exponential never reaches optimizer.final=0; set --optimizer.final above 0": (
+            schedule == "exponential" and optimizer.final == 0
+        ),
+        "optimizer.boundaries must rise": list(boundaries) != sorted(set(boundaries)),
+    }
+
+
+def _budget_rules(experiment: Experiment) -> Rules:
+    train, known = experiment.train, metrics(experiment.model)
+    name = "patience" if train.patience else "monitor"
+    return {
+        "train.epochs and train.steps are both given; keep one": train.epochs is not None and train.steps is not None,
+        f"train.{name} needs a validation split, never the test split; add --data.validation N": (
+            bool(train.patience or train.monitor) and not experiment.data.validation
+        ),
+        f"train.monitor={train.monitor} is no metric of this model; choose {', '.join(known)}": (
+            train.monitor is not None and train.monitor not in known
+        ),
+    }
+
+
+def _data_rules(data: Data) -> Rules:
+    source, rules = str(data.source), {}
+    if not source.startswith("images:"):
+        for name, given in (("size", data.size is not None), ("grey", data.grey)):
+            rules[f"data.{name} is for images:DIR alone, not for data.source={source!r}; leave it out"] = given
+    labelled = data.label != Data.label
+    if source != ARRAY and not is_table(source) and source_fault(source) is None:
+        for name, given in (("drop", bool(data.drop)), ("label", labelled)):
+            said = f"data.{name} is for csv:FILE and parquet:FILE, not for data.source={source!r}; leave it out"
+            rules[said] = given
+    said = f"data.label={data.label} names a column that data.drop leaves out; take it from one of them"
+    return rules | {said: labelled and data.label in data.drop}
+
+
+def _placement_rules(train: Train, batch_size: int) -> Rules:
+    """How a batch and the state may be cut, as far as it does not depend on the devices."""
     pieces, parts = train.accumulate, EXACT_PARTS if train.exact else 1
     near = {unit: max(round(batch_size / unit), 1) * unit for unit in (pieces, parts)}
     rules = {
@@ -252,43 +277,6 @@ def require_temperature(temperature: float) -> None:
     """Raises ConfigError for what draws from the prior cannot be multiplied by."""
     if not 0.0 <= temperature <= MAX_TEMPERATURE:
         raise ConfigError(f"temperature {temperature:g} lies outside [0, {MAX_TEMPERATURE:g}]; 1 is the prior itself")
-
-
-def names_source(source: str) -> bool:
-    """Whether a string is a source of a known kind, rather than a path."""
-    kind, _, place = source.partition(":")
-    return source in (*NAMED, ARRAY) or (kind in PLACED and bool(place))
-
-
-def as_source(path: str) -> str | None:
-    """A path as the source that its suffix says; None where that says nothing."""
-    stem, _, suffix = path.partition("#")[0].lower().rpartition(".")
-    kind = {"tsv": "csv"}.get(suffix, suffix)
-    return f"{kind}:{path}" if stem and kind in ("npy", "npz", *TABULAR) else None
-
-
-def source_fault(source: str) -> str | None:
-    """Says why a string names no source of data, or None where it does."""
-    kind, _, place = source.partition(":")
-    if names_source(source):
-        if kind == "synthetic" and not SYNTHETIC.fullmatch(place):
-            return f"data.source={source!r} has the form synthetic:HxWxC:N, e.g. synthetic:28x28x1:10000"
-        return None
-    if kind in PLACED:
-        return f"data.source={source!r} is not complete; it has the form {kind}:{PLACED[kind]}"
-    if meant := as_source(source):
-        return f"data.source={source!r} names no kind of source; did you mean {meant}?"
-    if source.lower().endswith((".xlsx", ".xls", ".ods")):
-        return (
-            f"data.source={source!r} is a workbook; save its sheet as CSV: csv:{(place or kind).rpartition('.')[0]}.csv"
-        )
-    known = ", ".join([*NAMED, *(f"{name}:..." for name in PLACED)])
-    return f"data.source={source!r} is unknown; choose one of {known}{nearest(kind, (*NAMED, *PLACED))}"
-
-
-def is_table(source: str) -> bool:
-    """Whether a source is a table in a file."""
-    return str(source).partition(":")[0] in TABULAR
 
 
 def _tied(model: Model) -> bool:

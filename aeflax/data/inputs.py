@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from aeflax.config import Data
-from aeflax.config.validation import TABULAR
+from aeflax.config.sources import TABULAR
 from aeflax.data import files, npy, parquet, tables
 from aeflax.data.checks import prepared, require_examples
 from aeflax.data.columns import LABEL

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from aeflax.config.schema import nearest
-from aeflax.config.validation import ARRAY, NAMED, TABULAR, names_source, source_fault
+from aeflax.config.sources import ARRAY, NAMED, TABULAR, names_source, source_fault
 from aeflax.errors import ConfigError, DataError
 
 KEPT = "examples.npz"  # in a run directory: the test examples that it keeps

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from aeflax.config import Data
-from aeflax.config.validation import ARRAY, TABULAR, source_fault
+from aeflax.config.sources import ARRAY, TABULAR, source_fault
 from aeflax.data import files, images, npy, tables, tfds
 from aeflax.data.rows import Rows, Spaced, Where, take
 from aeflax.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aeflax import api, config
-from aeflax.config.schema import from_dict
+from aeflax.config.plain import from_dict
 from aeflax.config.validation import metrics
 from aeflax.errors import ConfigError, warn
 from aeflax.population import grid as grids

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aeflax.config import Experiment
-from aeflax.config.schema import differences, from_dict
+from aeflax.config.plain import differences, from_dict
 from aeflax.errors import ConfigError, warn
 from aeflax.rundir import runs
 from aeflax.rundir.claim import LOCK, RunDirectory, create_folder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aeflax import api, config, hosts
-from aeflax.config.schema import to_dict
+from aeflax.config.plain import to_dict
 from aeflax.data.dataset import load as load_data
 from aeflax.definitions import own_files
 from aeflax.errors import ConfigError

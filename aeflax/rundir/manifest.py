@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from aeflax.config import Experiment
-from aeflax.config.schema import differing, from_dict, to_dict
+from aeflax.config.plain import differing, from_dict, to_dict
 from aeflax.data.dataset import Dataset, Domain, Scaling
 from aeflax.data.fingerprint import agree
 from aeflax.data.order import order_sha256

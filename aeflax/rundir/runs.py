@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeflax.config.schema import DEFINE
+from aeflax.config.plain import DEFINE
 from aeflax.errors import ConfigError
 from aeflax.storage import journal, seal
 from aeflax.storage.document import DAMAGED, read_json

@@ -26,7 +26,8 @@ from aeflax.config import (
     Train,
     schema,
 )
-from aeflax.config.schema import Interval, Part, differences, from_dict, problems, to_dict
+from aeflax.config.plain import differences, from_dict, to_dict
+from aeflax.config.schema import Interval, Part, problems
 from aeflax.config.structure import ReadFromValues, structure, traced
 from aeflax.errors import ConfigError
 from aeflax.presets import PRESETS

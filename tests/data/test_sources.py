@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from aeflax.config.validation import PLACED, source_fault
+from aeflax.config.sources import PLACED, source_fault
 from aeflax.data.sources import read
 from aeflax.errors import ConfigError, DataError
 

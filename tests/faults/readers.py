@@ -62,7 +62,7 @@ def of_experiment(path: Path) -> None:
 
 def of_manifest(path: Path) -> None:
     from aeflax import config
-    from aeflax.config.schema import from_dict
+    from aeflax.config.plain import from_dict
     from aeflax.rundir import audit, manifest, runs
 
     audit.verify(path.parent)

@@ -62,7 +62,7 @@ def experiment() -> list[bytes]:
 
 def manifest() -> list[bytes]:
     from aeflax import presets
-    from aeflax.config.schema import to_dict
+    from aeflax.config.plain import to_dict
 
     found = []
     for preset in (presets.vae(latent_dim=4), presets.conv(), presets.denoising()):
