@@ -3,13 +3,14 @@
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aeflax.applications import anomaly, oddities, separation, trust
+from aeflax.applications import anomaly, oddities, residuals, scoring, separation, trust
 from aeflax.applications.inference import Inference, joined
 from aeflax.config.plain import to_dict
 from aeflax.data.checks import as_examples
@@ -188,7 +189,7 @@ class Run:
         examples: np.ndarray | Inputs,
         labels: np.ndarray | None = None,
         *,
-        kind: anomaly.Kind = "reconstruction",
+        kind: scoring.Kind | None = None,
         contamination: float = 0.05,
         threshold: float | None = None,
         samples: int = 32,
@@ -200,7 +201,7 @@ class Run:
         What is found is kept as `judge` does, for the report, unless `keep` is False: to look at single rows.
         A `threshold` that is given needs no training data. Arguments (`labels` [N]: 1 where an example is anomalous;
         None: what `data.label` of a data frame says, of a run that was trained on some classes), result, errors:
-        `aeflax.applications.anomaly.Options` and `.detect`.
+        `aeflax.applications.scoring.Options` and `aeflax.applications.anomaly.detect`.
         """
         inputs = self._given.inputs(examples)
         classes = self.experiment.data.classes
@@ -208,16 +209,20 @@ class Run:
             labels = separation.by_classes(np.asarray(inputs.labels[:]), classes, inputs.name)
             if labels is None:
                 warn(f"the labels of the data frame judge nothing: none of them, or all, are {', '.join(classes)}")
-        options = anomaly.Options(
+        options = scoring.Options(
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )
         dataset = None if threshold is not None else self._dataset()
-        found = anomaly.detect(self.inference, dataset, inputs, labels, options)
-        told, arrays = oddities.findings(self.inference, dataset, inputs, found)
+        known, explained = self._kept().values, None
+        found = anomaly.detect(self.inference, dataset, known, inputs, labels, options)
+        if known.ndim == 2:  # of vectors
+            explained = oddities.explain(self.inference, inputs, found, known)
+            found = replace(found, culprits=oddities.culprits(explained, len(inputs)))
+        told, arrays = oddities.findings(self.inference, dataset, inputs, found, explained)
         name = "anomaly" if found.anomalous is None else "separation"  # so that the page keeps what labels judged
         if keep:
             self.judge.remember(name, told, arrays)
-        return replace(found, oddest=told.get("oddest", ()))
+        return replace(found, oddest=told.get("oddest", ()), blamed=told.get("blamed", ()))
 
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
@@ -276,10 +281,18 @@ class Run:
             "step": self.step,
             "state_sha256": state_sha256(self.state),
             "experiment": to_dict(self._program.experiment),
-            "inputs": {"columns": None, "fill": None} | self._manifest["inputs"],
+            "inputs": {"columns": None, "fill": None} | self._manifest["inputs"] | {"usual": self._usual()},
         }
         export(self.inference, form, place, about)
         return place
+
+    def _usual(self) -> list[float] | None:
+        """What is usual of the squared error of each feature; None of images, and where it is not known."""
+        if len(self.inference.program.built.shape) != 1:
+            return None
+        with suppress(DataError):
+            return [*map(float, residuals.usual(residuals.squares(self.inference, self._kept().values)))]
+        return None
 
     def __repr__(self) -> str:
         model = self.experiment.model

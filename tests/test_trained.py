@@ -179,7 +179,7 @@ def test_a_data_frame_s_columns_are_found_by_their_names(kind, tmp_path):
     np.testing.assert_array_equal(run.score(turned), scores)
     np.testing.assert_array_equal(run.encode(turned), run.encode(frame))
     np.testing.assert_array_equal(run.reconstruct(turned), run.reconstruct(frame))
-    np.testing.assert_array_equal(run.detect(turned, baselines=False).scores, scores)
+    np.testing.assert_array_equal(run.detect(turned, kind="reconstruction", baselines=False).scores, scores)
     more = frames.DataFrame({"id": ["x"] * 40, **{name: np.asarray(frame[name]) for name in "cba"}})
     with pytest.warns(AeflaxWarning, match="the data frame: the run was not trained on 'id', and leaves it out"):
         np.testing.assert_array_equal(run.score(more), scores)

@@ -1,57 +1,26 @@
-"""Which examples are unlike those that a model was trained on, beside detectors of scikit-learn on the same inputs.
-
-| kind | score, higher is odder |
-|---|---|
-| `reconstruction` | squared error per feature, in the model's range |
-| `elbo` | negative ELBO, nats: an upper bound of -log p(x) |
-| `likelihood` | importance-weighted bound of -log p(x), nats, tighter with more samples (Burda et al. 2016) |
-
-The last two need a posterior. They draw samples of it that depend on the run's seed and the example's place alone.
-"""
+"""Which examples are unlike those that a model was trained on, beside detectors of scikit-learn on the same inputs."""
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from aeflax.applications import detectors, separation, threshold
 from aeflax.applications.inference import Inference
+from aeflax.applications.scoring import Options, Score, finite, resolved, scorer
 from aeflax.applications.spaces import scaled_rows, thinned, values
 from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
 from aeflax.data.frames import as_floats
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.rows import Rows
-from aeflax.errors import ConfigError, DataError
-
-Kind = Literal["reconstruction", "elbo", "likelihood"]
+from aeflax.errors import DataError
 
 OWN = "aeflax"  # the model among the detectors
 MAX_TRAINING = 100_000  # training examples that a threshold is taken from; more are thinned to every n-th
-MAX_SAMPLES = 100_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How anomalies are sought.
-
-    Attributes:
-      kind: of the score.
-      contamination: share of the training examples that the threshold flags.
-      threshold: the score itself above which an example is flagged, in place of that share; the training examples are
-        then not looked at, and nothing is fitted beside the model.
-      samples: of each example's posterior, for the kinds that draw some.
-      baselines: whether scikit-learn's detectors are fitted, too.
-    """
-
-    kind: Kind = "reconstruction"
-    contamination: float = 0.05
-    threshold: float | None = None
-    samples: int = 32
-    baselines: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,8 +57,12 @@ class Detection:
       anomalous: which examples are known to be anomalous [N]; None where that is known of none.
       labelled: of which examples it is known whether they are [N]; the others judge nothing. None where of none.
       trained: how many of these were trained on, which the model knows better than others.
+      weights: of the features' squared errors in the score [F]; ones where it is no standardized one.
       oddest: of vectors the oddest, the oddest first, each with the features that are to blame: `row` from 0, `score`,
         and of each feature its `name`, `value`, what the model `expected`, and the `share` of the error that is its.
+      blamed: of vectors what flagged ones are blamed on, the most frequent first: `feature`, how many `rows`, and of
+        the oddest of these its `row`, the feature's `value` and what the model `expected`.
+      culprits: of vectors what is odd about each, arrays [N] by the names of their columns, as the command writes them.
     """
 
     options: Options
@@ -99,7 +72,10 @@ class Detection:
     anomalous: np.ndarray | None = None
     labelled: np.ndarray | None = None
     trained: int = 0
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
     oddest: Sequence[Mapping[str, Any]] = ()
+    blamed: Sequence[Mapping[str, Any]] = ()
+    culprits: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         found = f"{int(self.anomalies.sum()):,} anomalies in {len(self.scores):,} examples"
@@ -120,6 +96,13 @@ class Detection:
     def threshold(self) -> float:
         """The score above which an example is anomalous."""
         return self.own.threshold.value
+
+    @property
+    def false_positives(self) -> Flagged | None:
+        """What the threshold flags of the examples that are known to be normal; None where no labels were given."""
+        if self.anomalous is None:
+            return None
+        return Flagged.of(self.anomalies[self.labelled & ~self.anomalous])
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
@@ -146,83 +129,59 @@ class Detection:
 def detect(
     inference: Inference,
     dataset: Dataset | None,
+    known: np.ndarray,
     inputs: Inputs,
     anomalous: np.ndarray | None = None,
-    options: Options = Options(),
+    options: Options | None = None,
 ) -> Detection:
     """Scores examples, and flags those above a threshold: one that the run's training split gives, or a given one.
 
     Args:
       inference: the model.
       dataset: what it was trained on; None where the threshold is given.
+      known: examples of its own test split, [M, ...] as stored.
       inputs: the examples [N, ...].
       anomalous: which of them are known to be anomalous [N], boolean or 0 and 1, NaN where that is not known; None
         where it is known of none.
-      options: how.
+      options: how; None: as they are by default.
 
     Raises:
       ConfigError: for options that cannot be, or that the model does not have.
       DataError: for examples of another shape or range, for none, and for labels that do not fit them.
     """
-    require(inference, options)
+    options = resolved(inference, options or Options())
     if not len(inputs):
         raise DataError(f"{inputs.name} is empty; at least one example is needed")
-    known, labelled = (None, None) if anomalous is None else _known(anomalous, inputs)
-    judge = functools.partial(_verdict, known=known, labelled=labelled)
+    anomalous, labelled = (None, None) if anomalous is None else _labelled(anomalous, inputs)
+    judge = functools.partial(_verdict, known=anomalous, labelled=labelled)
+    score, weights = scorer(inference, known, options)
 
     def judged(scored: np.ndarray, training: np.ndarray) -> Judged:
         return judge(scored, training, threshold.choose(training, options.contamination))
 
-    scored = scores(inference, (part.values[:] for part in batches(inputs, inference.size)), options)
+    scored = score(part.values[:] for part in batches(inputs, inference.size))
+    detection = functools.partial(Detection, options, anomalous=anomalous, labelled=labelled, weights=weights)
     if dataset is None:
         assert options.threshold is not None
-        given = judge(scored, None, Threshold(options.threshold))
-        return Detection(options, given, anomalous=known, labelled=labelled)
+        return detection(judge(scored, None, Threshold(options.threshold)))
     trained = 0 if labelled is None else int(np.count_nonzero(labelled & _seen(inputs, dataset.train.values)))
-    own = judged(scored, _training(inference, dataset, options))
-    own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, options)))
+    own = judged(scored, score(values(inference, thinned(dataset.train, MAX_TRAINING))))
+    own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, score)))
     if not options.baselines:
-        return Detection(options, own, anomalous=known, labelled=labelled, trained=trained)
+        return detection(own, trained=trained)
     most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
     rows = scaled_rows(inference, thinned(dataset.train, most))
-    fitted = detectors.fit(inference, rows)
+    fitted = detectors.fit(inference, rows, standardized=options.kind == "standardized")
     found: dict[str, list[np.ndarray]] = {each.name: [] for each in fitted}
     for part in batches(inputs, inference.size):
         images = inference.scaled(part.values[:])
         for each in fitted:
             found[each.name].append(each.score(images.reshape(len(images), -1)))
-    baselines = {each.name: judged(_finite(found[each.name]), _finite([each.training])) for each in fitted}
-    return Detection(options, own, baselines, len(rows), known, labelled, trained)
+    baselines = {each.name: judged(finite(found[each.name]), finite([each.training])) for each in fitted}
+    return detection(own, baselines, len(rows), trained=trained)
 
 
-def scores(inference: Inference, examples: Iterable[np.ndarray], options: Options) -> np.ndarray:
-    """Batches of examples [B, ...] -> scores of all of them [N] float64, higher is odder.
-
-    What is too odd for float32 gets its largest value.
-    """
-    if options.kind == "reconstruction":
-        return _finite(inference.score(examples))
-    place = 0 if options.kind == "elbo" else 1
-    return _finite(pair[place] for pair in inference.bounds(examples, options.samples))
-
-
-def require(inference: Inference, options: Options) -> None:
-    """Raises ConfigError for options that cannot be, or that the model does not have."""
-    threshold.require_contamination(options.contamination)
-    if options.threshold is not None and not math.isfinite(options.threshold):
-        raise ConfigError(f"threshold {options.threshold:g} is no score; take a finite one")
-    if options.kind not in get_args(Kind):
-        raise ConfigError(f"kind {options.kind!r} is no score; choose {', '.join(get_args(Kind))}")
-    if not 1 <= options.samples <= MAX_SAMPLES:
-        raise ConfigError(f"{options.samples} samples: take 1 to {MAX_SAMPLES:,}")
-    if options.kind != "reconstruction" and not inference.has_prior:
-        raise ConfigError(
-            f"the score {options.kind} needs a posterior, as the preset vae has, and this model has none; "
-            "take reconstruction"
-        )
-
-
-def _known(anomalous: np.ndarray, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(anomalous: np.ndarray, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     """Which examples are known to be anomalous [N], and of which it is known whether they are [N]."""
     given = np.asarray(anomalous)
     if given.shape != (len(inputs),):
@@ -244,15 +203,11 @@ def _seen(inputs: Inputs, trained: Rows) -> np.ndarray:
     return np.array([row.tobytes() in known for part in batches(inputs, 4096) for row in part.values[:]])
 
 
-def _training(inference: Inference, dataset: Dataset, options: Options) -> np.ndarray:
-    return scores(inference, values(inference, thinned(dataset.train, MAX_TRAINING)), options)
-
-
-def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, options: Options) -> dict[str, Flagged]:
+def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, score: Score) -> dict[str, Flagged]:
     """What the threshold flags of the validation split, or where there is none of the test split."""
     name = "validation" if dataset.validation is not None else "test"
     examples = thinned(dataset.split(name), MAX_TRAINING)
-    return {name: Flagged.of(chosen.flags(scores(inference, values(inference, examples), options)))}
+    return {name: Flagged.of(chosen.flags(score(values(inference, examples))))}
 
 
 def _verdict(
@@ -268,16 +223,10 @@ def _verdict(
     return Judged(scored, training, chosen, separation.metrics(judging, chosen.flags(judging), known[labelled]))
 
 
-def _finite(parts: Iterable[np.ndarray]) -> np.ndarray:
-    most = float(np.finfo(np.float32).max)
-    joined = np.concatenate(list(parts)).astype(np.float64)
-    return np.clip(np.nan_to_num(joined, nan=most, posinf=most, neginf=-most), -most, most)
-
-
-def arrays(found: Detection, inputs: Inputs, culprits: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+def arrays(found: Detection, inputs: Inputs) -> dict[str, np.ndarray]:
     """What is written of every example: `score`, `anomaly`, `row` counted from 0, what is carried along, `label`.
 
-    Of vectors also what is odd about each, where that is given.
+    Of vectors also what is odd about each.
     """
     rows = np.arange(len(found.scores)) if inputs.rows is None else inputs.rows
-    return inputs.described({"score": found.scores, "anomaly": found.anomalies, "row": rows, **(culprits or {})})
+    return inputs.described({"score": found.scores, "anomaly": found.anomalies, "row": rows, **found.culprits})

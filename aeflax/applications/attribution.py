@@ -1,8 +1,9 @@
 """Which features make a vector odd: reconstruction-based contributions (Alcala & Qin 2009), for any autoencoder.
 
 An odd value shifts the code, and so smears over the errors of the features that go with it: where a sensor is stuck,
-the largest error is often another one's. So each feature in turn is replaced by what the model expects of it beside the
-others; that whose replacement lowers the squared error most is to blame. It being replaced, the next is sought.
+the largest error is often another one's. So each feature in turn is given the value that leaves least of the vector's
+error, of those that it has in the run's own examples; the one that leaves least is to blame. It being replaced, the
+next is sought.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,8 @@ import numpy as np
 
 REASONS = 3  # of one odd vector
 CANDIDATES = 16  # of a vector, those that err most, which are replaced in turn
-STEPS = 4  # of the secant method; a linear model is there after two
-LONGEST = 100.0  # step, times the gap that it is to close
-FAR = 1e6  # beyond the model's range, where float32 tells no steps any more: 0 is tried in its place
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a feature's known values, which are tried in its place
+REFINED = 3  # values after them, each where a parabola through the best and its neighbours is lowest
 MAX_VALUES = 2**22  # of vectors that are reconstructed at once, 16 MiB
 MOST = float(np.finfo(np.float32).max)
 
@@ -28,7 +28,7 @@ class Attribution:
     Attributes:
       features: their places [N, R].
       expected: what the model expects of them beside the others, those named before being replaced [N, R].
-      shares: of the vector's squared error that goes with each replacement [N, R], in [0, 1]; their sum is at most 1.
+      shares: of the vector's error that goes with each replacement [N, R], in [0, 1]; their sum is at most 1.
     """
 
     features: np.ndarray
@@ -36,77 +36,95 @@ class Attribution:
     shares: np.ndarray
 
 
-def attribute(reconstruct: Reconstruct, rows: np.ndarray) -> Attribution:
-    """Names the features of vectors [N, F] that make them odd.
+@dataclass(frozen=True)
+class Model:
+    """What vectors are odd to, all in its range.
 
-    Args:
+    Attributes:
       reconstruct: vectors [B, F] float32 -> their reconstructions [B, F].
-      rows: the vectors, in the model's range. Only the 16 features of each that err most are looked at, in each round.
+      known: vectors [M, F] that are none of the odd ones; what is expected of a feature lies in its range there.
+      weights: of the features' squared errors in the error that is lowered [F].
     """
-    step = max(1, MAX_VALUES // (min(CANDIDATES, rows.shape[1]) * rows.shape[1]))
-    parts = [_attributed(reconstruct, rows[first : first + step]) for first in range(0, len(rows), step)]
-    rounds = min(REASONS, rows.shape[1])
+
+    reconstruct: Reconstruct
+    known: np.ndarray
+    weights: np.ndarray
+
+    def error(self, rows: np.ndarray) -> np.ndarray:
+        """Weighted squares of the errors of vectors [B, F], [B, F] float64; finite where a reconstruction is not."""
+        again = np.nan_to_num(self.reconstruct(rows).astype(np.float64), nan=MOST)
+        squares: np.ndarray = (np.clip(again, -MOST, MOST) - rows) ** 2 * self.weights
+        return squares
+
+
+def attribute(model: Model, rows: np.ndarray) -> Attribution:
+    """Names the features of vectors [N, F] that make them odd; in each round the 16 that err most are looked at."""
+    rounds, candidates = (min(most, rows.shape[1]) for most in (REASONS, CANDIDATES))
+    step = max(1, MAX_VALUES // (candidates * rows.shape[1]))
     empty = (np.empty((0, rounds), np.intp), np.empty((0, rounds), np.float32), np.empty((0, rounds)))
+    parts = [_attributed(model, rows[first : first + step], rounds) for first in range(0, len(rows), step)]
     return Attribution(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
-def _attributed(reconstruct: Reconstruct, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _attributed(model: Model, rows: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, place = np.array(rows, np.float32), np.arange(len(rows))
-    errors = _squares(reconstruct(rows), rows)
-    whole = errors.sum(axis=1)
-    left, found = whole, []
-    named = np.zeros(rows.shape, bool)
-    for _ in range(min(REASONS, rows.shape[1])):
+    tried = np.quantile(model.known, QUANTILES, axis=0)
+    errors = model.error(rows)
+    whole = left = errors.sum(axis=1)
+    named, found = np.zeros(rows.shape, bool), []
+    for _ in range(rounds):
         candidates = np.argsort(np.where(named, 1.0, -errors), axis=1, kind="stable")[:, :CANDIDATES]
-        expected, remaining = _replaced(reconstruct, rows, candidates)
+        expected, remaining = _replaced(model, rows, candidates, tried)
         blamed = np.where(named[place[:, None], candidates], np.inf, remaining).argmin(axis=1)
-        feature, value, after = candidates[place, blamed], expected[place, blamed], remaining[place, blamed]
-        after = np.minimum(after, left)
-        found.append((feature, value, np.where(whole > 0, (left - after) / np.maximum(whole, 1e-300), 0.0)))
+        feature, value = candidates[place, blamed], expected[place, blamed]
+        after = np.minimum(remaining[place, blamed], left)
+        found.append((feature, value, np.divide(left - after, whole, out=np.zeros(len(rows)), where=whole > 0)))
         rows[place, feature], named[place, feature], left = value, True, after
-        errors = _squares(reconstruct(rows), rows)
+        errors = model.error(rows)
     features, values, shares = (np.stack(column, axis=1) for column in zip(*found, strict=True))
     return features, values, shares
 
 
-def _replaced(reconstruct: Reconstruct, rows: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _replaced(
+    model: Model, rows: np.ndarray, candidates: np.ndarray, tried: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """For each candidate [B, C] of rows [B, F] the value in its place that leaves least, and the error left then.
 
-    The value is one that the model gives back as it is, beside the other features. Where the model is a projection, as
-    PCA's is, no other leaves less; the secant method finds it for any.
+    Of a linear model that error is a parabola over the value, whose lowest point three values tell.
     """
-    tried = np.repeat(rows, candidates.shape[1], axis=0)
-    at = np.arange(len(tried)), candidates.ravel()
-    best, least = tried[at], np.full(len(tried), np.inf)
-    before: tuple[np.ndarray, np.ndarray] | None = None
-    for _ in range(STEPS + 1):
-        again, value = reconstruct(tried), tried[at].astype(np.float64)
-        remaining = _squares(again, tried).sum(axis=1)
-        best, least = np.where(remaining < least, value, best), np.minimum(remaining, least)
-        expected = np.nan_to_num(again[at].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        gap = np.where(np.abs(expected) < FAR, expected, 0.0) - value
-        step = gap if before is None else _secant(value, gap, *before)
-        before = value, gap
-        tried[at] = _bounded(value + step)
-    return best.reshape(candidates.shape).astype(np.float32), least.reshape(candidates.shape)
+    copies = np.repeat(rows, candidates.shape[1], axis=0)
+    at = np.arange(len(copies)), candidates.ravel()
+
+    def left(values: np.ndarray) -> np.ndarray:
+        copies[at] = values
+        errors: np.ndarray = model.error(copies).sum(axis=1)
+        return errors
+
+    own = copies[at].astype(np.float64)
+    kept = left(own)
+    values = tried[:, candidates.ravel()]
+    errors = np.stack([left(each) for each in values])
+    for _ in range(REFINED):
+        lowest = np.clip(_lowest(values, errors), values[0], values[-1])
+        values, errors = _sorted(np.vstack([values, lowest]), np.vstack([errors, left(lowest)]))
+    best, column = errors.argmin(axis=0), np.arange(len(own))
+    value, least = values[best, column], errors[best, column]
+    value, least = np.where(least < kept, value, own), np.minimum(least, kept)
+    return value.reshape(candidates.shape).astype(np.float32), least.reshape(candidates.shape)
 
 
-def _secant(value: np.ndarray, gap: np.ndarray, value_before: np.ndarray, gap_before: np.ndarray) -> np.ndarray:
-    """The step to where the gap would be 0, were it a line through two values; a plain one where that is none."""
-    change = gap - gap_before
-    lined = change != 0
-    step = np.where(lined, -gap * (value - value_before) / np.where(lined, change, 1.0), gap)
-    longest = LONGEST * np.abs(gap)
-    bounded: np.ndarray = np.clip(step, -longest, longest)
-    return bounded
+def _lowest(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Where a parabola through the best of rising values [K, B] and those beside it is lowest; half-way if nowhere."""
+    column = np.arange(values.shape[1])
+    middle = np.clip(errors.argmin(axis=0), 1, len(values) - 2)
+    (x1, x2, x3), (y1, y2, y3) = ([each[middle + beside, column] for beside in (-1, 0, 1)] for each in (values, errors))
+    left, right = (x2 - x1) * (y2 - y3), (x2 - x3) * (y2 - y1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = x2 - ((x2 - x1) * left - (x2 - x3) * right) / (2 * (left - right))
+    lowest: np.ndarray = np.where(np.isfinite(found), found, (x1 + x3) / 2)
+    return lowest
 
 
-def _squares(again: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Squared errors, float64; as large as float32 goes where a reconstruction is not finite."""
-    squares: np.ndarray = (_bounded(again.astype(np.float64)) - rows) ** 2
-    return squares
-
-
-def _bounded(values: np.ndarray) -> np.ndarray:
-    bounded: np.ndarray = np.clip(np.nan_to_num(values, nan=MOST), -MOST, MOST)
-    return bounded
+def _sorted(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(values, axis=0, kind="stable")
+    return np.take_along_axis(values, order, axis=0), np.take_along_axis(errors, order, axis=0)

@@ -2,7 +2,7 @@
 
 | name | score |
 |---|---|
-| `pca` | squared error per feature of the reconstruction from as many components as the code has units |
+| `pca` | the model's, plain or standardized, of the reconstruction from as many components as the code has units |
 | `isolation_forest` | how few random splits isolate an example (Liu et al. 2008), 100 trees |
 | `local_outlier_factor` | how much sparser an example lies than its 20 nearest (Breunig et al. 2000) |
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aeflax.applications import residuals
 from aeflax.applications.inference import Inference
 from aeflax.evaluation.components import components
 
@@ -38,17 +39,17 @@ class Detector:
     score: Scorer
 
 
-def fit(inference: Inference, rows: np.ndarray) -> list[Detector]:
+def fit(inference: Inference, rows: np.ndarray, *, standardized: bool = False) -> list[Detector]:
     """Detectors fitted on training inputs [N, F] float32; without PCA where it would not compress them.
 
-    There are none where there are fewer than 3 rows.
+    There are none where there are fewer than 3 rows. PCA's errors are standardized by those of the same rows if asked.
     """
     if len(rows) < 3:
         return []
     rows = np.clip(rows, -FARTHEST, FARTHEST)
     found = [_forest(rows), _outlier_factor(rows)]
     if inference.code_size < min(rows.shape):
-        found.insert(0, _pca(inference, rows))
+        found.insert(0, _pca(inference, rows, standardized=standardized))
     return [replace(each, score=_bounded(each.score)) for each in found]
 
 
@@ -56,9 +57,15 @@ def _bounded(score: Scorer) -> Scorer:
     return lambda rows: score(np.clip(rows, -FARTHEST, FARTHEST))
 
 
-def _pca(inference: Inference, rows: np.ndarray) -> Detector:
+def _pca(inference: Inference, rows: np.ndarray, *, standardized: bool) -> Detector:
     model = components(rows, inference.program.built.model.latent_dim)
-    return Detector("pca", model.error(rows), model.error)
+    weights = 1 / residuals.usual(model.squares(rows)) if standardized else np.ones(rows.shape[1])
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.mean(model.squares(rows) * weights, axis=1, dtype=float)
+        return found
+
+    return Detector("pca", score(rows), score)
 
 
 def _forest(rows: np.ndarray) -> Detector:

@@ -1,6 +1,6 @@
 """What is kept of a search for anomalies: its figures, and the oddest examples with where they are odd."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +8,19 @@ import numpy as np
 
 from aeflax.applications import separation
 from aeflax.applications.anomaly import Detection, Judged
-from aeflax.applications.attribution import attribute
+from aeflax.applications.attribution import Model, attribute
 from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs
 
 ODDEST = 16
-FEATURES = 12  # of a vector, those that err most
+FEATURES = 12  # that are shown, those that err most or are blamed most
+LITTLE = 0.01  # share of a vector's error, below which a further feature is not named
 EXPLAINED, EXPLAINED_VALUES = 10_000, 2**21  # vectors at most, the oddest, of which is told what is odd
 COMPARED = 1000  # training examples that say how much a feature usually errs
 BINS = 40
+_TOLD = ("value", "expected", "filled")
 FAR = 100  # times the median score, from which on a linear axis shows all others as one
 
 
@@ -33,6 +35,7 @@ def values(found: Detection, inputs: Inputs) -> dict[str, Any]:
         "anomalies": int(found.anomalies.sum()),
         "anomalous": None if anomalous is None else int(anomalous.sum()),
         "labelled": None if labelled is None else int(labelled.sum()),
+        "false_positives": None if found.false_positives is None else vars(found.false_positives),
         "trained": found.trained,
         "fitted": found.fitted,
         "detectors": {name: _verdict(judged) for name, judged in found.detectors.items()},
@@ -61,64 +64,128 @@ def oddest(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, 
     return kept if found.anomalous is None else {**kept, "anomalous": found.anomalous[index]}
 
 
-def culprits(inference: Inference, inputs: Inputs, found: Detection) -> dict[str, np.ndarray]:
-    """What is odd about each of some vectors, arrays [N] by the names of their columns.
+@dataclass(frozen=True)
+class Explained:
+    """What is odd about the oddest vectors, the oddest first: arrays [K, R] of the features that are to blame.
 
-    The name of what is to blame most is the `feature`; `feature_value` is what it has and `feature_expected` what the
-    model expects of it beside the others, in the units of the run's data; `feature_filled` says whether the value was
-    missing, `feature_share` which share of the squared error goes where it is as expected; `feature_2` and `feature_3`
-    are to blame for what is left then. The 10,000 oddest are looked at, fewer where they have over 200 features,
-    whether above the threshold or not; the others' names are empty and their numbers NaN.
+    Attributes:
+      index: of the vectors [K].
+      names: of the features.
+      values: what they have, in the units of the run's data; what was filled where they were missing.
+      expected: what the model expects of them beside the others, in the same units.
+      filled: whether they were missing.
+      shares: of the vector's error that goes where they are as expected, one after the other.
+    """
+
+    index: np.ndarray
+    names: np.ndarray
+    values: np.ndarray
+    expected: np.ndarray
+    filled: np.ndarray
+    shares: np.ndarray
+
+    def blamed(self, row: int) -> list[dict[str, Any]]:
+        """Of one vector the first feature, and those after it that have a hundredth of the error."""
+        columns = (self.names, self.values, self.expected, self.filled, self.shares)
+        told: list[dict[str, Any]] = [
+            {
+                "name": str(name),
+                "value": float(value),
+                "expected": float(expected),
+                "filled": bool(filled),
+                "share": float(share),
+            }
+            for name, value, expected, filled, share in zip(*(each[row] for each in columns), strict=True)
+        ]
+        return [told[0], *(one for one in told[1:] if one["share"] >= LITTLE)]
+
+
+def explain(inference: Inference, inputs: Inputs, found: Detection, known: np.ndarray) -> Explained:
+    """Says what is odd about the 10,000 oddest vectors, fewer where they have over 200 features.
+
+    Args:
+      inference: the model.
+      inputs: what was searched.
+      found: what was found there.
+      known: examples of the run's own test split, [M, F] as stored.
     """
     most = min(EXPLAINED, max(ODDEST, EXPLAINED_VALUES // inputs.shape[0]))
     index = np.argsort(-found.scores, kind="stable")[:most]
-    names = np.array(["", *_names(inputs.columns, inputs.shape[0])])
-    explained = _explained(inference, inputs, index)
-    made: dict[str, tuple[np.ndarray, Any]] = {
-        "feature": (names[explained.features[:, 0] + 1], ""),
-        "feature_value": (explained.values[:, 0], np.nan),
+    examples = inference.scaled(inputs.at(index))
+    model = Model(inference.scaled_reconstruct, inference.scaled(known), found.weights)
+    blame = attribute(model, examples)
+    rows = np.arange(len(index))[:, None]
+    given = np.asarray(inputs.values[index])[rows, blame.features].astype(np.float64)
+    filled = np.isnan(given)
+    mended = np.array(examples)
+    mended[rows, blame.features] = blame.expected
+    values, expected = (inference.unscaled(each)[rows, blame.features] for each in (examples, mended))
+    names = np.array(_names(inputs.columns, inputs.shape[0]))[blame.features]
+    return Explained(index, names, np.where(filled, values, given), expected, filled, blame.shares)
+
+
+def culprits(explained: Explained, count: int) -> dict[str, np.ndarray]:
+    """What is odd about each of so many vectors, arrays [N] by the names of their columns.
+
+    The name of what is to blame most is the `feature`; `feature_value` is what it has and `feature_expected` what the
+    model expects of it beside the others, in the units of the run's data; `feature_filled` says whether the value was
+    missing, `feature_share` which share of the error goes where it is as expected; `feature_2` and `feature_3` are to
+    blame for what is left then, if that is a hundredth. Of vectors that are not explained, and where nothing is left,
+    names are empty and numbers NaN.
+    """
+    columns: dict[str, tuple[np.ndarray, Any]] = {
+        "feature": (explained.names[:, 0], ""),
+        "feature_value": (explained.values[:, 0].astype(np.float32), np.nan),
         "feature_expected": (explained.expected[:, 0], np.nan),
         "feature_filled": (explained.filled[:, 0], False),
         "feature_share": (explained.shares[:, 0].astype(np.float32), np.nan),
     }
-    for place in range(1, explained.features.shape[1]):
-        made[f"feature_{place + 1}"] = names[explained.features[:, place] + 1], ""
-    return {name: _scattered(len(inputs), index, *column) for name, column in made.items()}
+    for place in range(1, explained.names.shape[1]):
+        matters = explained.shares[:, place] >= LITTLE
+        columns[f"feature_{place + 1}"] = np.where(matters, explained.names[:, place], ""), ""
+    made = {name: np.full(count, rest, values.dtype) for name, (values, rest) in columns.items()}
+    for name, (values, _) in columns.items():
+        made[name][explained.index] = values
+    return made
 
 
-def reasons(inference: Inference, inputs: Inputs, odd: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def reasons(explained: Explained, inputs: Inputs, scores: np.ndarray) -> list[dict[str, Any]]:
     """Of each of the oddest vectors: its `row` from 0, `score`, and the `features` that are to blame for it most.
 
     Of a feature its `name`, the `value` that it has and the one that the model `expected` beside the others, in the
-    units of the run's data, whether the value was missing and `filled`, and the `share` of the squared error that goes
-    where it, and those before it, are as expected; of a row what is carried along, under `carried`.
+    units of the run's data, whether the value was missing and `filled`, and the `share` of the error that goes where
+    it, and those before it, are as expected; of a row what is carried along, under `carried`.
     """
-    index = odd["index"]
-    names = _names(inputs.columns, inputs.shape[0])
-    explained = _explained(inference, inputs, index)
-    columns = (explained.features, explained.values, explained.expected, explained.filled, explained.shares)
     return [
         {
             "row": int(row if inputs.rows is None else inputs.rows[row]),
-            "score": float(odd["score"][place]),
+            "score": float(scores[row]),
             "carried": {name: column[row].item() for name, column in inputs.carried.items()},
-            "features": [
-                {
-                    "name": names[feature],
-                    "value": float(value),
-                    "expected": float(expected),
-                    "filled": bool(filled),
-                    "share": float(share),
-                }
-                for feature, value, expected, filled, share in zip(*(each[place] for each in columns), strict=True)
-            ],
+            "features": explained.blamed(place),
         }
-        for place, row in enumerate(index)
+        for place, row in enumerate(explained.index[:ODDEST])
     ]
 
 
+def blamed(explained: Explained, inputs: Inputs, flags: np.ndarray) -> list[dict[str, Any]]:
+    """What flagged vectors are blamed on, the most frequent first: `feature`, how many `rows`, and the oddest of them.
+
+    Of that its `row` from 0, `value`, `expected` and whether it was `filled`. At most 12 features.
+    """
+    first = explained.names[flags[explained.index], 0]
+    names, places, counts = np.unique(first, return_index=True, return_counts=True)
+    flagged = np.flatnonzero(flags[explained.index])
+    told = []
+    for name, place, count in sorted(zip(names, flagged[places], counts, strict=True), key=lambda one: -one[2]):
+        row = explained.index[place]
+        (odd, *_) = explained.blamed(place)
+        at = int(row if inputs.rows is None else inputs.rows[row])
+        told.append({"feature": str(name), "rows": int(count), "row": at} | {k: odd[k] for k in _TOLD})
+    return told[:FEATURES]
+
+
 def findings(
-    inference: Inference, dataset: Dataset | None, inputs: Inputs, found: Detection
+    inference: Inference, dataset: Dataset | None, inputs: Inputs, found: Detection, explained: Explained | None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a report shows: values, and arrays of the `oddest` examples.
 
@@ -127,46 +194,18 @@ def findings(
       dataset: what it was trained on; None where the threshold was given.
       inputs: what was searched.
       found: what was found there.
+      explained: what is odd about the oddest; None of images.
     """
     odd = oddest(inference, inputs, found)
     kept = values(found, inputs) | {"histogram": _histogram(found), "unit_range": inference.domain.unit_range}
     if found.anomalous is not None:
         which, known = found.labelled, found.anomalous[found.labelled]
         kept["roc"] = {name: separation.roc(judged.scores[which], known) for name, judged in found.detectors.items()}
-    if odd["example"].ndim == 2:
+    if explained is not None:
         kept["features"] = _features(inference, dataset, odd["error"], inputs.columns)
-        kept["oddest"] = reasons(inference, inputs, odd)
+        kept["oddest"] = reasons(explained, inputs, found.scores)
+        kept["blamed"] = blamed(explained, inputs, found.anomalies)
     return kept, odd
-
-
-@dataclass(frozen=True)
-class _Explained:
-    """What is odd about vectors: arrays [N, R] as `Attribution` has them, in the units of the run's data."""
-
-    features: np.ndarray
-    values: np.ndarray
-    expected: np.ndarray
-    filled: np.ndarray
-    shares: np.ndarray
-
-
-def _explained(inference: Inference, inputs: Inputs, index: np.ndarray) -> _Explained:
-    examples = inference.scaled(inputs.at(index))
-    found = attribute(inference.scaled_reconstruct, examples)
-    rows = np.arange(len(index))[:, None]
-    given = np.asarray(inputs.values[index])[rows, found.features].astype(np.float64)
-    filled = np.isnan(given)
-    again = np.array(examples)
-    again[rows, found.features] = found.expected
-    values, expected = (inference.unscaled(each)[rows, found.features] for each in (examples, again))
-    return _Explained(found.features, np.where(filled, values, given), expected, filled, found.shares)
-
-
-def _scattered(count: int, index: np.ndarray, values: np.ndarray, rest: Any) -> np.ndarray:
-    """Values [K] at their places among so many, and one for all others there."""
-    whole = np.full(count, rest, values.dtype)
-    whole[index] = values
-    return whole
 
 
 def _verdict(judged: Judged) -> dict[str, Any]:

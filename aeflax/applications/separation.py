@@ -45,8 +45,8 @@ def choices(scores: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
       anomalous: which are anomalous [N], at least one.
 
     Returns:
-      Of each, the highest threshold first: `threshold`, the share that is `flagged`, `precision`, `recall`, `f1`, and
-      whether it is the `best` by F1.
+      Of each, the highest threshold first: `threshold`, the share that is `flagged`, `false_positive_rate` (the share
+      of the normal ones that is), `precision`, `recall`, `f1`, and whether it is the `best` by F1.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, found = scores[order], np.cumsum(anomalous[order])
@@ -60,6 +60,7 @@ def choices(scores: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
         {
             "threshold": _between(float(below[i]), float(ranked[last[i]])),
             "flagged": float(flagged[i] / len(scores)),
+            "false_positive_rate": float((flagged[i] - found[i]) / max(1, len(scores) - found[-1])),
             "precision": float(found[i] / flagged[i]),
             "recall": float(found[i] / found[-1]),
             "f1": float(f1[i]),

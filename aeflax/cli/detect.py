@@ -6,26 +6,29 @@ from typing import TYPE_CHECKING, Literal
 from aeflax.cli.kept import CarryingCommand, open_inputs, show, warn_of_unfamiliar, write_out
 from aeflax.cli.parsing import parse
 from aeflax.data import places
-from aeflax.errors import ConfigError, DataError, UnavailableError
+from aeflax.errors import ConfigError, DataError, UnavailableError, warn
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from aeflax.applications.scoring import Kind
     from aeflax.data.inputs import Inputs
     from aeflax.data.rows import Rows
     from aeflax.trained import Run
 
 CONTAMINATION = 0.05
 SHOWN = 5  # of the oddest rows of a table
+LABELS = 8  # of a kind that are counted one by one
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectCommand(CarryingCommand):
     """Arguments of `aeflax detect`."""
 
-    # reconstruction: squared error per feature; of models with a posterior also elbo: negative ELBO, and likelihood:
-    # importance-weighted bound of -log p, both in nats
-    kind: Literal["reconstruction", "elbo", "likelihood"] = "reconstruction"
+    # reconstruction: squared error per feature; standardized: the same, each feature's over what is usual of it; of
+    # models with a posterior also elbo: negative ELBO, and likelihood: importance-weighted bound of -log p, both in
+    # nats; None: standardized for vectors, reconstruction for images
+    kind: Literal["reconstruction", "standardized", "elbo", "likelihood"] | None = None
     # share of the training examples that the threshold flags: where they are all normal, the false-positive rate to
     # expect; 0.05 unless --quantile is given
     contamination: float | None = None
@@ -60,10 +63,14 @@ def main(arguments: list[str]) -> int:
 
     import numpy as np
 
-    from aeflax.applications import anomaly, oddities
+    from aeflax.applications import anomaly, oddities, scoring
+    from aeflax.config.plain import to_dict
     from aeflax.data.inputs import labels_of
-    from aeflax.report.anomaly import choices, oddest, sentences, table
+    from aeflax.report.anomaly import blamed, choices, oddest, sentences, table
+    from aeflax.report.metrics import pca_note
 
+    asked = scoring.Options(kind=command.kind, threshold=command.threshold, samples=command.samples)
+    kind = scoring.resolved(run.inference, asked).kind  # so that what cannot be asked is said before anything else
     data = run.experiment.data
     named = command.label is not None
     if named and command.split != "all" and inputs.rows is None:
@@ -80,31 +87,34 @@ def main(arguments: list[str]) -> int:
         found = run.detect(
             inputs,
             known,
-            kind=command.kind,
+            kind=kind,
             contamination=contamination,
             threshold=command.threshold,
             samples=command.samples,
             baselines=not command.no_baselines,
         )
     except UnavailableError as error:
-        raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, command.kind)}") from error
-    vectors = len(run.inference.program.built.shape) == 1
-    culprits = oddities.culprits(run.inference, inputs, found) if vectors else None
-    written = write_out(command.out, [anomaly.arrays(found, inputs, culprits)], len(inputs), "scores")
+        raise DataError(f"{error}; or give a threshold of your own, --threshold{_before(run, kind)}") from error
+    written = write_out(command.out, [anomaly.arrays(found, inputs)], len(inputs), "scores")
     values = oddities.values(found, inputs)
     tables, said = [table(values)], [*sentences(values)]
     if values["choices"]:
         tables.append(choices(values))
-    if vectors:
-        values["oddest"] = found.oddest
-        tables.append(oddest(values, SHOWN))
-    if inputs.labels is not None and found.anomalous is None:
-        said.append(_unused(inputs.labels))
+    if found.oddest:
+        values |= {"blamed": found.blamed, "oddest": found.oddest}
+        tables += [blamed(values), oddest(values, SHOWN)] if found.blamed else [oddest(values, SHOWN)]
+    if inputs.labels is not None:
+        said.append(_unused(inputs.labels) if known is None else _counted(inputs.labels, known))
+    if found.anomalies.all() or not found.anomalies.any():
+        scores = f"the scores reach from {found.scores.min():.4g} to {found.scores.max():.4g}"
+        said.append(f"That is {'all' if found.anomalies.any() else 'none'} of them: {scores}.")
+    if note := pca_note(run.summary or {}, to_dict(run.experiment.model)):
+        warn(f"{command.run}: {note.rstrip('.')}")
     show(command, run, values | written, tables, said)
     return 0
 
 
-def _before(run: "Run", kind: str) -> str:
+def _before(run: "Run", kind: "Kind | None") -> str:
     """The threshold that an earlier search with the same kind of score took, for an error to name."""
     kept = run.judge.findings()
     for found in (kept[name].values for name in ("anomaly", "separation") if name in kept):
@@ -140,6 +150,23 @@ def _unused(labels: "Rows") -> str:
         return f"All labels of the examples are {there[0]}, which judges nothing."
     some = ", ".join(there[:10])
     return f"The examples have labels ({some}) that judged nothing: say which are odd by --anomalous, or by --normal."
+
+
+def _counted(labels: "Rows", known: "np.ndarray") -> str:
+    """Which labels were taken for which kind, each with its number, the most frequent first."""
+    import numpy as np
+
+    from aeflax.data.labels import written
+
+    words, kinds = written(np.asarray(labels[:]))
+    told = {}
+    for kind, value in (("anomalous", 1), ("normal", 0), ("of neither kind", np.nan)):
+        of = kinds[np.isnan(known)] if value != value else kinds[known == value]
+        counts = [(int(count), words[i] or "without label") for i, count in enumerate(np.bincount(of)) if count]
+        if counts:
+            some = [f"{count:,} {word}" for count, word in sorted(counts, key=lambda one: -one[0])]
+            told[kind] = ", ".join(some[:LABELS]) + (f" and {len(some) - LABELS} more" if len(some) > LABELS else "")
+    return "Labels: " + "; ".join(f"{kind} {of}" for kind, of in told.items()) + "."
 
 
 def _known(command: DetectCommand, inputs: "Inputs", classes: tuple[str, ...]) -> "np.ndarray | None":

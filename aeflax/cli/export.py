@@ -38,8 +38,6 @@ def main(arguments: list[str]) -> int:
 
     from rich.table import Table
 
-    from aeflax.export.write import MANIFEST
-
     steps = run.experiment.train.steps or 0
     if command.step == "latest" and run.summary is None and run.step < steps:
         warn(f"{command.run} is not finished: this is its step {run.step:,} of {steps:,}")
@@ -49,7 +47,7 @@ def main(arguments: list[str]) -> int:
         run.export(command.format, place)
     except OSError as error:
         raise ConfigError(f"cannot write to {place}: {error.strerror}; choose another --out") from error
-    told = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    told = json.loads((place / runs.EXPORTED).read_text(encoding="utf-8"))
     table = Table(title=f"{place}, step {run.step:,}", title_justify="left")
     ways = {"takes": "input", "gives": "output"} if any("input" in file for file in told["files"].values()) else {}
     for title in ("file", *ways, "bytes"):

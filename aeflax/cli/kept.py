@@ -134,6 +134,8 @@ def open_inputs(
 
     OUT must end in one of the suffixes; columns to carry along go with the examples, and idle ones are not read.
     """
+    if (Path(command.source) / runs.MANIFEST).is_file() and not (command.run / runs.MANIFEST).is_file():
+        raise ConfigError(f"{command.run} is no run, and {command.source} is one: RUN comes first, then IN, then OUT")
     places.require_readable(command.source)
     require_out(command.run, command.out, command.source, suffixes=suffixes)
     if carry and command.out.suffix.lower() in (".npy", ".png"):
@@ -145,6 +147,7 @@ def open_inputs(
 
     columns = carried(command.source, carry) if carry and command.split == "all" else {}
     run = api.load(command.run, step=command.step)
+    idle = (*idle, *(name for name in columns if name not in (run.columns or ())))
     own = run.experiment.data.source
     if command.split != "all" and command.source in (own, own.partition(":")[2]):
         part, name = run.split(command.split), f"{command.source} ({command.split})"

@@ -13,7 +13,7 @@ from aeflax.rundir import audit
 class VerifyCommand:
     """Arguments of `aeflax verify`."""
 
-    # a run directory
+    # a run directory, or the folder of an export
     run: RunPath
     # print one JSON object; the table goes to standard error
     json: bool = False
@@ -30,8 +30,11 @@ def main(arguments: list[str]) -> int:
     drawn = Table(title=str(command.run), title_justify="left")
     drawn.add_column("part", no_wrap=True)
     drawn.add_column("state", overflow="fold")
+    newest = max(found.checkpoints, default=None)
     for name, faults in found.files.items():
-        drawn.add_row(name, "; ".join(faults) or "sound")
+        step = found.exported.get(name)
+        old = f", of step {step:,}; the run is at {newest:,}" if step is not None and newest not in (None, step) else ""
+        drawn.add_row(name, "; ".join(faults) or f"sound{old}")
     for step, faults in found.checkpoints.items():
         drawn.add_row(f"checkpoint {step}", "; ".join(faults) or "sound")
     incomplete = "not complete; the next --resume removes it"
@@ -40,6 +43,8 @@ def main(arguments: list[str]) -> int:
     drawn.caption = "Logs, kept examples, figures and the report have no digests."
     if found.holder is not None:
         drawn.caption = f"In use by {found.holder}: more may come."
+    elif list(found.files) == [str(command.run)]:
+        drawn.caption = None
     elif not found.checkpoints and found.sound:
         drawn.caption = "There is no checkpoint yet: --resume starts at step 0."
     console(stderr=command.json).print(drawn, markup=False)

@@ -42,7 +42,7 @@ def resolve(experiment: Experiment, shape: tuple[int, ...], examples: int) -> Ex
     return validate(
         replace(
             experiment,
-            model=_model(experiment.model, shape),
+            model=_model(experiment.model, shape, experiment.data.scale),
             optimizer=_optimizer(experiment.optimizer, train.steps or 0),
             train=train,
         )
@@ -80,7 +80,7 @@ def _optimizer(optimizer: Optimizer, steps: int) -> Optimizer:
     )
 
 
-def _model(model: Model, shape: tuple[int, ...]) -> Model:
+def _model(model: Model, shape: tuple[int, ...], scale: str) -> Model:
     features, backbone = math.prod(shape), model.backbone
     overcomplete = model.bottleneck.sparse
     default = min(256, 4 * features) if overcomplete else max(1, min(64, features // 4))
@@ -101,7 +101,7 @@ def _model(model: Model, shape: tuple[int, ...]) -> Model:
     bottleneck = model.bottleneck
     if isinstance(bottleneck, Deterministic) and bottleneck.activation is None:
         single = isinstance(backbone, Dense) and not backbone.widths
-        bottleneck = replace(bottleneck, activation="relu" if single else "linear")
+        bottleneck = replace(bottleneck, activation="relu" if single and scale != "standard" else "linear")
     elif isinstance(bottleneck, Sparse) and bottleneck.activation is None:
         bottleneck = replace(bottleneck, activation="sigmoid" if has_sigmoid_code(model) else "relu")
     record = model.dictionary

@@ -105,7 +105,9 @@ class Bottleneck(Part):
 class Deterministic(Bottleneck, kind="deterministic"):
     """One code for each input."""
 
-    activation: Activation | None = None  # None: relu where the encoder is a single dense layer, else linear
+    # None: relu where the encoder is a single dense layer, unless the data are standardised: a code that says nothing
+    # negative does not suit what is centred; else linear
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from aeflax.config import (
     Corruption,
     Data,
     Dense,
-    Deterministic,
     Experiment,
     GaussianLikelihood,
     GaussianPosterior,
@@ -249,8 +248,6 @@ def unit_range_faults(experiment: Experiment, why: str, *, table: bool) -> list[
     """
     model, data = experiment.model, experiment.data
     gaussian = "--model.likelihood gaussian"
-    if table and isinstance(model.bottleneck, Deterministic) and model.bottleneck.activation != "linear":
-        gaussian += " --model.bottleneck.activation linear"
     if table and data.scale == "none":
         gaussian = f"--data.scale standard {gaussian}"
     needs = {

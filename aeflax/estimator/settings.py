@@ -111,7 +111,10 @@ def _model(given: Mapping[str, Any]) -> Model:
         model = replace(model, backbone=replace(model.backbone, **{name: given["widths"]}))  # type: ignore[type-var]
     if isinstance(model.backbone, (Conv, Dense)):
         model = replace(model, backbone=replace(model.backbone, activation=given["activation"]))
-    if (activation := given["code_activation"]) is not None:
+    activation = given["code_activation"]
+    if activation is None and given["scale"] == "standard" and isinstance(model.bottleneck, Deterministic):
+        activation = "linear"  # as an experiment with `data.scale` standard has it
+    if activation is not None:
         if not isinstance(model.bottleneck, (Deterministic, Sparse)):
             raise ConfigError(f"code_activation={activation!r}: the code of variant={given['variant']!r} has none")
         model = replace(model, bottleneck=replace(model.bottleneck, activation=activation))

@@ -21,8 +21,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
       widths: units of the hidden layers before the code, which the decoder mirrors; of `conv` the channels of its
         strided layers. None: none, of `conv` (32, 64).
       activation: of the hidden layers: relu, elu, gelu, silu, tanh, sigmoid or linear.
-      code_activation: of the code, from the same choice (`vae` has none); None: linear behind hidden layers, else relu.
-        Tables want linear ones, which may be negative: without hidden layers they span what principal components do.
+      code_activation: of the code, from the same choice (`vae` has none); None: linear behind hidden layers, and with
+        scale="standard", where codes must be able to be negative, else relu. Without hidden layers linear codes span
+        what principal components do.
       sparsity: of `sparse`, weight of the code's L1 norm, nats for each unit of activation.
       corruption: of `denoising`: gaussian, masking or salt-pepper.
       noise: of `denoising`: standard deviation in scaled units, or the probability to hit a feature; None: .4, .5, .2.

@@ -25,10 +25,15 @@ class Components:
         found: np.ndarray = codes @ self.axes + self.mean
         return found
 
+    def squares(self, rows: np.ndarray) -> np.ndarray:
+        """Squared errors [N, F] of rows [N, F] that are reconstructed."""
+        centred = rows - self.mean
+        found: np.ndarray = (centred @ self.axes.T @ self.axes - centred) ** 2
+        return found
+
     def error(self, rows: np.ndarray) -> np.ndarray:
         """Squared error per feature [N] of rows [N, F] that are reconstructed."""
-        centred = rows - self.mean
-        found: np.ndarray = np.mean((centred @ self.axes.T @ self.axes - centred) ** 2, axis=1, dtype=float)
+        found: np.ndarray = np.mean(self.squares(rows), axis=1, dtype=float)
         return found
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +13,11 @@ from aeflax.applications.inference import Inference
 from aeflax.errors import ConfigError
 from aeflax.export import check, safetensors, stablehlo
 from aeflax.export.parts import parts as parts_of
+from aeflax.rundir.runs import EXPORTED
+from aeflax.storage.document import read_json, write_json
 from aeflax.storage.durable import replacing
 
 FORMATS = ("stablehlo", "safetensors", "onnx")
-MANIFEST = "manifest.json"
 
 
 def export(inference: Inference, form: str, directory: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,16 +34,20 @@ def export(inference: Inference, form: str, directory: Path, about: Mapping[str,
       between it and the model.
 
     Raises:
-      ConfigError: for a form that there is not, or whose package is missing.
+      ConfigError: for a form that there is not, or whose package is missing; for a directory that holds another form,
+        whose manifest would be lost.
       ExportError: if what was exported computes something else; nothing is written then.
       OSError: if the directory cannot be written to.
     """
     if form not in FORMATS:
         raise ConfigError(f"there is no export format {form!r}; choose {', '.join(FORMATS)}")
+    held = (read_json(directory / EXPORTED) or {}).get("format", form)
+    if held != form:
+        raise ConfigError(f"{directory} holds an export as {held}, and one manifest; choose another folder for {form}")
     said = {"format": form, "aeflax": version("aeflax"), "jax": jax.__version__, **about}
     if form == "safetensors":
         named = safetensors.tensors(inference)
-        files = {"model.safetensors": safetensors.blob(named, {"aeflax": version("aeflax"), "manifest": MANIFEST})}
+        files = {"model.safetensors": safetensors.blob(named, {"aeflax": version("aeflax"), "manifest": EXPORTED})}
         said |= {"requires": {"safetensors": f">={version('safetensors')}"}}
         told: dict[str, Any] = {
             "model.safetensors": {
@@ -57,9 +61,10 @@ def export(inference: Inference, form: str, directory: Path, about: Mapping[str,
         told[name] = {"sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)} | told[name]
     said["files"] = told
     directory.mkdir(parents=True, exist_ok=True)
-    for name, blob in (*files.items(), (MANIFEST, (json.dumps(said, indent=2) + "\n").encode())):
+    for name, blob in files.items():
         with replacing(directory / name) as file:
             file.write(blob)
+    write_json(directory / EXPORTED, said)
     return said
 
 

@@ -33,6 +33,7 @@ NAMES = {
 }
 KINDS = {
     "reconstruction": "squared error per feature of the reconstruction",
+    "standardized": "squared error over what is usual of each feature",
     "elbo": "negative ELBO, nats",
     "likelihood": "importance-weighted bound of -log p(x), nats",
 }
@@ -78,6 +79,8 @@ def section(found: Findings) -> Section:
     tables = [table(values)]
     if values.get("choices"):
         tables.append(choices(values))
+    if values.get("blamed"):
+        tables.append(blamed(values))
     if values.get("oddest"):
         tables.append(oddest(values))
     return Section(title, sentences(values), tables, figures)
@@ -97,6 +100,8 @@ def sentences(values: Values) -> list[str]:
         said.append(f"{labelled:,} of the examples have labels, and these judge the scores.")
         odd = f"{values['anomalous']:,} of them are anomalous"
         said.append(f"{odd}: precision, AUPRC and F1 hold where such a share is, recall and AUROC whatever it is.")
+    if normal := values.get("false_positives"):
+        said.append(f"Of {normal['examples']:,} that are normal by their labels it flags {_share(normal)}.")
     if trained := values.get("trained"):
         said.append(
             f"{trained:,} of the {labelled:,} that judge are training examples, which the model knows better than "
@@ -148,6 +153,7 @@ def choices(values: Values) -> Table:
         [
             str(one["threshold"]) + (", the highest F1" if one["best"] else ""),
             f"{one['flagged']:.2%}",
+            f"{one['false_positive_rate']:.2%}" if "false_positive_rate" in one else "",
             *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")),
         ]
         for one in values["choices"]
@@ -157,7 +163,16 @@ def choices(values: Values) -> Table:
         f"90, 95 % and all of the anomalies, of the {_judging(values)}; --threshold takes one. One that these labels "
         "chose is judged too kindly by them: keep some for a last look."
     )
-    return Table(["threshold", "flagged", *(_HEADS[name] for name in ("precision", "recall", "f1"))], rows, caption)
+    return Table(
+        ["threshold", "flagged", "of normal", *(_HEADS[name] for name in ("precision", "recall", "f1"))], rows, caption
+    )
+
+
+def blamed(values: Values) -> Table:
+    """One row a feature that flagged vectors are blamed on."""
+    rows = [[one["feature"], f"{one['rows']:,}", str(one["row"]), _had(one)] for one in values["blamed"]]
+    caption = "What the flagged rows are blamed on, and the oddest row of each; what the model expects is in brackets."
+    return Table(["feature", "rows", "oddest row", "its value"], rows, caption)
 
 
 def oddest(values: Values, most: int | None = None) -> Table:
@@ -175,7 +190,7 @@ def oddest(values: Values, most: int | None = None) -> Table:
     ]
     caption = (
         "The oddest rows, counted from 0; of each the features that make it odd, in brackets what the model expects of "
-        "them beside the others, and the share of the squared error that goes where they are so, one after the other."
+        "them beside the others, and how much of the row's error vanishes with that value in their place."
     )
     return Table(["row", *carried, "score", "what is odd about it"], rows, caption)
 
@@ -186,9 +201,13 @@ def _blamed(features: list[Values]) -> list[Values]:
 
 
 def _odd(feature: Values) -> str:
-    missing = "was missing, filled with " if feature.get("filled") else ""
     share = f", {feature['share']:.0%}" if "share" in feature else ""
-    return f"{feature['name']} {missing}{feature['value']:.4g} ({feature['expected']:.4g}){share}"
+    return f"{feature['name']} {_had(feature)}{share}"
+
+
+def _had(feature: Values) -> str:
+    missing = "was missing, filled with " if feature.get("filled") else ""
+    return f"{missing}{feature['value']:.4g} ({feature['expected']:.4g})"
 
 
 def _share(flagged: Values) -> str:

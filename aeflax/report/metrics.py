@@ -57,10 +57,10 @@ def notes(summary: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
         found.append(f"{said} at step {best['step']:,} (--step best).")
     if "elbo" in summary.get("test", {}):
         found.append("Metrics are with one posterior sample an example; reconstruct uses the posterior's mean.")
-    return [*found, *filter(None, [_pca_note(summary, model)])]
+    return [*found, *filter(None, [pca_note(summary, model)])]
 
 
-def _pca_note(summary: Mapping[str, Any], model: Mapping[str, Any]) -> str | None:
+def pca_note(summary: Mapping[str, Any], model: Mapping[str, Any]) -> str | None:
     """Why PCA has no column, or what it says of a model that reconstructs little; None where it says nothing.
 
     Models that are trained to restore what was corrupted, or on a sparse code, aim at something else.

@@ -13,7 +13,7 @@ from aeflax.rundir.claim import holder
 from aeflax.storage import seal
 from aeflax.storage.document import read_json, require_digest
 
-EXPORTED = "manifest.json"  # in the folder of an export
+_ANEW = "export the run again"
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class Audit:
 
     Attributes:
       checkpoints: step -> what is wrong with it, nothing if it is sound.
-      files: name of a file -> what is wrong with it, nothing if it is sound.
+      files: name of a file, or of the folder of an export -> what is wrong with it, nothing if it is sound.
+      exported: name of such a folder -> the step whose model it holds.
       unfinished: names of checkpoints that a process began and did not complete; the next resume removes them.
       holder: the process that the run is in use by, which may be writing those; None: none is.
     """
 
     checkpoints: dict[int, list[str]] = field(default_factory=dict)
     files: dict[str, list[str]] = field(default_factory=dict)
+    exported: dict[str, int] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
     holder: str | None = None
 
@@ -52,6 +54,7 @@ class Audit:
             "holder": self.holder,
             "unfinished": self.unfinished,
             "files": self.files,
+            "exported": self.exported,
             "checkpoints": [{"step": step, "faults": faults} for step, faults in self.checkpoints.items()],
         }
 
@@ -62,13 +65,17 @@ def verify(path: str | Path) -> Audit:
     Changes nothing, and needs neither JAX nor the run's data.
 
     Args:
-      path: a run directory.
+      path: a run directory, or the folder of an export, wherever it lies.
 
     Raises:
-      ConfigError: if it holds no run.
+      ConfigError: if it holds neither.
     """
     place = Path(path)
     if not (place / runs.MANIFEST).exists():
+        if (place / runs.EXPORTED).exists():
+            found = Audit()
+            _look_at_export(place / runs.EXPORTED, str(place), found)
+            return found
         runs.read_manifest(place)  # raises, and says where runs are
     before, audit = holder(place), Audit()
     held = seal.folders(place / runs.CHECKPOINTS)
@@ -84,8 +91,8 @@ def verify(path: str | Path) -> Audit:
     for path in sorted((place / runs.APPLICATIONS).glob("*.json")):
         name = f"{runs.APPLICATIONS}/{path.name}"
         audit.files[name] = _faults(place, name) or _array_faults(path)
-    for told in sorted((place / runs.EXPORTS).glob(f"*/{EXPORTED}")):
-        audit.files[str(told.parent.relative_to(place))] = _export_faults(told)
+    for told in sorted((place / runs.EXPORTS).glob(f"*/{runs.EXPORTED}")):
+        _look_at_export(told, str(told.parent.relative_to(place)), audit)
     return replace(audit, holder=before or holder(place))  # it may have begun, or ended, meanwhile
 
 
@@ -98,13 +105,22 @@ def _faults(place: Path, name: str) -> list[str]:
     return []
 
 
-def _export_faults(told: Path) -> list[str]:
-    """What is wrong with the files of an export, by the digests that its manifest holds."""
-    mend = "export the run again"
+def _look_at_export(told: Path, name: str, audit: Audit) -> None:
+    """Notes what is wrong with an export, and which step's model it holds, by its manifest."""
     try:
-        files = (read_json(told) or {}).get("files")
+        manifest = read_json(told) or {}
+        require_digest(told)
     except ConfigError as error:
-        return [str(error)]
+        audit.files[name] = [f"{str(error).partition(';')[0]}; {_ANEW}"]
+        return
+    audit.files[name] = _export_faults(told, manifest.get("files"))
+    if isinstance(step := manifest.get("step"), int):
+        audit.exported[name] = step
+
+
+def _export_faults(told: Path, files: object) -> list[str]:
+    """What is wrong with the files of an export, by the digests that its manifest holds."""
+    mend = _ANEW
     if not isinstance(files, dict):
         return [f"{told} names no files; {mend}"]
     found = []

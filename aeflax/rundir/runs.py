@@ -24,6 +24,7 @@ APPLICATIONS = "applications"
 FIGURES = "figures"
 EVENTS = "events.out.tfevents."  # how the names of TensorBoard's files begin
 EXPORTS = "export"
+EXPORTED = "manifest.json"  # in the folder of an export
 FOLDERS = (CHECKPOINTS, APPLICATIONS, FIGURES)  # whose files are the run's own
 
 

@@ -13,7 +13,7 @@ from variants import experiment, images
 
 import aeflax
 from aeflax import presets
-from aeflax.applications import anomaly, detectors, oddities, separation, threshold
+from aeflax.applications import anomaly, detectors, oddities, residuals, separation, threshold
 from aeflax.applications.anomaly import Options
 from aeflax.applications.inference import Inference
 from aeflax.applications.threshold import Flagged
@@ -111,7 +111,55 @@ def test_anomalies_are_found_by_every_score(tables, kind):
 
 
 def test_reconstruction_scores_are_the_runs_own(tables):
-    np.testing.assert_array_equal(tables.detect(SEARCHED, baselines=False).scores, tables.score(SEARCHED))
+    found = tables.detect(SEARCHED, kind="reconstruction", baselines=False)
+    np.testing.assert_array_equal(found.scores, tables.score(SEARCHED))
+
+
+def test_standardized_scores_are_errors_beside_what_is_usual(tables):
+    """By their definition, in NumPy; the default of vectors."""
+    found = tables.detect(SEARCHED, baselines=False)
+    assert found.options.kind == "standardized"
+    divisor = tables.inference.domain.scaling.divisor
+    test = tables.split("test").values
+    well, odd = (((tables.reconstruct(rows) - rows) / divisor).astype(float) ** 2 for rows in (test, SEARCHED))
+    mean = well.mean(axis=0)
+    usual = (len(well) * mean + residuals.PRIOR * mean.mean()) / (len(well) + residuals.PRIOR)
+    # float32 rows, scaled there and back
+    np.testing.assert_allclose(found.scores, np.mean(odd / usual, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found.weights, 1 / usual, rtol=1e-4)
+
+
+def test_what_is_usual_of_a_feature_that_never_errs_is_not_nothing():
+    errors = np.stack([np.full(1000, 4.0), np.zeros(1000)], axis=1)
+    assert residuals.usual(errors)[0] == pytest.approx(4, rel=0.01)
+    assert residuals.usual(errors)[1] == pytest.approx(10 * 2 / 1010)  # of ten examples that err as the mean does
+    assert (residuals.usual(np.zeros((5, 3))) > 0).all()
+    few = residuals.usual(np.array([[8.0, 0.0]]))
+    np.testing.assert_allclose(few, [(8 + 40) / 11, 40 / 11])
+
+
+def test_noise_in_one_feature_hides_no_fault_of_another():
+    """Two sensors that are one number, and a third that is noise: the first errs by ten of its own deviations."""
+    random = np.random.RandomState(3)
+    level = random.normal(size=600)
+    rows = np.stack([level, level + 0.02 * random.normal(size=600), random.normal(size=600)], axis=1)
+    base = presets.vanilla(1)
+    data = Data(scale="standard", batch_size=64)
+    run = aeflax.train(
+        replace(base, model=replace(base.model, likelihood=GaussianLikelihood()), data=data, train=Train(steps=4000)),
+        rows.astype(np.float32),
+    )
+    odd = rows[:100].copy()
+    odd[:, 0] += 0.5
+    searched, known = np.concatenate([rows[100:200], odd]).astype(np.float32), np.arange(200) >= 100
+    plain, found = (run.detect(searched, known, kind=kind, baselines=False) for kind in ("reconstruction", None))
+    assert plain.metrics["auroc"] < 0.7
+    assert found.metrics["auroc"] > 0.95
+    named = found.culprits["feature"][known]
+    assert np.isin(named, ["feature 0", "feature 1"]).mean() > 0.95  # either would explain it
+    assert found.culprits["feature_share"][known].min() > 0
+    assert {one["feature"] for one in found.blamed[:2]} == {"feature 0", "feature 1"}
+    assert sum(one["rows"] for one in found.blamed) == found.anomalies.sum()
 
 
 def test_the_threshold_flags_the_share_that_was_asked_for():
@@ -157,8 +205,10 @@ def test_scores_beyond_float32_are_the_oddest(tables):
 def test_the_oddest_examples_are_kept_with_where_they_err(tables):
     inputs = Inputs("table", SEARCHED, columns=("a", "b", "c", "d", "e", "f"))
     dataset = tables._dataset()
-    found = anomaly.detect(tables.inference, dataset, inputs, KNOWN, Options(baselines=False))
-    values, arrays = oddities.findings(tables.inference, dataset, inputs, found)
+    known = tables._kept().values
+    found = anomaly.detect(tables.inference, dataset, known, inputs, KNOWN, Options(kind="reconstruction"))
+    explained = oddities.explain(tables.inference, inputs, found, known)
+    values, arrays = oddities.findings(tables.inference, dataset, inputs, found, explained)
     assert arrays["index"][0] == found.scores.argmax()
     np.testing.assert_allclose(arrays["error"].mean(axis=1), arrays["score"], rtol=1e-4)
     assert {feature["name"] for feature in values["features"]} == set("abcdef")
@@ -188,6 +238,7 @@ def by_hand(scores, known, threshold):
     hits = np.sum(flagged & known)
     return {
         "flagged": np.mean(flagged),
+        "false_positive_rate": np.sum(flagged & ~known) / max(1, np.sum(~known)),
         "precision": hits / flagged.sum(),
         "recall": hits / known.sum(),
         "f1": 2 * hits / (flagged.sum() + known.sum()),
@@ -226,6 +277,8 @@ def test_other_thresholds_are_part_of_what_is_found(tables):
     best = next(one for one in found.choices if one["best"])
     assert np.sum(found.scores > best["threshold"]) == round(best["flagged"] * len(SEARCHED))
     assert not tables.detect(SEARCHED, baselines=False).choices
+    false = found.false_positives
+    assert (false.examples, false.share) == (60, np.mean(found.anomalies[:60]))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +292,12 @@ def test_other_thresholds_are_part_of_what_is_found(tables):
         (SEARCHED, None, {"contamination": 0.0}, r"contamination 0 lies outside \(0, 1\)"),
         (SEARCHED, None, {"contamination": float("nan")}, "contamination nan"),
         (SEARCHED, None, {"samples": 0}, "0 samples: take 1 to"),
-        (SEARCHED, None, {"kind": "density"}, "kind 'density' is no score; choose reconstruction, elbo, likelihood"),
+        (
+            SEARCHED,
+            None,
+            {"kind": "density"},
+            "kind 'density' is no score; choose reconstruction, standardized, elbo, likelihood",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused(tables, values, labels, options, message):

@@ -70,7 +70,14 @@ def test_what_is_exported_computes_what_the_model_does(form, variant, tmp_path):
     for name, file in told["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == file["sha256"]
     assert told["files"][f"encoder.{form}"]["input"]["range"] == [0, 255]
-    about = {"columns": None, "fill": None, "shape": [*DATA.shape[1:3], 1], "dtype": "uint8", "unit_range": True}
+    about = {
+        "columns": None,
+        "fill": None,
+        "shape": [*DATA.shape[1:3], 1],
+        "dtype": "uint8",
+        "unit_range": True,
+        "usual": None,
+    }
     assert told["inputs"] == about | {"shift": [0], "divisor": [255]}
     size = {name: (folder / f"{name}.{form}").stat().st_size for name in ("encoder", "decoder", "autoencoder")}
     assert size["encoder"] < 0.8 * size["autoencoder"]  # the weights of each are its own

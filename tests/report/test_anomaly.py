@@ -38,7 +38,15 @@ def found(shape, *, labelled=True):
     }
     if labelled:
         curve = {"false_positive_rate": [0, 0.5, 1], "true_positive_rate": [0, 0.9, 1]}
-        choice = {"threshold": 0.123456789, "flagged": 0.1, "precision": 0.5, "recall": 0.8, "f1": 0.6, "best": True}
+        choice = {
+            "threshold": 0.123456789,
+            "flagged": 0.1,
+            "false_positive_rate": 0.02,
+            "precision": 0.5,
+            "recall": 0.8,
+            "f1": 0.6,
+            "best": True,
+        }
         values["choices"] = [choice, choice | {"best": False}]
         values["roc"] = dict.fromkeys(values["detectors"], curve)
     if len(shape) == 1:
@@ -94,6 +102,6 @@ def test_a_logarithmic_axis_has_plain_numbers():
 def test_other_thresholds_are_a_table_of_their_own_where_labels_are_known():
     _, other = section(found((4,))).tables
     assert [row[0] for row in other.rows] == ["0.123456789, the highest F1", "0.123456789"]
-    assert other.rows[0][1:] == ["10.00%", "0.5000", "0.8000", "0.6000"]
+    assert other.rows[0][1:] == ["10.00%", "2.00%", "0.5000", "0.8000", "0.6000"]
     assert "judged too kindly" in other.caption
     assert len(section(found((4,), labelled=False)).tables) == 1
