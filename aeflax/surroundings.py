@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from aeflax.data import prepared
 from aeflax.errors import no_devices
 
 STACK = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
@@ -24,6 +25,7 @@ EXTRAS = {
     "parquet": ("pyarrow", "tables in Parquet files"),
     "onnx": ("onnxruntime", "export to ONNX"),
 }
+SETS = 10  # prepared ones that are named
 LEAST_DISK, LEAST_SHARED = 2**30, 2**26  # bytes below which checkpoints, or workers that read data, may not fit
 SOURCES = {"mnist": "mnist", "fashion_mnist": "fashion_mnist"}  # of AEFLAX_DATA_DIR, and their folders
 
@@ -156,12 +158,14 @@ def _cache() -> Finding:
 
 def _prepared() -> Finding:
     """The folder of prepared TFDS sets: no fault where it is missing, unless it was named."""
-    named = os.environ.get("TFDS_DATA_DIR")
-    place = named or "~/tensorflow_datasets"
-    if Path(place).expanduser().is_dir():
-        return Finding("TFDS_DATA_DIR", "fine", place)
-    mend = "set it to the folder of prepared TensorFlow data sets; needed for tfds:NAME alone"
-    return Finding("TFDS_DATA_DIR", "problem" if named else "absent", f"{place} is no folder", mend)
+    place, mend = prepared.root(), "set it to the folder of prepared TensorFlow data sets; needed for tfds:NAME alone"
+    if why := prepared.misplaced(place):
+        named = os.environ.get(prepared.NAMED_BY)
+        return Finding(prepared.NAMED_BY, "problem" if named else "absent", why, mend)
+    found = prepared.sets(place)
+    if not found:
+        return Finding(prepared.NAMED_BY, "absent", f"{place}: no prepared set in it", mend)
+    return Finding(prepared.NAMED_BY, "fine", f"{place}: {', '.join(found[:SETS])}{', ...' * (len(found) > SETS)}")
 
 
 def _data() -> Finding:

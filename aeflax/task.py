@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,8 +134,9 @@ class Task:
         def conclude() -> None:
             assert directory is not None  # of the process that does this
             directory.write(runs.SUMMARY, summary)
-            if not report:  # it would tell of an earlier step
+            if not report:  # what there is tells of an earlier step
                 directory.remove(runs.REPORT)
+                shutil.rmtree(path / runs.FIGURES, ignore_errors=True)
 
         hosts.by_one(conclude)
         return run

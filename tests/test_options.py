@@ -6,6 +6,7 @@ import pytest
 
 from aeflax.cli.bench import BenchCommand
 from aeflax.cli.completion import CompletionCommand
+from aeflax.cli.interpolate import InterpolateCommand
 from aeflax.cli.options import look_over
 from aeflax.cli.train import TrainCommand
 from aeflax.cli.use import EncodeCommand
@@ -91,3 +92,27 @@ def test_an_option_that_took_a_place_is_named():
 def test_values_are_parted_by_spaces():
     said = "--batch-sizes='64,128' must be a whole number; values are parted by spaces"
     assert look_over(BenchCommand, BenchCommand(), ["--batch-sizes", "64,128"]) == ([said], [])
+
+
+def test_an_option_that_must_be_there_is_asked_for():
+    found, _ = look_over(InterpolateCommand, None, ["run", "in.npy", "out.png"])
+    assert found == ["--between is missing; see --help"]
+    assert look_over(InterpolateCommand, None, ["run", "in.npy", "out.png", "--between", "0", "1"])[0] == []
+
+
+def test_a_run_that_stands_alone_is_asked_whether_it_is_the_run_directory(tmp_path):
+    (tmp_path / "experiment.json").write_text("{}")
+    found, _ = look_over(TrainCommand, TrainCommand(), ["--resume", str(tmp_path)])
+    assert found == [f"'{tmp_path}' belongs to no option; did you mean --run-dir {tmp_path}?"]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--train.lr", "0.1"], "did you mean --optimizer.learning-rate?"),
+        (["--optimizer.schedule", "exp"], "did you mean exponential?"),
+    ],
+)
+def test_shortened_names_are_understood(words, meant):
+    (said,) = look_over(TrainCommand, TrainCommand(), words)[0]
+    assert said.endswith(meant)

@@ -83,12 +83,20 @@ def test_the_command_ends_with_its_problems(run, monkeypatch):
 
 def test_where_prepared_data_sets_are_sought_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert (found("TFDS_DATA_DIR").state, found("TFDS_DATA_DIR").value) == ("fine", str(tmp_path))
+    assert found("TFDS_DATA_DIR").state == "absent"
+    version = tmp_path / "faces" / "1.0.0"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text("{}")
+    assert (found("TFDS_DATA_DIR").state, found("TFDS_DATA_DIR").value) == ("fine", f"{tmp_path}: faces:1.0.0")
+    for place, above in ((version, "two above it"), (version.parent, "the folder above it")):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(place))
+        assert found("TFDS_DATA_DIR").state == "problem"
+        assert above in found("TFDS_DATA_DIR").value
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
     assert found("TFDS_DATA_DIR").state == "problem"  # it was named
     monkeypatch.delenv("TFDS_DATA_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert found("TFDS_DATA_DIR").state == "absent"
+    assert found("TFDS_DATA_DIR").state == "absent"  # nor is it a fault that there is no such folder
 
 
 def test_a_compilation_cache_that_cannot_be_written_is_a_problem(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import tyro
 
 from aeflax.cli import answer
 from aeflax.cli.naming import named_experiment
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say, traced
 from aeflax.config import Experiment
 from aeflax.config.validation import validate
 from aeflax.errors import ConfigError
@@ -89,6 +89,8 @@ def main(arguments: list[str]) -> int:
         from aeflax.report.throughput import throughput
 
         _write(command.figure, throughput(measured))
+    if command.profile is not None:
+        say(console(stderr=True), traced(command.profile))
     if command.json:
         answer.give(result)
     return 0

@@ -17,6 +17,7 @@ import tyro
 from aeflax.cli import options, slots
 from aeflax.cli.parsing import parse
 from aeflax.config import Experiment
+from aeflax.config.sources import NAMED, PLACED
 from aeflax.errors import AeflaxError
 from aeflax.presets import PRESETS
 
@@ -83,8 +84,12 @@ def _follow(before: list[str], start: str, run: Callable[[list[str]], object]) -
     known = options.choices(command, default)
     if isinstance(getattr(default, "experiment", None), Experiment):
         known = {**dict.fromkeys(slots.fields(), ()), **known, **slots.choices()}
+    if before[-1] == "--data.source":
+        return [*NAMED, *(f"{kind}:" for kind in PLACED)]
     if before[-1] in known and known[before[-1]] is not None:
         return known[before[-1]] or ()  # a value: one of a few, or any other, perhaps a file
+    if not start.startswith("-") and (words := options.placed(command)):
+        return words
     return [*known, "--help"] if start.startswith("-") else []
 
 

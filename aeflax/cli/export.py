@@ -16,8 +16,8 @@ from aeflax.rundir import runs
 class ExportCommand(RunCommand):
     """Arguments of `aeflax export`."""
 
-    # stablehlo: any batch size on cpu, cuda and tpu, read by JAX alone; onnx: read by onnxruntime and others;
-    # safetensors: the weights by name
+    # stablehlo: any batch size on cpu, cuda and tpu, read by JAX and flatbuffers alone; onnx: read by onnxruntime and
+    # others; safetensors: the weights by name
     format: Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
     # a folder; None: export/FORMAT in RUN
     out: Path | None = None
@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> int:
 
     steps = run.experiment.train.steps or 0
     if command.step == "latest" and run.summary is None and run.step < steps:
-        warn(f"{command.run} is not finished: this is its step {run.step:,} of {steps:,}")
+        finished = (command.run / runs.SUMMARY).exists()  # and its last checkpoint is damaged
+        where = "this is not its last state, but" if finished else "is not finished: this is its"
+        warn(f"{command.run}{':' * finished} {where} step {run.step:,} of {steps:,}")
     if command.format != "safetensors":
         say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:

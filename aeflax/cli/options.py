@@ -3,8 +3,8 @@
 import difflib
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,10 +36,12 @@ class Option:
     Attributes:
       hint: annotation of its value.
       switch: whether it is on by being there, and takes no value.
+      required: whether it must be there.
     """
 
     hint: Any
     switch: bool
+    required: bool = False
 
     @property
     def several(self) -> bool:
@@ -63,7 +65,7 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
     while rest:
         word = rest.pop(0)
         if not _is_option(word):
-            fault = _unfit(*places.pop(0), word) if places else f"{word!r} belongs to no option; leave it out"
+            fault = _unfit(*places.pop(0), word) if places else _stray(word, known)
             faults += [fault] if fault else []
             sound += [] if fault else [word]
             continue
@@ -90,13 +92,21 @@ def look_over(command: Any, default: Any, words: Sequence[str]) -> tuple[list[st
         named = f"{', '.join(others)} and {last} are" if others else f"{last} is"
         mend = f"{greedy} takes all words that follow, so put it behind the places" if greedy else "see --help"
         faults.append(f"{named} missing; {mend}")
-    return faults, sound
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    lacking = [name for name, option in known.items() if option.required and name not in given]
+    return [*faults, *(f"{name} is missing; see --help" for name in lacking)], sound
 
 
 def choices(command: Any, default: Any) -> dict[str, Sequence[str] | None]:
     """What may follow each option of a command: nothing (None), one of some words, or any other value (empty)."""
     known, _ = _known(command, default)
     return {name: None if option.switch else _words(option.hint) for name, option in known.items()}
+
+
+def placed(command: Any) -> list[str]:
+    """The words that the one place of a command takes, where it has one and they can be told."""
+    _, places = _known(command, None)
+    return _words(places[0][1]) if len(places) == 1 else []
 
 
 def _words(hint: Any) -> list[str]:
@@ -110,6 +120,7 @@ def _words(hint: Any) -> list[str]:
 def _known(command: Any, default: Any) -> tuple[dict[str, Option], list[tuple[str, Any]]]:
     """The options of a command, and what it takes without one: what the help calls it, and its annotation."""
     found, places = {}, []
+    needed = {one.name for one in fields(command) if one.default is MISSING and one.default_factory is MISSING}
     for field, hint in hints(command).items():
         held, marks = getattr(default, field, None), typing.get_args(hint)[1:]
         if is_dataclass(held):
@@ -119,8 +130,15 @@ def _known(command: Any, default: Any) -> tuple[dict[str, Option], list[tuple[st
             called = (getattr(mark, "metavar", None) for mark in marks)
             places.append((next(filter(None, called), field.upper()), hint))
         else:
-            found[field] = Option(hint, _bare(hint) is bool)
+            found[field] = Option(hint, _bare(hint) is bool, default is None and field in needed)
     return {f"--{path.replace('_', '-')}": option for path, option in found.items()}, places
+
+
+def _stray(word: str, known: Mapping[str, Option]) -> str:
+    """What is said of a word that no option comes before."""
+    if "--run-dir" in known and (Path(word) / "experiment.json").is_file():
+        return f"{word!r} belongs to no option; did you mean --run-dir {word}?"
+    return f"{word!r} belongs to no option; leave it out"
 
 
 def _is_option(word: str) -> bool:
@@ -133,8 +151,9 @@ def _bare(hint: Any) -> Any:
 
 def _nearest(name: str, known: dict[str, Option]) -> str:
     """The name that was meant, also where the group before it was left out."""
-    if ELSEWHERE.get(name) in known:
-        return f"; did you mean {ELSEWHERE[name]}?"
+    alone = f"--{name.rpartition('.')[2].removeprefix('--')}"
+    if (meant := ELSEWHERE.get(name) or ELSEWHERE.get(alone)) in known:
+        return f"; did you mean {meant}?"
     ends = [option for option in known if option.rpartition(".")[2] == name[2:]]
     near = ends or difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {' or '.join(near[:3])}?" if near else ", see --help"

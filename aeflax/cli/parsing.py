@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
@@ -90,6 +91,11 @@ def console(*, stderr: bool = False) -> "Console":
 def say(screen: "Console", line: str) -> None:
     """Writes a line as it stands: a file's lines are not broken at a width, and brackets in a name are no markup."""
     screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def traced(folder: Path) -> str:
+    """Where a profile lies, and what reads it."""
+    return f"profile in {folder}: TensorBoard reads it, and Perfetto its *.trace.json.gz"
 
 
 def require_seed(seed: int) -> None:

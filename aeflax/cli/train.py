@@ -14,7 +14,7 @@ import tyro
 from aeflax.cli import answer, job
 from aeflax.cli.job import Job
 from aeflax.cli.naming import named_experiment, resumed
-from aeflax.cli.parsing import console, parse, say
+from aeflax.cli.parsing import console, parse, say, traced
 from aeflax.cli.stopping import Stop
 from aeflax.config import Experiment
 from aeflax.config.plain import differing, from_dict
@@ -37,7 +37,7 @@ class TrainCommand:
     resume: bool = False
     overwrite: bool = False  # replace the run in --run-dir
     init_from: Path | None = None  # begin with the weights of this run, which must have the same model
-    no_report: bool = False  # draw no figures and no report.html
+    no_report: bool = False  # draw no figures and no report.html; those of an earlier step are removed
     profile: Path | None = None  # trace the first steps into this directory, for TensorBoard or Perfetto
     json: bool = False  # print the summary as one JSON object; the table goes to standard error
     job: Annotated[Job, tyro.conf.arg(name="")] = field(default_factory=Job)  # several processes that train together
@@ -187,6 +187,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop, words: set[str] | Non
     report = run.path / runs.REPORT
     kept = f"run kept in {run.path}" if command.no_report or not report.exists() else f"report: {report}"
     say(progress, kept)
+    if command.profile is not None:
+        say(progress, traced(command.profile))
     if command.json:  # as the file has it, its digest included, and where it lies
         answer.give(json.loads((run.path / runs.SUMMARY).read_text()) | {"run_dir": str(run.path)})
     return 0

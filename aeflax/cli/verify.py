@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aeflax.cli import answer
 from aeflax.cli.kept import RunPath
-from aeflax.cli.parsing import console, parse
+from aeflax.cli.parsing import console, parse, say
 from aeflax.errors import CheckpointError
 from aeflax.rundir import audit
 
@@ -40,14 +40,17 @@ def main(arguments: list[str]) -> int:
     incomplete = "not complete; the next --resume removes it"
     for name in found.unfinished:
         drawn.add_row(name, incomplete if found.holder is None else f"being written: in use by {found.holder}")
-    drawn.caption = "Logs, kept examples, figures and the report have no digests."
+    told = "Logs, kept examples, figures and the report have no digests."
     if found.holder is not None:
-        drawn.caption = f"In use by {found.holder}: more may come."
+        told = f"In use by {found.holder}: more may come."
     elif list(found.files) == [str(command.run)]:
-        drawn.caption = None
+        told = ""
     elif not found.checkpoints and found.sound:
-        drawn.caption = "There is no checkpoint yet: --resume starts at step 0."
-    console(stderr=command.json).print(drawn, markup=False)
+        told = "There is no checkpoint yet: --resume starts at step 0."
+    screen = console(stderr=command.json)
+    screen.print(drawn, markup=False)
+    if told:
+        say(screen, told)
     if not found.sound:
         at = found.resumes_at
         then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"

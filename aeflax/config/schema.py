@@ -209,7 +209,9 @@ def _type_fault(value: Any, base: Any) -> str | None:
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """`; did you mean ...?` with the nearest known name, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    words = list(known)
+    begun = [name for name in words if len(word) > 1 and name.startswith(word)]
+    near = begun if len(begun) == 1 else difflib.get_close_matches(word, words, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -4,12 +4,12 @@ import errno
 import os
 import re
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeflax.config.schema import nearest
+from aeflax.data import prepared
 from aeflax.data.rows import Lazy, Rows
 from aeflax.errors import DataError, reason
 from aeflax.storage.document import read_json
@@ -18,7 +18,6 @@ from aeflax.storage.document import read_json
 GPATH = re.compile(r"\[?PosixGPath\('([^']*)'\)\]?")  # a folder, as TFDS names it
 PLACE = re.compile(r"(?P<name>[^:@]+)(?:[:@](?P<version>[\d*]+\.[\d*]+\.[\d*]+))?(?::(?P<split>[A-Za-z_].*))?")
 
-DESCRIBED = "dataset_info.json"  # in the folder of a version
 SHOWN = 10  # prepared sets that an error names
 _OPENING = threading.Lock()  # what TFDS imports when it is needed does not bear two threads
 
@@ -55,7 +54,7 @@ def read(place: str) -> dict[str, tuple[Rows, Rows | None]]:
                 raise ValueError("it is empty")
         except Exception as error:  # as above
             raise DataError(
-                f"tfds:{name} has no split {chosen} that can be read ({reason(error)}); choose of {', '.join(known)}"
+                f"tfds:{name} has no split {chosen} that can be read ({reason(error)}); there are {', '.join(known)}"
             ) from error
         splits = {"train": chosen} | ({"test": "test"} if "test" in known and "test" not in chosen else {})
     if "train" not in splits:
@@ -86,21 +85,12 @@ def preparation(name: str) -> str:
     )
 
 
-def _root() -> Path:
-    """The folder of the prepared sets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
 def _elsewhere(name: str) -> str:
     """That the folder is not the one that has the sets, and which does, as part of a sentence."""
-    root = _root()
-    if os.environ.get("TFDS_DATA_DIR") and not root.is_dir():
-        return f"; {root} is no folder, and TFDS_DATA_DIR that of the sets"
-    if (root / DESCRIBED).exists():
-        return f"; {root} is a version of a set itself, and TFDS_DATA_DIR the folder two above it"
-    if any(root.glob(f"*/{DESCRIBED}")):
-        return f"; {root} is a set itself, and TFDS_DATA_DIR the folder above it"
-    below = sorted(root.glob(f"*/{name.partition(':')[0]}/*/{DESCRIBED}"))
+    root = prepared.root()
+    if (why := prepared.misplaced(root)) and (os.environ.get(prepared.NAMED_BY) or root.is_dir()):
+        return f"; {why}"
+    below = sorted(root.glob(f"*/{name.partition(':')[0]}/*/{prepared.DESCRIBED}"))
     if below and (read_json(below[0]) or {}).get("name") == name.partition(":")[0]:  # and is no configuration called so
         return f"; it lies in {below[0].parents[2]}, which TFDS_DATA_DIR is to name"
     return ""
@@ -108,7 +98,7 @@ def _elsewhere(name: str) -> str:
 
 def _beside(name: str) -> str:
     """Which prepared sets there are in place of one that is not, as part of a sentence."""
-    found = sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in _root().glob(f"*/*/{DESCRIBED}"))
+    found = prepared.sets(prepared.root())
     there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
     return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 

@@ -229,7 +229,7 @@ def choose(
     fsdp = fsdp or len(devices)
     if len(devices) % fsdp:
         raise ValueError(
-            f"train.fsdp={fsdp} does not divide the {len(devices)} devices; choose a divisor of it, or "
+            f"train.fsdp={fsdp} does not divide the number of devices, {len(devices)}; choose a divisor of it, or "
             "--train.fsdp None, which spreads over all of them"
         )
     return Placement("mesh", devices, fsdp, overrides)

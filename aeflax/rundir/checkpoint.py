@@ -21,6 +21,7 @@ import orbax.checkpoint as ocp
 from aeflax import hosts
 from aeflax.engine.state import TrainState, leaf_name
 from aeflax.errors import CheckpointError, ConfigError, is_out_of_memory, reason, warn
+from aeflax.rundir.claim import holder
 from aeflax.storage import seal
 from aeflax.storage.durable import sync
 
@@ -173,7 +174,9 @@ class Checkpoints:
                 return step
             damaged[step] = found
         if not steps:
-            raise CheckpointError(f"{self._directory} holds no complete checkpoint; train the run first")
+            user = holder(self._directory.parent)
+            mend = "train the run first" if user is None else f"it is in use by {user}, which has saved none yet"
+            raise CheckpointError(f"{self._directory} holds no complete checkpoint; {mend}")
         said = "; ".join(f"{step}: {what}" for step, what in damaged.items())
         raise CheckpointError(
             f"no checkpoint in {self._directory} is sound ({said}); put back a copy, or train anew with --overwrite"

@@ -125,7 +125,8 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
     devices, now = stored.get("devices"), manifest.get("devices")
     if None not in (devices, now) and devices != now and not manifest["resolved"]["train"]["exact"]:
         said = f"the run was trained on {devices} {'device' if devices == 1 else 'devices'}, and goes on on {now}"
-        warn(f"{said}: equal to rounding; --train.exact True from its beginning would have kept the bits")
+        exact = "--train.exact True (with jit or pmap) from its beginning would have kept the bits"
+        warn(f"{said}: equal to rounding; {exact}")
     later: dict[str, Any] = {} if now is None else {"devices": now}
     later |= {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
@@ -201,12 +202,12 @@ def _newer(stored: Mapping[str, Any], changes: Sequence[str], now: str | None, h
 def require_same(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Raises ConfigError with the list of what a resumed run may not change."""
     if found := changes(stored, manifest):
-        raise ConfigError(
-            "--resume finds another experiment than the one in the run directory: "
-            + "; ".join(found)
-            + _newer(stored, found, manifest["inputs"].get("version"))
-            + f"; repeat the first command ({alone(stored)} will do), or start anew with --overwrite"
-        )
+        said = f"--resume finds another experiment than the one in the run directory: {'; '.join(found)}"
+        newer = _newer(stored, found, manifest["inputs"].get("version"))
+        mend = f"repeat the first command ({alone(stored)} will do)"
+        if all(DIFFER in change for change in found):  # which no command changes
+            mend = "bring back what it was trained on"
+        raise ConfigError(f"{said}{newer}; {mend}, or start anew with --overwrite")
 
 
 def resolved(manifest: Mapping[str, Any], path: Path) -> Experiment:

@@ -129,7 +129,7 @@ class Trainer:
                 self._save(durably=True)
                 if checkpoints is None:
                     raise
-                said = f"{error}; step {self._at.step} is saved, and --resume goes on from it once they are whole"
+                said = f"{error}; step {self._at.step} is saved, and --resume goes on from it once the data are whole"
                 raise type(error)(said) from error
             if self._at.due(train.digest_every):
                 self._settle()

@@ -154,11 +154,11 @@ def test_a_split_stands_in_the_place_of_train_and_shares_nothing_with_test(prepa
 def test_a_split_that_there_is_not_is_a_data_error(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     with pytest.raises(
-        DataError, match=r"tfds:our_digits has no split dev that can be read \(.*; choose of train, test"
+        DataError, match=r"tfds:our_digits has no split dev that can be read \(.*; there are train, test"
     ):
         tfds.read("our_digits:dev")
     with pytest.raises(
-        DataError, match=r"has no split train\[:0%\] that can be read \(it is empty\); choose of train, test"
+        DataError, match=r"has no split train\[:0%\] that can be read \(it is empty\); there are train, test"
     ):
         tfds.read("our_digits:train[:0%]")
 

@@ -255,3 +255,47 @@ def test_the_command_exports_into_the_run(run, tmp_path):
     assert "is a file" in errors
     code, _, errors = run("export", "nowhere")
     assert code == 2
+
+
+@pytest.mark.slow
+def test_an_export_is_audited_wherever_it_lies(tmp_path):
+    """Its manifest tells of itself, too: a scaling that was edited would be the consumer's."""
+    run = trained(experiment("vanilla"))
+    folder = run.export("safetensors", tmp_path / "shipped")
+    audit = aeflax.verify(folder)
+    assert audit.sound
+    assert (audit.files, audit.exported) == ({str(folder): []}, {str(folder): run.step})
+    told = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(told | {"step": told["step"] + 1}))
+    assert not aeflax.verify(folder).sound
+    told.pop("sha256")
+    (folder / "manifest.json").write_text(json.dumps(told))
+    assert "export the run again" in aeflax.verify(folder).files[str(folder)][0]
+
+
+@pytest.mark.slow
+def test_a_folder_holds_one_form_alone(tmp_path):
+    run = trained(experiment("vanilla"))
+    run.export("safetensors", tmp_path)
+    with pytest.raises(ConfigError, match="holds an export as safetensors, and one manifest; choose another folder"):
+        run.export("stablehlo", tmp_path)
+    run.export("safetensors", tmp_path)
+
+
+@pytest.mark.slow
+def test_an_exported_table_model_gives_the_score_that_detect_gives(tmp_path):
+    rows = np.random.RandomState(0).randn(60, 5).astype(np.float32) * 3 + 2
+    settings = experiment("vanilla")
+    settings = replace(
+        settings,
+        data=replace(settings.data, scale="standard"),
+        model=replace(settings.model, latent_dim=2, likelihood=GaussianLikelihood()),
+    )
+    run = trained(settings, rows)
+    folder = run.export("onnx", tmp_path)
+    told = json.loads((folder / "manifest.json").read_text())["inputs"]
+    errors = ((foreign(folder, "autoencoder")(rows) - rows) / np.array(told["divisor"])) ** 2
+    # As close as the exported reconstructions are.
+    np.testing.assert_allclose(
+        np.mean(errors / told["usual"], axis=1), run.detect(rows, baselines=False).scores, rtol=1e-4
+    )
