@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeflax import config, hosts
+from aeflax import config, hosts, mistakes
 from aeflax.config.defaults import resolve
 from aeflax.config.sources import ARRAY
 from aeflax.config.validation import require_experiment, validate
@@ -29,7 +29,8 @@ from aeflax.suited import require_range, warn_of_misfit
 from aeflax.task import Task
 from aeflax.trained import Run
 from aeflax.training.records import Callback, require_callbacks
-from aeflax.trial import require_own_noise, warn_of_own_parts
+from aeflax.trial.doubts import warn_of_own_parts
+from aeflax.trial.draws import require_own_noise
 
 
 def never() -> bool:
@@ -97,7 +98,8 @@ def train(
             },
         }
     )
-    program = _tried(resolved, dataset)
+    with mistakes.noted():
+        program = _tried(resolved, dataset)
     weights, origin = None, None
     if init_from is not None:
         origin = hosts.by_all(lambda: runs.require_first_weights(Path(init_from), path if resume else None))

@@ -26,6 +26,7 @@ from aeflax.outputs import BatchMean, Context, Outputs
 from aeflax.own_parts import ADDRESSED, function, made, require_floats, without_generators
 
 BOTTLENECK = "bottleneck"  # its part of the parameters and of the model state
+DRAWN = {"backbone": ("encoder", "decoder"), "bottleneck": (BOTTLENECK,)}  # parts of the parameters that slots fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,8 @@ def _build(
     if not isinstance(like, objectives.Likelihood):
         wanted = "an aeflax.objectives.Likelihood(nats, mean)"
         raise ConfigError(f"the factory of {likelihood} must return {wanted}, and returned {like!r}")
+    function(f"{likelihood} (its nats)", like.nats, "outputs", "targets", "values")
+    function(f"{likelihood} (its mean)", like.mean, "logits")
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         outputs, variables = module.init_with_output(key, jnp.zeros((1, *shape), jnp.float32), blank(model))
@@ -110,7 +113,7 @@ def _build(
         require_floats(f"model.bottleneck {model.bottleneck.kind}", outputs.latent.code, code)
         require_floats(f"the decoder of model.backbone {model.backbone.kind}", outputs.logits, (1, *shape))
         require_floats(f"the mean of {likelihood}", like.mean(outputs.logits), (1, *shape))
-        params, state = initialized(variables["params"], model.initialization), variables.get(STATE, {})
+        params, state = _drawn(variables["params"], model), variables.get(STATE, {})
         params = shared(params) if tied else params
         if record is None:
             return params, state
@@ -133,6 +136,14 @@ def _build(
     given = made_by, model, optimizer, steps, binarize, shape, precision, rematerialize
     anew = functools.partial(_build.__wrapped__, *given)
     return Built(parts, module, encode, decode, complete, like, model, shape, anew)
+
+
+def _drawn(params: PyTree, model: config.Model) -> PyTree:
+    """Parameters with the initialization that a model asks for; modules of a user's own draw as they do."""
+    own = factories.own(model)
+    theirs = {name for slot, names in DRAWN.items() if slot in own for name in names}
+    ours = {name: part for name, part in params.items() if name not in theirs}
+    return {**params, **initialized(ours, model.initialization)}
 
 
 def blank(model: config.Model) -> Context:
@@ -228,7 +239,11 @@ def _module(model: config.Model, shape: tuple[int, ...], rematerialize: bool) ->
         encoder, decoder = (_rematerialized(part, network) for network in (encoder, decoder))
     learn_scale = isinstance(model.likelihood, config.GaussianLikelihood) and model.likelihood.scale is None
     bottleneck = model.bottleneck
-    middle = made(f"model.bottleneck {bottleneck.kind}", factories.bottleneck, bottleneck, features, not spatial)
+    called = f"model.bottleneck {bottleneck.kind}"
+    middle = made(called, factories.bottleneck, bottleneck, features, not spatial)
+    if not isinstance(middle, nn.Module):
+        raise ConfigError(f"the factory of {called} must return a Flax module, and returned {middle!r}")
+    function(called, middle, "hidden", "context")
     pre_bias = Offset(shape) if model.dictionary and model.dictionary.pre_bias else None
     return Autoencoder(encoder, middle, decoder, learn_scale, pre_bias)
 

@@ -71,7 +71,7 @@ def _(part: config.TopK, features: int, project: bool) -> nn.Module:
 
 @bottleneck.register
 def _(part: config.GaussianPosterior, features: int, project: bool) -> nn.Module:
-    return bottlenecks.GaussianPosterior(features, part.samples)
+    return bottlenecks.GaussianPosterior(features, part.samples, project)
 
 
 @bottleneck.register

@@ -160,7 +160,7 @@ def _explained(error: Exception) -> tuple[int, bool, str]:
         faulthandler.dump_traceback()  # what this one was waiting for
         return StoppedError.exit_code, False, f"another process of this run is gone; {mend} ({reason(error)})"
     alike, wrong = job.met_by_all(error), ConfigError.exit_code
-    mistakes = sys.modules.get("aeflax.cli.mistakes")
+    mistakes = sys.modules.get("aeflax.mistakes")
     if mistakes is not None and (said := mistakes.explained(error)):
         return wrong, alike, said
     if is_out_of_memory(error):

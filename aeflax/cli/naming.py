@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aeflax.cli import mistakes
+from aeflax import mistakes
 from aeflax.cli.slots import choose_parts, describe_slots, is_choice
 from aeflax.config import Experiment
 from aeflax.config.plain import from_dict

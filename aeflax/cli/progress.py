@@ -112,8 +112,8 @@ def reporter(console: Console, monitor: str | None = None) -> Bar | Lines:
 
 def _opening(record: Record) -> str:
     where = "" if record.step == 0 else f"from step {record.step:,} "
-    data = f"\n{record.data}" if record.data else ""
-    return f"training on {record.devices}, {where}to step {record.steps:,}{data}"
+    more = "".join(f"\n{line}" for line in (record.model, record.data) if line)
+    return f"training on {record.devices}, {where}to step {record.steps:,}{more}"
 
 
 def _loss(record: Record) -> str:

@@ -107,6 +107,16 @@ def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
             warn(f"{said}: {'; '.join(changed)} ({runs.alone(manifest)} keep them)")
 
 
+def _warn_of_sweep(place: Path) -> None:
+    """Warns where a member of a sweep goes on by itself, of which the leaderboard will not tell."""
+    from aeflax.population.record import MEMBERS, SWEEP
+
+    sweep = place.absolute().parent.parent
+    if place.absolute().parent.name == MEMBERS and (sweep / SWEEP).exists():
+        mend = "to leave it as it is, begin a run of your own with --init-from"
+        warn(f"{place} is a member of the sweep {sweep}, whose leaderboard goes on telling what it was; {mend}")
+
+
 def _without_other_budget(manifest: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
     """The manifest without the run's epochs where steps are asked for, and the other way round."""
     words = {argument.partition("=")[0] for argument in arguments}
@@ -159,6 +169,8 @@ def _train(command: TrainCommand, preset: str, stop: Stop, words: set[str] | Non
     progress.quiet = not hosts.primary()
     if words and hosts.primary():
         _warn_of_changes(command, words)
+    if command.resume and command.run_dir is not None and hosts.primary():
+        _warn_of_sweep(command.run_dir)
     before = runs.read_summary(command.run_dir) if command.resume and command.run_dir is not None else None
     if command.resume and before is None and command.run_dir and not runs.holds_checkpoint(command.run_dir):
         begun = f"{preset} on {command.experiment.data.source}"

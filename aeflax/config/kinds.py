@@ -35,6 +35,18 @@ def choices() -> dict[str, tuple[str, ...]]:
     return {path: tuple(slot.kinds) for path, slot in slots().items()} | dict.fromkeys(optional(), SWITCH)
 
 
+def told(model: Model) -> str:
+    """The parts of a model in a line, e.g. `masking, dense, deterministic, bernoulli, with l1`."""
+    parts = [kind for name in slots() if (kind := getattr(model, name).kind) != "none"]
+    also = [name.rpartition(".")[2] for name in optional() if _held(model, name) is not None]
+    return ", ".join(parts) + (f", with {' and '.join(dict.fromkeys(also))}" if also else "")
+
+
+def _held(model: Model, path: str) -> Any:
+    record, _, name = path.rpartition(".")
+    return getattr(getattr(model, record) if record else model, name, None)
+
+
 def choose(model: Model, path: str, word: str) -> Model:
     """The model with a part of another kind, or with an optional part on or off.
 

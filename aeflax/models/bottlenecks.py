@@ -127,11 +127,13 @@ class GaussianPosterior(nn.Module):
 
     features: int
     samples: int = 1
+    project: bool = True
 
     @nn.compact
     def __call__(self, hidden: jax.Array, context: Context) -> Latent:
         """Maps features [B, ...] to a posterior over codes [B, D]; one key [B] an example draws its sample."""
-        # On a spatial map the layer acts on channels: a 1×1 convolution.
+        # On a spatial map, without `project`, the layer acts on channels: a 1×1 convolution.
+        hidden = hidden.reshape(hidden.shape[0], -1) if self.project else hidden
         both = dense(2 * self.features, "posterior")(hidden).astype(jnp.float32)
         mean, raw = (half.reshape(hidden.shape[0], -1) for half in jnp.split(both, 2, axis=-1))
         log_var = LOG_VAR_BOUND * jnp.tanh(raw / LOG_VAR_BOUND)
@@ -164,9 +166,8 @@ def jump(units: jax.Array, threshold: jax.Array, bandwidth: jax.Array) -> Latent
 
 def _projected(module: Any, hidden: jax.Array, bias: float) -> jax.Array:
     """Features [B, ...] -> one value a unit, [B, D]; without `project` the features are the units."""
-    if module.project:
-        hidden = dense(module.features, "code", bias)(hidden)
-    return hidden.reshape(hidden.shape[0], -1)
+    hidden = hidden.reshape(hidden.shape[0], -1)
+    return dense(module.features, "code", bias)(hidden) if module.project else hidden
 
 
 def _rectified(module: Any, hidden: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ from aeflax.task import Task
 from aeflax.trained import Run
 from aeflax.training import memory
 from aeflax.training.records import Callback
-from aeflax.trial import warn_of_own_parts
+from aeflax.trial.doubts import warn_of_own_parts
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from aeflax.population.grid import Member
 from aeflax.population.waves import Waves, waves
 from aeflax.program import Program, prepare
 from aeflax.suited import require_range
-from aeflax.trial import require_own_noise
+from aeflax.trial.draws import require_own_noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ class Record:
       data_wait: share of that time, at most, in which the devices waited for data.
       devices: what the run trains on, told at the start.
       data: what it trains with, likewise.
+      model: the parts of what is trained, likewise.
       examples: what examples are called, images or rows.
       digests: SHA-256 of the `batch` or the `state`, where `train.digest_every` asks for them; read-only.
     """
@@ -46,6 +47,7 @@ class Record:
     data_wait: float | None = None
     devices: str = ""
     data: str = ""
+    model: str = ""
     examples: str = "images"
     digests: Mapping[str, str] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from aeflax import hosts
+from aeflax.config import kinds
 from aeflax.data.dataset import Dataset, called
 from aeflax.engine.epoch import Epoch
 from aeflax.engine.feed import Feed
@@ -165,7 +166,8 @@ class Trainer:
         else:
             self._state = self.program.initial_state(self._weights)
         self._at.step = int(self._state.step)
-        self._tell("start", devices=str(placement), data=str(self.dataset))
+        parts = kinds.told(self.program.experiment.model)
+        self._tell("start", devices=str(placement), data=str(self.dataset), model=parts)
         self._require_few_skipped(self._state.most_skipped_in_row)
         if not self._at.at_end:
             started = time.perf_counter()

@@ -1,13 +1,15 @@
-"""What went wrong in a file of the user's: where, and what mends it."""
+"""What went wrong in code of the user's: where, and what mends it."""
 
+import contextlib
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from aeflax.errors import reason
+from aeflax.errors import AeflaxError, reason
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parent
 HELPERS = {
-    str(HERE / name) for name in ("structure.py", "noise.py", "own_parts.py")
+    str(HERE / name) for name in ("config/structure.py", "noise.py", "own_parts.py")
 }  # what they raise is their caller's mistake
 MENDS = {
     "KeyError": "`values` holds the floats of the part by name; whole numbers, words and tuples are read from `part`; "
@@ -22,7 +24,9 @@ TOLD = {  # by what is said, whatever its kind
     "got an unexpected keyword argument": "a field has an annotation, its class @dataclass(frozen=True, kw_only=True)",
     "_DimExpr": "an exported batch has any size; write x.shape[0] in place of len(x)",
     "key type <class 'NoneType'>": "in inference there are no keys: draw only where context.keys is not None",
-    "'Outputs' object has no attribute": "the code is outputs.latent.code",
+    "'Outputs' object has no attribute": "the code is outputs.latent.code, what the decoder gives outputs.logits",
+    "'Latent' object has no attribute": "its array is `code`; of a posterior also `mean`, `log_var` and `drawn`",
+    "'NoneType' object is not callable": "in inference there is no context.mean: average only where it is not None",
 }
 
 ran: set[str] = set()  # files of the user's
@@ -36,8 +40,25 @@ def explained(error: BaseException) -> str | None:
     if last not in ran:
         return None
     said, kind = reason(error), type(error).__name__
-    mend = next((mend for words, mend in TOLD.items() if words in said), MENDS.get(kind, "mend it"))
-    return f"{place(error, last)} fails: {kind}: {said}; {mend}"
+    return f"{place(error, last)} fails: {kind}: {said}; {_mend(error) or 'mend it'}"
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Adds the mend to what goes wrong within it, where it is one that users make: a note below the traceback."""
+    try:
+        yield
+    except AeflaxError:
+        raise
+    except Exception as error:
+        if mend := _mend(error):
+            error.add_note(f"aeflax: {mend}")
+        raise
+
+
+def _mend(error: BaseException) -> str | None:
+    said = reason(error)
+    return next((mend for words, mend in TOLD.items() if words in said), MENDS.get(type(error).__name__))
 
 
 def place(error: BaseException, name: str) -> str:

@@ -1,0 +1,106 @@
+"""Whether parts of a user's own keep the rows of a batch to themselves, on any devices and beside any padding."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aeflax.build import Built
+from aeflax.engine.keys import root_key
+from aeflax.engine.state import Hyper
+from aeflax.own_parts import depends_on_rows
+from aeflax.trial.stages import Stages
+
+ROUNDING = 1e-4  # of the largest value: float32 sums of so many, some of which cancel, differ by less
+
+
+def inference_mixes(built: Built, hyper: Hyper) -> str:
+    """On what of a batch a code or an output of the model depends in inference, beside its own example; or nothing."""
+    variables = built.parts.init(root_key(0))
+
+    def computed(_: jax.Array, images: jax.Array) -> jax.Array:
+        outputs = built.parts.apply(*variables, images, None, hyper, None)
+        rows = [leaf.reshape(len(images), -1).astype(jnp.float32) for leaf in (outputs.latent.code, outputs.logits)]
+        return jnp.concatenate(rows, axis=1)
+
+    return depends_on_rows(computed, *_three(built))
+
+
+def likelihood_mixes(built: Built, hyper: Hyper) -> str:
+    """On what of a batch the nats of an example depend, beside it and what the model says of it; or nothing."""
+    _, images = _three(built)
+    outputs = built.parts.apply(*built.parts.init(root_key(0)), images, None, hyper, None).replace(drawn=None)
+
+    def nats(chosen: jax.Array, targets: jax.Array) -> jax.Array:
+        alone = jax.tree.map(lambda leaf: leaf[chosen] if leaf.shape[:1] == (len(images),) else leaf, outputs)
+        return built.likelihood.nats(alone, targets, hyper["model"]["likelihood"])
+
+    return depends_on_rows(nats, jnp.arange(len(images)), images)
+
+
+def _three(built: Built) -> tuple[jax.Array, jax.Array]:
+    """Keys and images, the last of which takes the place of another one."""
+    return jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
+
+
+def counting_rows(
+    built: Built, hyper: Hyper, batch: int, penalties: Sequence[str], *, apart: bool = False
+) -> list[str]:
+    """Those of some penalties whose values are others where the halves of a batch are computed for themselves.
+
+    On several devices they are, and only `mean` is over all of them; `apart`: nor is that, as of accumulated pieces.
+    """
+    half = batch // 2
+    if not penalties or not half:
+        return []
+    whole = Stages(built, 2 * half, lambda values: jnp.mean(values, axis=0))
+    one_of_two = jnp.mean if apart else lambda values, axis: jax.lax.pmean(jnp.mean(values, axis), "devices")
+    halves = Stages(built, half, functools.partial(one_of_two, axis=0))
+    variables = jax.jit(built.parts.init)(root_key(0))
+    images = jax.random.uniform(root_key(1), (2 * half, *built.shape))
+    outputs = jax.jit(whole.apply)(whole.keys, variables, images, hyper)
+
+    def terms(stages: Stages, outputs: Any, images: jax.Array) -> dict[str, jax.Array]:
+        loss, reported = stages.judge(outputs, images, hyper)
+        return {"charged": loss - reported["reconstruction_nats"], **reported}
+
+    one = jax.device_get(jax.jit(functools.partial(terms, whole))(outputs, images))
+    parts, axes = _halves(outputs, half)
+    on_devices = jax.vmap(functools.partial(terms, halves), in_axes=(axes, 0), axis_name="devices")
+    try:
+        two = jax.device_get(jax.jit(on_devices)(parts, images.reshape(2, half, *built.shape)))
+    except (TypeError, ValueError):  # of half as many rows, which do not suit a penalty
+        return list(penalties)
+    except Exception:  # what vmap does not bear tells nothing
+        return []
+    rest = ROUNDING**1.5 * _size(one["reconstruction_nats"])  # of what is charged, which is left of a difference
+    differ = {name for name in one if not _near(one[name], two[name].reshape(-1), rest * (name == "charged"))}
+    found = [path for path in penalties if path.partition("/")[-1] in differ]
+    # What is charged and not reported is by one of them.
+    return found or [path for path in penalties if "charged" in differ]
+
+
+def _halves(outputs: Any, half: int) -> tuple[Any, Any]:
+    """Outputs of a batch as those of its two halves, and the axis of each leaf: 0, or None where both have the same."""
+
+    def split(path: Any, leaf: jax.Array) -> tuple[jax.Array, int | None]:
+        axis = 1 if getattr(path[-1], "name", "") == "drawn" else 0  # behind the draws
+        if leaf.shape[axis : axis + 1] != (2 * half,):
+            return leaf, None
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:axis], 2, half, *leaf.shape[axis + 1 :]), axis, 0), 0
+
+    leaves, tree = jax.tree_util.tree_flatten_with_path(outputs)
+    parts, axes = zip(*(split(path, leaf) for path, leaf in leaves), strict=True)
+    return jax.tree.unflatten(tree, parts), jax.tree.unflatten(tree, axes)
+
+
+def _near(one: np.ndarray, two: np.ndarray, rest: float) -> bool:
+    """Whether values are the same but for the order in which they were added up, and for some rest."""
+    return np.allclose(one, two, rtol=0.0, atol=ROUNDING * _size(one) + rest, equal_nan=True)
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
