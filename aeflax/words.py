@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from aeflax import config
+from aeflax.config import kinds
 from aeflax.config.plain import from_dict
 from aeflax.config.schema import Part, hints, is_ours
 from aeflax.config.sources import ARRAY
@@ -63,7 +64,7 @@ def _changes(prefix: str, old: Any, new: Any, *, known: bool) -> Iterator[str]:
         if is_dataclass(now) and not isinstance(now, type):
             if type(now) is not type(was):
                 yield from (option, _choice(path, now, known=known))
-                was = type(now)()
+                was = kinds.succeeding(was, type(now)())
             yield from _changes(f"{path}.", was, now, known=known)
         elif is_dataclass(was):
             yield from (option, "none")

@@ -50,6 +50,8 @@ class Maps(config.Backbone, kind="maps-for-trials"):
 
 
 OWN = (Costs, Coder, Plain, Raised, Maps)
+for kind in OWN:
+    del kind.kinds[kind.kind]
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +289,13 @@ def test_own_parts_are_said_in_words_with_the_file_that_defines_them():
     told = " ".join(words.arguments(found, "vanilla", "mine.py"))
     assert told.startswith("vanilla --define mine.py ")
     assert "--model.penalties costs-for-trials --model.penalties.cost on --model.penalties.cost.weight 0.5" in told
+
+
+def test_a_record_of_ones_own_keeps_the_penalties_that_were_there():
+    """And the words that give it again do, too: one that was switched off stays off."""
+    base = experiment("vae").model
+    on = kinds.choose(base, "penalties.cost", "on")
+    assert on.penalties == Costs(cost=Cost(), kl=base.penalties.kl)
+    assert kinds.choose(base, "penalties", "costs-for-trials").penalties == Costs(kl=base.penalties.kl)
+    without = replace(experiment("vae"), model=replace(base, penalties=Costs(cost=Cost(), kl=None)))
+    assert "--model.penalties.kl none" in " ".join(words.arguments(without, "vae", "mine.py"))

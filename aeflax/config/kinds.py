@@ -14,9 +14,9 @@ SWITCH = ("on", "none")
 
 
 def slots() -> dict[str, type[Part]]:
-    """Slots with a choice of kinds, by path."""
+    """Slots with a choice of kinds, by path; of penalties there is one where a user has added records."""
     parts = {name: hint for name, hint in hints(Model).items() if isinstance(hint, type) and issubclass(hint, Part)}
-    return {name: slot for name, slot in parts.items() if slot not in slot.kinds.values()}
+    return {name: slot for name, slot in parts.items() if len(slot.kinds) > 1}
 
 
 def optional() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def choices() -> dict[str, tuple[str, ...]]:
 
 def told(model: Model) -> str:
     """The parts of a model in a line, e.g. `masking, dense, deterministic, bernoulli, with l1`."""
-    parts = [kind for name in slots() if (kind := getattr(model, name).kind) != "none"]
+    parts = [kind for name in slots() if (kind := getattr(model, name).kind) not in ("none", model.penalties.kind)]
     also = [name.rpartition(".")[2] for name in optional() if _held(model, name) is not None]
     return ", ".join(parts) + (f", with {' and '.join(dict.fromkeys(also))}" if also else "")
 
@@ -50,7 +50,8 @@ def _held(model: Model, path: str) -> Any:
 def choose(model: Model, path: str, word: str) -> Model:
     """The model with a part of another kind, or with an optional part on or off.
 
-    A kind comes with its own numbers; what is there already keeps those that it has.
+    A kind comes with its own numbers; what is there already keeps those that it has, and a record of penalties those of
+    the one before it.
 
     Raises:
       ConfigError: for a word that the path does not take.
@@ -64,8 +65,16 @@ def _of_kind(model: Model, path: str, kind: str) -> Model:
         raise ConfigError(f"model.{path} has no kind {kind!r}; choose {', '.join(kinds)}{nearest(kind, kinds)}")
     if getattr(model, path).kind == kind:
         return model
-    changes: dict[str, Any] = {path: _made(kinds[kind], path)}
+    changes: dict[str, Any] = {path: succeeding(getattr(model, path), _made(kinds[kind], path))}
     return replace(model, **changes)
+
+
+def succeeding(before: Any, part: Any) -> Any:
+    """A part in the place of another one: of records of penalties with those that were there."""
+    if not (isinstance(before, Penalties) and isinstance(part, Penalties)):
+        return part
+    kept = {name: getattr(before, name) for name in hints(type(before)) if name in hints(type(part))}
+    return replace(part, **kept)
 
 
 def _switched(model: Model, path: str, state: str) -> Model:
@@ -73,9 +82,9 @@ def _switched(model: Model, path: str, state: str) -> Model:
         raise ConfigError(f"model.{path} takes on or none, not {state!r}")
     place, _, name = path.rpartition(".")
     record = getattr(model, place) if place else model
-    if not hasattr(record, name):
+    if not hasattr(record, name):  # of a record of the user's
         kinds = [kind for kind, other in Penalties.kinds.items() if name in hints(other)]
-        raise ConfigError(f"model.{path} belongs to the {place} of kind {kinds[0]}; let CONFIG have that kind")
+        return _switched(_of_kind(model, place, kinds[0]), path, state)
     part = (getattr(record, name) or _made(optional()[path], path)) if state == "on" else None
     changes: dict[str, Any] = {name: part}
     if place:
