@@ -167,7 +167,9 @@ class Run:
         return self._dataset().split(name)
 
     def pca(self) -> dict[str, Any]:
-        """PCA at the same code size: `dim`, `compresses` and its `test` metrics.
+        """PCA at the same code size: `dim`, `compresses`, its `test` metrics, and `variance`.
+
+        That is the test split's per feature, which its errors are a share of, as `aeflax.evaluation.baseline.pca` says.
 
         Raises:
           DataError: if the run's data cannot be read or has changed.

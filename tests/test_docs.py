@@ -39,7 +39,7 @@ def done(words, folder):
 
 @pytest.mark.parametrize("page", ["index.md", "start.md", "extending.md"])
 def test_every_command_runs(page, tmp_path):
-    files = ("own.py", "above.py") if page == "extending.md" else ()
+    files = ("own.py", "above.py", "contractive.py") if page == "extending.md" else ()
     for name, code in zip(files, blocks(page, "python") if files else (), strict=True):
         (tmp_path / name).write_text(code)
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("aeflax ")]

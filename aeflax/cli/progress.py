@@ -113,7 +113,8 @@ def reporter(console: Console, monitor: str | None = None) -> Bar | Lines:
 def _opening(record: Record) -> str:
     where = "" if record.step == 0 else f"from step {record.step:,} "
     more = "".join(f"\n{line}" for line in (record.model, record.data) if line)
-    return f"training on {record.devices}, {where}to step {record.steps:,}{more}"
+    on = "" if " models on " in record.devices else "on "  # of a population, which says how many train there
+    return f"training {on}{record.devices}, {where}to step {record.steps:,}{more}"
 
 
 def _loss(record: Record) -> str:
