@@ -66,15 +66,13 @@ def test_every_command_has_the_options_that_are_shown(page, tmp_path, monkeypatc
 
     monkeypatch.setattr(parsing.tyro, "cli", parsed)
     monkeypatch.chdir(tmp_path)
-    for name in ("own.py", "above.py"):
+    for name in ("own.py", "above.py", "contractive.py"):
         (tmp_path / name).write_text("import aeflax; CONFIG = aeflax.presets.vanilla()")
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             found = COMMAND.search(line.partition(" #")[0])
-            if (
-                found is None or "energy" in line or "bottleneck.threshold" in line
-            ):  # of own parts, whose commands are run
-                continue
+            if found is None or any(own in line for own in ("energy", "bottleneck.threshold", "contraction")):
+                continue  # of own parts, whose commands are run
             words = shlex.split(found[1].replace("$i", "0").replace("...", "x"))[1:]
             with pytest.raises(ParsedError):
                 cli._dispatch(words)

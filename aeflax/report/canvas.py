@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from aeflax.report.material import Material
 
 WIDTH = 4.0  # inches: 384 CSS pixels, so a telephone of 360 shows the 10 points of the text as 8.5
-NAMED = 24  # features whose names have room below an axis
+NAMED = 16  # features whose names have room below an axis
 LONGEST = 14  # letters of one
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 INK = "#0b0b0c"  # nothing else may have this colour

@@ -220,7 +220,7 @@ def test_filters_of_colour_are_each_scaled():
     [
         (3, ("mass", "a very long name", "x"), ["mass", "a very long n…", "x"]),
         (3, None, "feature index"),
-        (13, tuple("abcdefghijklm"), "feature index"),
+        (17, tuple("abcdefghijklmnopq"), "feature index"),
     ],
     ids=["named", "nameless", "many"],
 )
