@@ -158,7 +158,8 @@ def load(path: str | Path, data: np.ndarray | None = None, *, step: int | Which 
 
     def dataset() -> Dataset:
         if data is None and resolved.data.source == ARRAY:
-            raise DataError(f"{place} was trained on an array from Python; pass it: aeflax.load({str(place)!r}, array)")
+            mend = f"pass it: aeflax.load({str(place)!r}, array); detect takes a --threshold in its place"
+            raise DataError(f"{place} was trained on an array from Python; {mend}")
         try:
             found = load_data(resolved.data, data)
         except DataError as error:

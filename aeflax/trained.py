@@ -138,7 +138,9 @@ class Run:
         return self.inference.sample(count, seed=seed, temperature=temperature)
 
     def score(self, examples: np.ndarray) -> np.ndarray:
-        """Examples [N, ...] -> anomaly scores [N] float32, higher is odder: the squared error per feature.
+        """Examples [N, ...] -> anomaly scores [N] float32, higher is odder: the plain squared error per feature.
+
+        `detect` scores the rows of tables by standardized residuals, which its `threshold` belongs to.
 
         Raises:
           DataError: as `encode`.
@@ -215,9 +217,9 @@ class Run:
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )
         dataset = None if threshold is not None else self._dataset()
-        known, explained = self._kept().values, None
+        known, explained = self._known, None
         found = anomaly.detect(self.inference, dataset, known, inputs, labels, options)
-        if known.ndim == 2:  # of vectors
+        if len(known.values.shape) == 2:  # of vectors
             explained = oddities.explain(self.inference, inputs, found, known)
             found = replace(found, culprits=oddities.culprits(explained, len(inputs)))
         told, arrays = oddities.findings(self.inference, dataset, inputs, found, explained)
@@ -288,12 +290,19 @@ class Run:
         export(self.inference, form, place, about)
         return place
 
+    @property
+    def _known(self) -> Examples:
+        """Examples of the test split that are there wherever the run is."""
+        kept = self._kept()
+        return Examples(kept.values, kept.labels, kept.index, kept.missing)
+
     def _usual(self) -> list[float] | None:
         """What is usual of the squared error of each feature; None of images, and where it is not known."""
         if len(self.inference.program.built.shape) != 1:
             return None
         with suppress(DataError):
-            return [*map(float, residuals.usual(residuals.squares(self.inference, self._kept().values)))]
+            kept = self._kept()
+            return [*map(float, residuals.usual(residuals.squares(self.inference, kept.values), kept.missing))]
         return None
 
     def __repr__(self) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 
 from aeflax.applications import detectors, separation, threshold
 from aeflax.applications.inference import Inference
-from aeflax.applications.scoring import Options, Score, finite, resolved, scorer
-from aeflax.applications.spaces import scaled_rows, thinned, values
+from aeflax.applications.scoring import Options, Score, finite, pieces, resolved, scorer
+from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
 from aeflax.data.frames import as_floats
 from aeflax.data.inputs import Inputs, batches
 from aeflax.data.rows import Rows
+from aeflax.data.sources import Examples
 from aeflax.errors import DataError
 
 OWN = "aeflax"  # the model among the detectors
@@ -129,7 +130,7 @@ class Detection:
 def detect(
     inference: Inference,
     dataset: Dataset | None,
-    known: np.ndarray,
+    known: Examples,
     inputs: Inputs,
     anomalous: np.ndarray | None = None,
     options: Options | None = None,
@@ -139,7 +140,7 @@ def detect(
     Args:
       inference: the model.
       dataset: what it was trained on; None where the threshold is given.
-      known: examples of its own test split, [M, ...] as stored.
+      known: examples of its own test split, as stored.
       inputs: the examples [N, ...].
       anomalous: which of them are known to be anomalous [N], boolean or 0 and 1, NaN where that is not known; None
         where it is known of none.
@@ -159,24 +160,25 @@ def detect(
     def judged(scored: np.ndarray, training: np.ndarray) -> Judged:
         return judge(scored, training, threshold.choose(training, options.contamination))
 
-    scored = score(part.values[:] for part in batches(inputs, inference.size))
+    scored = score(batches(inputs, inference.size))
     detection = functools.partial(Detection, options, anomalous=anomalous, labelled=labelled, weights=weights)
     if dataset is None:
         assert options.threshold is not None
         return detection(judge(scored, None, Threshold(options.threshold)))
     trained = 0 if labelled is None else int(np.count_nonzero(labelled & _seen(inputs, dataset.train.values)))
-    own = judged(scored, score(values(inference, thinned(dataset.train, MAX_TRAINING))))
+    own = judged(scored, score(pieces(thinned(dataset.train, MAX_TRAINING), inference.size)))
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, score)))
     if not options.baselines:
         return detection(own, trained=trained)
     most = min(detectors.MAX_ROWS, max(3, detectors.MAX_VALUES // math.prod(inference.program.built.shape)))
-    rows = scaled_rows(inference, thinned(dataset.train, most))
-    fitted = detectors.fit(inference, rows, standardized=options.kind == "standardized")
+    some = thinned(dataset.train, most)
+    rows = scaled_rows(inference, some)
+    fitted = detectors.fit(inference, rows, some.missing, standardized=options.kind == "standardized")
     found: dict[str, list[np.ndarray]] = {each.name: [] for each in fitted}
     for part in batches(inputs, inference.size):
         images = inference.scaled(part.values[:])
         for each in fitted:
-            found[each.name].append(each.score(images.reshape(len(images), -1)))
+            found[each.name].append(each.score(images.reshape(len(images), -1), part.missing))
     baselines = {each.name: judged(finite(found[each.name]), finite([each.training])) for each in fitted}
     return detection(own, baselines, len(rows), trained=trained)
 
@@ -207,7 +209,7 @@ def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, score: 
     """What the threshold flags of the validation split, or where there is none of the test split."""
     name = "validation" if dataset.validation is not None else "test"
     examples = thinned(dataset.split(name), MAX_TRAINING)
-    return {name: Flagged.of(chosen.flags(score(values(inference, examples))))}
+    return {name: Flagged.of(chosen.flags(score(pieces(examples, inference.size))))}
 
 
 def _verdict(

@@ -14,6 +14,7 @@ import numpy as np
 REASONS = 3  # of one odd vector
 CANDIDATES = 16  # of a vector, those that err most, which are replaced in turn
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a feature's known values, which are tried in its place
+REACH = 10.0  # widths of what is known, beyond it, as far as a reconstruction is taken for what is expected
 REFINED = 3  # values after them, each where a parabola through the best and its neighbours is lowest
 MAX_VALUES = 2**22  # of vectors that are reconstructed at once, 16 MiB
 MOST = float(np.finfo(np.float32).max)
@@ -42,68 +43,87 @@ class Model:
 
     Attributes:
       reconstruct: vectors [B, F] float32 -> their reconstructions [B, F].
-      known: vectors [M, F] that are none of the odd ones; what is expected of a feature lies in its range there.
-      weights: of the features' squared errors in the error that is lowered [F].
+      known: vectors [M, F] that are none of the odd ones; what is expected of a feature lies in its range there, or
+        reaches as far as the odd vector's own reconstruction.
     """
 
     reconstruct: Reconstruct
     known: np.ndarray
-    weights: np.ndarray
 
-    def error(self, rows: np.ndarray) -> np.ndarray:
-        """Weighted squares of the errors of vectors [B, F], [B, F] float64; finite where a reconstruction is not."""
-        again = np.nan_to_num(self.reconstruct(rows).astype(np.float64), nan=MOST)
-        squares: np.ndarray = (np.clip(again, -MOST, MOST) - rows) ** 2 * self.weights
-        return squares
+    def again(self, rows: np.ndarray) -> np.ndarray:
+        """What the model makes of vectors [B, F], float64 and finite."""
+        found: np.ndarray = np.clip(np.nan_to_num(self.reconstruct(rows).astype(np.float64), nan=MOST), -MOST, MOST)
+        return found
 
 
-def attribute(model: Model, rows: np.ndarray) -> Attribution:
-    """Names the features of vectors [N, F] that make them odd; in each round the 16 that err most are looked at."""
+def attribute(model: Model, rows: np.ndarray, weights: np.ndarray) -> Attribution:
+    """Names the features that make vectors odd; in each round the 16 that err most are looked at.
+
+    Args:
+      model: what they are odd to.
+      rows: the vectors [N, F].
+      weights: of the features' squared errors in the error that is lowered, [F], or [N, F] where they differ.
+    """
     rounds, candidates = (min(most, rows.shape[1]) for most in (REASONS, CANDIDATES))
     step = max(1, MAX_VALUES // (candidates * rows.shape[1]))
     empty = (np.empty((0, rounds), np.intp), np.empty((0, rounds), np.float32), np.empty((0, rounds)))
-    parts = [_attributed(model, rows[first : first + step], rounds) for first in range(0, len(rows), step)]
+    weights = np.broadcast_to(weights, rows.shape)
+    pieces = (slice(first, first + step) for first in range(0, len(rows), step))
+    parts = [_attributed(model, rows[piece], weights[piece], rounds) for piece in pieces]
     return Attribution(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
-def _attributed(model: Model, rows: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _attributed(
+    model: Model, rows: np.ndarray, weights: np.ndarray, rounds: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, place = np.array(rows, np.float32), np.arange(len(rows))
-    tried = np.quantile(model.known, QUANTILES, axis=0)
-    errors = model.error(rows)
+    known = np.quantile(model.known, QUANTILES, axis=0)
+    again = model.again(rows)
+    errors = (again - rows) ** 2 * weights
     whole = left = errors.sum(axis=1)
     named, found = np.zeros(rows.shape, bool), []
     for _ in range(rounds):
         candidates = np.argsort(np.where(named, 1.0, -errors), axis=1, kind="stable")[:, :CANDIDATES]
-        expected, remaining = _replaced(model, rows, candidates, tried)
+        expected, remaining = _replaced(model, rows, weights, candidates, (known, again))
         blamed = np.where(named[place[:, None], candidates], np.inf, remaining).argmin(axis=1)
         feature, value = candidates[place, blamed], expected[place, blamed]
         after = np.minimum(remaining[place, blamed], left)
         found.append((feature, value, np.divide(left - after, whole, out=np.zeros(len(rows)), where=whole > 0)))
         rows[place, feature], named[place, feature], left = value, True, after
-        errors = model.error(rows)
+        again = model.again(rows)
+        errors = (again - rows) ** 2 * weights
     features, values, shares = (np.stack(column, axis=1) for column in zip(*found, strict=True))
     return features, values, shares
 
 
 def _replaced(
-    model: Model, rows: np.ndarray, candidates: np.ndarray, tried: np.ndarray
+    model: Model,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    candidates: np.ndarray,
+    tried: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each candidate [B, C] of rows [B, F] the value in its place that leaves least, and the error left then.
 
-    Of a linear model that error is a parabola over the value, whose lowest point three values tell.
+    Tried are known values [Q, F] and what the model gives back [B, F]. Of a linear model that error is a parabola over
+    the value, whose lowest point three values tell.
     """
-    copies = np.repeat(rows, candidates.shape[1], axis=0)
+    copies, weights = (np.repeat(each, candidates.shape[1], axis=0) for each in (rows, weights))
     at = np.arange(len(copies)), candidates.ravel()
 
     def left(values: np.ndarray) -> np.ndarray:
         copies[at] = values
-        errors: np.ndarray = model.error(copies).sum(axis=1)
+        errors: np.ndarray = np.sum((model.again(copies) - copies) ** 2 * weights, axis=1)
         return errors
 
     own = copies[at].astype(np.float64)
     kept = left(own)
-    values = tried[:, candidates.ravel()]
-    errors = np.stack([left(each) for each in values])
+    known, again = tried
+    values = known[:, candidates.ravel()]
+    reach = REACH * (values[-1] - values[0])
+    own_again = np.take_along_axis(again, candidates, axis=1).ravel()
+    values = np.vstack([values, np.clip(own_again, values[0] - reach, values[-1] + reach)])
+    values, errors = _sorted(values, np.stack([left(each) for each in values]))
     for _ in range(REFINED):
         lowest = np.clip(_lowest(values, errors), values[0], values[-1])
         values, errors = _sorted(np.vstack([values, lowest]), np.vstack([errors, left(lowest)]))

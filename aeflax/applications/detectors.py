@@ -9,6 +9,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MAX_VALUES = 2**25  # of their matrix, 128 MiB in float32
 NEIGHBOURS = 20
 FARTHEST = 1e12  # where values are cut off: squared distances beyond float32 are nothing that scikit-learn takes
 
-Scorer = Callable[[np.ndarray], np.ndarray]
+Scorer = Callable[[np.ndarray, Any], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Detector:
     Attributes:
       name: as above.
       training: scores of the rows that it was fitted on [N], higher is odder.
-      score: rows [B, F] in the model's range -> their scores [B].
+      score: rows [B, F] in the model's range, and which of their values were missing, or None -> their scores [B].
     """
 
     name: str
@@ -39,33 +40,33 @@ class Detector:
     score: Scorer
 
 
-def fit(inference: Inference, rows: np.ndarray, *, standardized: bool = False) -> list[Detector]:
+def fit(inference: Inference, rows: np.ndarray, missing: Any = None, *, standardized: bool = False) -> list[Detector]:
     """Detectors fitted on training inputs [N, F] float32; without PCA where it would not compress them.
 
-    There are none where there are fewer than 3 rows. PCA's errors are standardized by those of the same rows if asked.
+    There are none where there are fewer than 3 rows. PCA's errors are standardized by those of the same rows if asked,
+    without what was missing [N, F].
     """
     if len(rows) < 3:
         return []
     rows = np.clip(rows, -FARTHEST, FARTHEST)
     found = [_forest(rows), _outlier_factor(rows)]
     if inference.code_size < min(rows.shape):
-        found.insert(0, _pca(inference, rows, standardized=standardized))
+        found.insert(0, _pca(inference, rows, missing if standardized else None, standardized=standardized))
     return [replace(each, score=_bounded(each.score)) for each in found]
 
 
 def _bounded(score: Scorer) -> Scorer:
-    return lambda rows: score(np.clip(rows, -FARTHEST, FARTHEST))
+    return lambda rows, missing: score(np.clip(rows, -FARTHEST, FARTHEST), missing)
 
 
-def _pca(inference: Inference, rows: np.ndarray, *, standardized: bool) -> Detector:
+def _pca(inference: Inference, rows: np.ndarray, missing: Any, *, standardized: bool) -> Detector:
     model = components(rows, inference.program.built.model.latent_dim)
-    weights = 1 / residuals.usual(model.squares(rows)) if standardized else np.ones(rows.shape[1])
+    weights = 1 / residuals.usual(model.squares(rows), missing) if standardized else np.ones(rows.shape[1])
 
-    def score(rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.mean(model.squares(rows) * weights, axis=1, dtype=float)
-        return found
+    def score(rows: np.ndarray, missing: Any) -> np.ndarray:
+        return residuals.score(model.squares(rows), weights, missing if standardized else None)
 
-    return Detector("pca", score(rows), score)
+    return Detector("pca", score(rows, missing), score)
 
 
 def _forest(rows: np.ndarray) -> Detector:
@@ -73,7 +74,7 @@ def _forest(rows: np.ndarray) -> Detector:
 
     model = IsolationForest(random_state=0).fit(rows)
 
-    def score(rows: np.ndarray) -> np.ndarray:
+    def score(rows: np.ndarray, _: Any = None) -> np.ndarray:
         odd: np.ndarray = -model.score_samples(rows)
         return odd
 
@@ -85,7 +86,7 @@ def _outlier_factor(rows: np.ndarray) -> Detector:
 
     model = LocalOutlierFactor(min(NEIGHBOURS, len(rows) - 1), novelty=True).fit(rows)
 
-    def score(rows: np.ndarray) -> np.ndarray:
+    def score(rows: np.ndarray, _: Any = None) -> np.ndarray:
         odd: np.ndarray = -model.score_samples(rows)
         return odd
 

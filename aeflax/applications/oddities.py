@@ -13,9 +13,11 @@ from aeflax.applications.inference import Inference
 from aeflax.applications.spaces import scaled_rows, thinned
 from aeflax.data.dataset import Dataset
 from aeflax.data.inputs import Inputs
+from aeflax.data.sources import Examples
 
 ODDEST = 16
 FEATURES = 12  # that are shown, those that err most or are blamed most
+EXPLAINS = 0.1  # share of a vector's error, of which a feature is to blame for the vector
 LITTLE = 0.01  # share of a vector's error, below which a further feature is not named
 EXPLAINED, EXPLAINED_VALUES = 10_000, 2**21  # vectors at most, the oddest, of which is told what is odd
 COMPARED = 1000  # training examples that say how much a feature usually errs
@@ -100,20 +102,22 @@ class Explained:
         return [told[0], *(one for one in told[1:] if one["share"] >= LITTLE)]
 
 
-def explain(inference: Inference, inputs: Inputs, found: Detection, known: np.ndarray) -> Explained:
+def explain(inference: Inference, inputs: Inputs, found: Detection, known: Examples) -> Explained:
     """Says what is odd about the 10,000 oddest vectors, fewer where they have over 200 features.
 
     Args:
       inference: the model.
       inputs: what was searched.
       found: what was found there.
-      known: examples of the run's own test split, [M, F] as stored.
+      known: examples of the run's own test split, as stored.
     """
     most = min(EXPLAINED, max(ODDEST, EXPLAINED_VALUES // inputs.shape[0]))
     index = np.argsort(-found.scores, kind="stable")[:most]
     examples = inference.scaled(inputs.at(index))
-    model = Model(inference.scaled_reconstruct, inference.scaled(known), found.weights)
-    blame = attribute(model, examples)
+    missing = inputs.missing(index)
+    weights = found.weights if missing is None or found.options.kind != "standardized" else found.weights * ~missing
+    model = Model(inference.scaled_reconstruct, inference.scaled(known.values[:]))
+    blame = attribute(model, examples, weights)
     rows = np.arange(len(index))[:, None]
     given = np.asarray(inputs.values[index])[rows, blame.features].astype(np.float64)
     filled = np.isnan(given)
@@ -170,11 +174,11 @@ def reasons(explained: Explained, inputs: Inputs, scores: np.ndarray) -> list[di
 def blamed(explained: Explained, inputs: Inputs, flags: np.ndarray) -> list[dict[str, Any]]:
     """What flagged vectors are blamed on, the most frequent first: `feature`, how many `rows`, and the oddest of them.
 
-    Of that its `row` from 0, `value`, `expected` and whether it was `filled`. At most 12 features.
+    Of that its `row` from 0, `value`, `expected` and whether it was `filled`. At most 12 features; vectors of whose
+    error no feature explains a tenth are blamed on none.
     """
-    first = explained.names[flags[explained.index], 0]
-    names, places, counts = np.unique(first, return_index=True, return_counts=True)
-    flagged = np.flatnonzero(flags[explained.index])
+    flagged = np.flatnonzero(flags[explained.index] & (explained.shares[:, 0] >= EXPLAINS))
+    names, places, counts = np.unique(explained.names[flagged, 0], return_index=True, return_counts=True)
     told = []
     for name, place, count in sorted(zip(names, flagged[places], counts, strict=True), key=lambda one: -one[2]):
         row = explained.index[place]

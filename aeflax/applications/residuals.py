@@ -21,9 +21,24 @@ def squares(inference: Inference, examples: np.ndarray) -> np.ndarray:
     return found
 
 
-def usual(errors: np.ndarray) -> np.ndarray:
-    """Squared errors [N, F] of examples that are well -> what is usual of each feature, [F] above 0."""
-    mean = errors.mean(axis=0)
-    shrunk: np.ndarray = (len(errors) * mean + PRIOR * mean.mean()) / (len(errors) + PRIOR)
+def score(errors: np.ndarray, weights: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+    """Squared errors [N, F] -> their weighted mean over the features that are there [N]; 0 where none are."""
+    if missing is None:
+        found: np.ndarray = np.mean(errors * weights, axis=1, dtype=float)
+        return found
+    present = ~missing
+    sums: np.ndarray = np.sum(errors * weights, axis=1, where=present, dtype=float)
+    return sums / np.maximum(1, present.sum(axis=1))
+
+
+def usual(errors: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+    """Squared errors [N, F] of examples that are well -> what is usual of each feature, [F] above 0.
+
+    What was `missing` [N, F], and is filled, tells nothing of a model's errors.
+    """
+    present = np.ones(errors.shape, bool) if missing is None else ~missing
+    counts, sums = present.sum(axis=0), np.sum(errors, axis=0, where=present)
+    middle = float(sums.sum() / max(1, counts.sum()))
+    shrunk: np.ndarray = (sums + PRIOR * middle) / (counts + PRIOR)
     least: np.ndarray = np.maximum(shrunk, max(LEAST * float(shrunk.mean()), float(np.finfo(np.float32).tiny)))
     return least

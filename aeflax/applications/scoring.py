@@ -3,7 +3,7 @@
 | kind | score, higher is odder |
 |---|---|
 | `reconstruction` | squared error per feature, in the model's range |
-| `standardized` | the same, each feature's over what is usual of it in the run's own test examples |
+| `standardized` | the same of what is not missing, over what is usual of each feature in the run's own test examples |
 | `elbo` | negative ELBO, nats: an upper bound of -log p(x) |
 | `likelihood` | importance-weighted bound of -log p(x), nats, tighter with more samples (Burda et al. 2016) |
 
@@ -11,7 +11,7 @@ The last two need a posterior, and draw samples of it that depend on the run's s
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -19,9 +19,11 @@ import numpy as np
 
 from aeflax.applications import residuals, threshold
 from aeflax.applications.inference import Inference
+from aeflax.data.inputs import Inputs, batches
+from aeflax.data.sources import Examples
 from aeflax.errors import ConfigError
 
-Score = Callable[[Iterable[np.ndarray]], np.ndarray]
+Score = Callable[[Iterable[Examples]], np.ndarray]
 Kind = Literal["reconstruction", "standardized", "elbo", "likelihood"]
 ERRORS = ("reconstruction", "standardized")  # kinds that are squared errors, of any model
 MAX_SAMPLES = 100_000
@@ -47,26 +49,41 @@ class Options:
     baselines: bool = True
 
 
-def scorer(inference: Inference, known: np.ndarray, options: Options) -> tuple[Score, np.ndarray]:
-    """How examples are scored: batches [B, ...] -> all scores [N] float64; and the features' weights [F] in it.
+def scorer(inference: Inference, known: Examples, options: Options) -> tuple[Score, np.ndarray]:
+    """How examples are scored: batches of them -> all scores [N] float64; and the features' weights [F] in it.
 
     What is too odd for float32 gets its largest value.
     """
     even = np.ones(math.prod(inference.program.built.shape))
     match options.kind:
         case "reconstruction":
-            return lambda examples: finite(inference.score(examples)), even
+            return lambda batches: finite(inference.score(_values(batches))), even
         case "standardized":
-            weights = 1 / residuals.usual(residuals.squares(inference, known))
+            weights = 1 / residuals.usual(residuals.squares(inference, known.values[:]), _gaps(known))
 
-            def standardized(examples: np.ndarray) -> np.ndarray:
-                found: np.ndarray = np.mean(residuals.squares(inference, examples) * weights, axis=1)
-                return found
+            def standardized(batch: Examples) -> np.ndarray:
+                return residuals.score(residuals.squares(inference, batch.values[:]), weights, _gaps(batch))
 
-            return lambda examples: finite(map(standardized, examples)), weights
+            return lambda batches: finite(map(standardized, batches)), weights
         case kind:
             place = 0 if kind == "elbo" else 1
-            return lambda examples: finite(pair[place] for pair in inference.bounds(examples, options.samples)), even
+            draws = options.samples
+            return lambda batches: finite(pair[place] for pair in inference.bounds(_values(batches), draws)), even
+
+
+def pieces(examples: Examples, size: int) -> Iterator[Examples]:
+    """Examples of a split, `size` at a time, each read when it is asked for, with what of them was missing."""
+    for place, batch in enumerate(batches(Inputs("the run's data", examples.values), size)):
+        rows = slice(place * size, (place + 1) * size)
+        yield batch if examples.missing is None else replace(batch, missing=examples.missing[rows])
+
+
+def _values(batches: Iterable[Examples]) -> Iterator[np.ndarray]:
+    return (batch.values[:] for batch in batches)
+
+
+def _gaps(examples: Examples) -> np.ndarray | None:
+    return None if examples.missing is None else examples.missing[:]
 
 
 def resolved(inference: Inference, options: Options) -> Options:

@@ -79,7 +79,8 @@ def _between(low: float, high: float) -> float:
 def by_label(labels: np.ndarray, normal: Sequence[str], anomalous: Sequence[str], name: str) -> np.ndarray:
     """Labels [N], numbers or words -> 1 for an anomalous example, 0 for a normal one, [N] float64; NaN without label.
 
-    Where only one kind is named, all other labels are of the other; where both are, they judge nothing.
+    Where only one kind is named, all other labels are of the other; where both are, they judge nothing. The empty word
+    is that of examples without a label.
 
     Raises:
       ConfigError: where none are named, one is named as both, or one that no example has.
@@ -92,9 +93,14 @@ def by_label(labels: np.ndarray, normal: Sequence[str], anomalous: Sequence[str]
     found = np.full(len(labels), np.nan if normal and anomalous else float(bool(normal)))
     for named, option, value in ((normal, "--normal", 0.0), (anomalous, "--anomalous", 1.0)):
         if named:
-            found[among(labels, named, name, option)] = value
-    found[absent(labels)] = np.nan
-    require_both(found[~np.isnan(found)] == 1, name)
+            found[among(labels, [one for one in named if one != ""], name, option)] = value
+    without = absent(labels)
+    found[without] = 0.0 if "" in normal else 1.0 if "" in anomalous else np.nan
+    known = found[~np.isnan(found)] == 1
+    if without.any() and known.size and known.all():
+        mend = "--normal '' counts them as normal (from Python: 0 in place of NaN)"
+        raise DataError(f"all examples of {name} that have a label are anomalous, {without.sum():,} have none; {mend}")
+    require_both(known, name)
     return found
 
 

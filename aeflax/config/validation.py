@@ -42,7 +42,9 @@ Rules = dict[str, bool]  # what is said of an experiment -> whether it is so
 def require_experiment(experiment: object) -> None:
     """Raises ConfigError for anything else, such as a preset's name."""
     if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{experiment!r} is not an Experiment; take one from aeflax.presets, such as presets.vae()")
+        given = repr(experiment) if isinstance(experiment, str) else f"a {type(experiment).__name__}"
+        mend = "take one from aeflax.presets, as in train(presets.vae(), data)"
+        raise ConfigError(f"{given} is not an Experiment; {mend}")
 
 
 def validate(experiment: Experiment) -> Experiment:

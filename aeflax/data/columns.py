@@ -41,7 +41,7 @@ def to_take(known: Sequence[str] | None, columns: Sequence[str] | None, name: st
             warn(f"{name}: the run was not trained on {', '.join(map(repr, more))}, and leaves {them} out")
         return tuple(known)
     if len(less) < len(known) or len(known) != len(columns):
-        mend = f"add the column, or rename one of {', '.join(map(repr, more))}" if more else "add the column"
+        mend = f"add the column, or rename it if it is among {', '.join(map(repr, more))}" if more else "add the column"
         raise DataError(f"{name} lacks {', '.join(map(repr, less))} of the training data; {mend}")
     warn(f"{name} has none of the training data's names ({', '.join(known)}): its columns are taken in their order")
     return None

@@ -224,7 +224,11 @@ def _resident(raw: Raw, settings: config.Data) -> Raw:
 def _prepared(examples: Examples, name: str, fill: np.ndarray | None = None) -> Examples:
     """Fills and checks the values of what is in memory; of what is not, they are checked later."""
     values = examples.values
-    return replace(examples, values=prepared(values, name, fill=fill)) if isinstance(values, np.ndarray) else examples
+    if not isinstance(values, np.ndarray):
+        return examples
+    gaps = None if fill is None else np.isnan(values).reshape(len(values), -1)
+    missing = gaps if gaps is not None and gaps.any() else None
+    return replace(examples, values=prepared(values, name, fill=fill), missing=missing)
 
 
 def _surveys(splits: Mapping[str, Examples], scale: str, name: str) -> dict[str, Survey]:

@@ -76,6 +76,13 @@ class Inputs:
         index = where if isinstance(where, np.ndarray) else where.start or 0
         return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
 
+    def missing(self, where: slice | np.ndarray) -> np.ndarray | None:
+        """Which of some values were not there and are filled [B, F]; None where none may be missing."""
+        if self.fill is None:
+            return None
+        found = np.asarray(self.values[where])
+        return np.isnan(found).reshape(len(found), -1) if found.dtype.kind == "f" else None
+
     def described(self, made: Mapping[str, np.ndarray], rows: slice = ALL) -> dict[str, np.ndarray]:
         """What was made of some of the examples, arrays [B, ...] by name, with what is carried along and their `label`.
 
@@ -181,7 +188,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         last = min(first + size, len(inputs)) - 1
         of = "" if size >= len(inputs) else f" (examples {first} to {last})"
         values = inputs.at(rows, inputs.name + of)
-        yield Examples(values, None if inputs.labels is None else inputs.labels[rows])
+        labels = None if inputs.labels is None else inputs.labels[rows]
+        yield Examples(values, labels, missing=inputs.missing(rows))
 
 
 def _table(place: str) -> Path | None:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,12 +26,14 @@ PLAIN = Data()
 class Examples:
     """Examples [N, ...] as they came and their labels [N], None where there are none; in memory or not.
 
-    `index` tells where in its source each one stands, of a part of one that brings no splits.
+    `index` tells where in its source each one stands, of a part of one that brings no splits; `missing` which values
+    [N, F] were not there and have been filled, None where none were.
     """
 
     values: Rows
     labels: Rows | None = None
     index: Rows | None = None
+    missing: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -43,8 +45,8 @@ class Examples:
 
     def take(self, where: Where) -> "Examples":
         """The examples and labels that `where` names."""
-        labels, index = (rows if rows is None else take(rows, where) for rows in (self.labels, self.index))
-        return Examples(take(self.values, where), labels, index)
+        others = (rows if rows is None else take(rows, where) for rows in (self.labels, self.index, self.missing))
+        return Examples(take(self.values, where), *others)
 
     def every(self, n: int) -> "Examples":
         """Every n-th example, from the first one on."""
@@ -52,7 +54,7 @@ class Examples:
 
     def in_memory(self) -> "Examples":
         """The same as arrays."""
-        return Examples(self.values[:], None if self.labels is None else self.labels[:], self.index)
+        return replace(self, values=self.values[:], labels=None if self.labels is None else self.labels[:])
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def sentences(values: Values) -> list[str]:
             "others: of new ones expect a little less."
         )
     if training is None:
-        return [*said, "The threshold was given: nothing tells here how many normal examples it flags."]
+        told = [] if normal else ["The threshold was given: nothing tells here how many normal examples it flags."]
+        return [*said, *told]
     said.append(
         f"It flags {_share(training)} of {training['examples']:,} training examples: where these are normal, the "
         f"false-positive rate to expect on normal examples that the model scores like them."

@@ -27,6 +27,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "stacked": (("stacked_pretraining",), applications.stacked),
     "one_class_mnist": (("one_class_mnist",), applications.one_class_mnist),
     "one_class_tables": (("one_class_tables",), applications.one_class_tables),
+    "sensor_faults": (("sensor_faults",), applications.sensor_faults),
     "denoising": (("denoising_filters",), restoring.denoising),
     "compression": (("compression",), restoring.compression),
     "generation": (("generation",), restoring.generation),

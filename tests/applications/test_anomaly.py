@@ -205,7 +205,7 @@ def test_scores_beyond_float32_are_the_oddest(tables):
 def test_the_oddest_examples_are_kept_with_where_they_err(tables):
     inputs = Inputs("table", SEARCHED, columns=("a", "b", "c", "d", "e", "f"))
     dataset = tables._dataset()
-    known = tables._kept().values
+    known = tables._known
     found = anomaly.detect(tables.inference, dataset, known, inputs, KNOWN, Options(kind="reconstruction"))
     explained = oddities.explain(tables.inference, inputs, found, known)
     values, arrays = oddities.findings(tables.inference, dataset, inputs, found, explained)

@@ -14,15 +14,14 @@ def projection(features, rank, seed):
     return basis @ basis.T
 
 
-def model(matrix, *, known=1e3, weights=None):
+def model(matrix, *, known=1e3):
     """Of a linear model; features are known to lie within so much of 0."""
-    features = len(matrix)
-    within = np.stack([-np.full(features, float(known)), np.full(features, float(known))])
-    return Model(
-        lambda rows: (rows.astype(np.float64) @ matrix).astype(np.float32),
-        within,
-        np.ones(features) if weights is None else weights,
-    )
+    within = np.stack([-np.full(len(matrix), float(known)), np.full(len(matrix), float(known))])
+    return Model(lambda rows: (rows.astype(np.float64) @ matrix).astype(np.float32), within)
+
+
+def blamed(model, rows, weights=1.0):
+    return attribute(model, rows, weights)
 
 
 @given(features=st.integers(2, CANDIDATES), seed=st.integers(0, 999), data=st.data())
@@ -34,7 +33,7 @@ def test_of_a_projection_the_contributions_are_those_of_the_closed_form(features
     assume(np.diag(rest).min() > 0.01)  # what the code all but copies is expected far outside of what is known
     residual = rows @ rest
     contributions = residual**2 / np.diag(rest)
-    found = attribute(model(matrix), rows)
+    found = blamed(model(matrix), rows)
     for row, (feature, *_) in enumerate(found.features):
         most, whole = contributions[row].max(), np.sum(residual[row] ** 2)
         # float32 rows of values up to 1,000, which are tried: their squares' roundings are some .1, and the parabola
@@ -52,7 +51,7 @@ def test_with_weights_it_is_the_weighted_error_that_is_lowered(seed):
     random = np.random.default_rng(seed)
     matrix, weights = random.normal(size=(6, 6)) / 3, random.uniform(0.1, 10, 6)
     rows = random.normal(size=(3, 6)).astype(np.float32)
-    found = attribute(model(matrix, known=30, weights=weights), rows)
+    found = blamed(model(matrix, known=30), rows, weights)
     rest, root = np.eye(6) - matrix, np.sqrt(weights)
     for row, given_row in enumerate(rows):
         left = []
@@ -71,18 +70,41 @@ def test_a_stuck_feature_is_named_where_another_errs_most():
     matrix = loading.T @ loading / np.sum(loading**2)
     odd = np.array([[0, 1, 1, 4]], np.float32)  # where 9 is expected
     linear = model(matrix, known=20)
-    assert linear.error(odd).argmax() != 0
-    found = attribute(linear, odd)
+    assert ((linear.again(odd) - odd) ** 2).argmax() != 0
+    found = blamed(linear, odd)
     assert found.features[0, 0] == 0
     assert found.expected[0, 0] == pytest.approx(9, rel=1e-3)
     assert found.shares[0, 0] == pytest.approx(1, abs=1e-5)
 
 
-def test_nothing_is_expected_that_was_never_seen():
+def test_nothing_is_expected_that_was_never_seen_but_as_far_as_the_row_is_reconstructed():
     loading = np.array([[0.9, 0.1, 0.1, 0.4]])
     matrix = loading.T @ loading / np.sum(loading**2)
-    found = attribute(model(matrix, known=5), np.array([[0, 1, 1, 4]], np.float32))
-    assert np.abs(found.expected).max() <= 5
+    linear, odd = model(matrix, known=1), np.array([[0, 1, 1, 4]], np.float32)
+    found = blamed(linear, odd)
+    assert (np.abs(found.expected[:, 0]) <= np.maximum(1, np.abs(linear.again(odd).max()))).all()
+    assert found.expected[0, 0] < 9  # which would leave nothing
+
+
+def test_a_row_beyond_what_is_known_is_blamed_on_what_its_reconstruction_mends():
+    """All of three features are twice what was ever seen, as they would be together, and one of them four times."""
+    loading = np.ones((1, 3)) / np.sqrt(3)
+    linear = model(loading.T @ loading, known=1)
+    found = blamed(linear, np.array([[2, 2, 4]], np.float32))
+    assert found.features[0, 0] == 2
+    assert found.shares[0, 0] > 0.5
+
+
+def test_what_weighs_nothing_is_not_to_blame():
+    matrix = projection(6, 2, 0)
+    rows = np.random.default_rng(1).normal(size=(8, 6)).astype(np.float32)
+    weights = np.ones((8, 6))
+    weights[:, 2] = 0
+    rows[:, 2] += 50
+    found = blamed(model(matrix, known=3), rows, weights)
+    plain = blamed(model(matrix, known=3), rows)
+    assert (plain.features[:, 0] == 2).all()
+    assert (found.shares[:, 0] < 1 + 1e-12).all()
 
 
 def test_two_odd_features_are_named_one_after_the_other():
@@ -91,7 +113,7 @@ def test_two_odd_features_are_named_one_after_the_other():
     odd = well.astype(np.float32)
     odd[:, 3] += 8
     odd[:, 7] -= 5
-    found = attribute(model(matrix, known=9), odd)
+    found = blamed(model(matrix, known=9), odd)
     np.testing.assert_array_equal(found.features[:, :2], [[3, 7]] * 20)
     # The first one's stands beside a second that is odd still; with both replaced nothing is left.
     np.testing.assert_allclose(found.shares[:, :2].sum(axis=1), 1, atol=0.1)
@@ -107,7 +129,7 @@ def test_numbers_beyond_all_bounds_are_to_blame_and_nothing_breaks():
     rows = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     known = np.random.default_rng(1).normal(size=(50, 5))
     rows[0, 2], rows[1, 4] = 3e38, -3e38
-    found = attribute(Model(reconstruct, known, np.ones(5)), rows)
+    found = blamed(Model(reconstruct, known), rows)
     assert found.features[0, 0] == 2
     assert found.features[1, 0] == 4
     assert (np.abs(found.expected) < 10).all()
@@ -116,17 +138,17 @@ def test_numbers_beyond_all_bounds_are_to_blame_and_nothing_breaks():
 
 def test_a_row_without_error_blames_nothing_and_no_rows_none():
     same = model(np.eye(4))
-    found = attribute(same, np.ones((2, 4), np.float32))
+    found = blamed(same, np.ones((2, 4), np.float32))
     np.testing.assert_array_equal(found.shares, 0)
-    assert attribute(same, np.ones((0, 4), np.float32)).features.shape == (0, 3)
-    assert attribute(model(np.zeros((1, 1))), np.ones((2, 1), np.float32)).shares.tolist() == [[1.0], [1.0]]
+    assert blamed(same, np.ones((0, 4), np.float32)).features.shape == (0, 3)
+    assert blamed(model(np.zeros((1, 1))), np.ones((2, 1), np.float32)).shares.tolist() == [[1.0], [1.0]]
 
 
 def test_many_features_are_looked_at_in_pieces(monkeypatch):
     linear = model(projection(40, 5, 3), known=5)
     rows = np.random.default_rng(2).normal(size=(30, 40)).astype(np.float32)
-    whole = attribute(linear, rows)
+    whole = blamed(linear, rows)
     monkeypatch.setattr("aeflax.applications.attribution.MAX_VALUES", 40 * CANDIDATES * 7)
-    pieces = attribute(linear, rows)
+    pieces = blamed(linear, rows)
     np.testing.assert_array_equal(whole.features, pieces.features)
     np.testing.assert_allclose(whole.shares, pieces.shares)

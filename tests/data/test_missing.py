@@ -9,6 +9,7 @@ import pytest
 
 import aeflax
 from aeflax import presets
+from aeflax.applications import oddities
 from aeflax.config import Data, GaussianLikelihood, Train
 from aeflax.data import missing, tables
 from aeflax.data.dataset import load
@@ -127,7 +128,8 @@ def test_a_kept_run_fills_the_same_in_new_examples(run, rows, tmp_path):
     for one in (run, again):
         assert np.array_equal(one.encode(new), run.encode(whole))
         assert np.array_equal(one.score(new), run.score(whole))
-        assert np.array_equal(one.detect(new, baselines=False).scores, run.detect(whole, baselines=False).scores)
+        plain = {"kind": "reconstruction", "baselines": False}  # a standardized score leaves out what was filled
+        assert np.array_equal(one.detect(new, **plain).scores, run.detect(whole, **plain).scores)
     path = tmp_path / "new.csv"
     np.savetxt(path, new, delimiter=",", header="a,b,c,d", comments="", fmt="%.17g")
     path.write_text(path.read_text().replace("nan", ""))
@@ -140,14 +142,14 @@ def test_a_data_frame_s_missing_values_are_told_from_measured_ones(rows, tmp_pat
     """The oddest row is odd in a cell that was empty: what is told of it was never measured."""
     frame = pd.DataFrame(np.concatenate([rows, rows + 0.5]), columns=["a", "b", "c", "d"])
     run = aeflax.train(short(), frame, report=False)
-    told = {
-        (one["row"], feature["name"]): feature["filled"]
-        for one in run.detect(frame, baselines=False).oddest
-        for feature in one["features"]
-    }
+    found = run.detect(frame, kind="reconstruction", baselines=False)
+    told = {(one["row"], of["name"]): of["filled"] for one in found.oddest for of in one["features"]}
     assert told
     assert all(filled == np.isnan(frame[name][row]) for (row, name), filled in told.items())
-    assert any(told.values())
+    explained = oddities.explain(run.inference, run._given.inputs(frame), found, run._known)
+    for row, names, filled in zip(explained.index, explained.names, explained.filled, strict=True):
+        np.testing.assert_array_equal(filled, np.isnan(frame.iloc[row][list(names)]))
+    assert explained.filled.any()
     with pytest.warns(AeflaxWarning, match="nothing at all is known of c: what stands for missing values takes its"):
         run.score(frame.assign(c=np.nan))
 
@@ -193,3 +195,32 @@ def test_infinite_values_are_no_missing_ones(rows):
     rows[5, 0] = np.inf
     with pytest.raises(DataError, match="infinite"):
         load(SETTINGS, rows)
+
+
+@pytest.mark.slow
+def test_what_was_filled_is_no_evidence(tmp_path):
+    """Neither for a row nor of what is usual: by its definition, in NumPy."""
+    random = np.random.RandomState(0)
+    level = random.normal(size=400)
+    whole = np.stack([level, level + 0.1 * random.normal(size=400), level**2, random.normal(size=400)], axis=1)
+    gaps = whole.astype(np.float32)
+    gaps[random.rand(*gaps.shape) < 0.2] = np.nan
+    settings = short()
+    settings = replace(settings, train=replace(settings.train, steps=200))
+    run = aeflax.train(settings, gaps, run_dir=tmp_path / "run", report=False)
+    found = run.detect(gaps, baselines=False)
+    with np.load(tmp_path / "run" / "examples.npz") as kept:
+        assert np.array_equal(kept["missing"], np.isnan(gaps[4::5]))
+    divisor, errors = run.inference.domain.scaling.divisor, {}
+    for name, rows in (("test", gaps[4::5]), ("all", gaps)):
+        there = ~np.isnan(rows)
+        errors[name] = there, np.where(there, ((run.reconstruct(rows) - rows) / divisor).astype(float) ** 2, 0)
+    there, known = errors["test"]
+    middle = known.sum() / there.sum()
+    usual = (known.sum(axis=0) + 10 * middle) / (there.sum(axis=0) + 10)
+    there, every = errors["all"]
+    expected = np.sum(every / usual, axis=1) / np.maximum(1, there.sum(axis=1))
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-9)  # float32 rows, scaled there and back
+    again = aeflax.load(tmp_path / "run").detect(gaps, threshold=1.0)
+    np.testing.assert_array_equal(again.scores, found.scores)
+    assert run.detect(np.full((2, 4), np.nan, np.float32), threshold=1.0).scores.tolist() == [0, 0]
