@@ -217,16 +217,16 @@ class Run:
             kind=kind, contamination=contamination, threshold=threshold, samples=samples, baselines=baselines
         )
         dataset = None if threshold is not None else self._dataset()
-        known, explained = self._known, None
-        found = anomaly.detect(self.inference, dataset, known, inputs, labels, options)
-        if len(known.values.shape) == 2:  # of vectors
-            explained = oddities.explain(self.inference, inputs, found, known)
+        found, explained = anomaly.detect(self.inference, dataset, self._known, inputs, labels, options), None
+        if self.inference.vectors:
+            explained = oddities.explain(self.inference, inputs, found, self._known())
             found = replace(found, culprits=oddities.culprits(explained, len(inputs)))
         told, arrays = oddities.findings(self.inference, dataset, inputs, found, explained)
         name = "anomaly" if found.anomalous is None else "separation"  # so that the page keeps what labels judged
         if keep:
             self.judge.remember(name, told, arrays)
-        return replace(found, oddest=told.get("oddest", ()), blamed=told.get("blamed", ()))
+        more = {name: told[name] for name in ("oddest", "blamed", "explained") if name in told}
+        return replace(found, **more)
 
     def report(self, directory: str | Path | None = None) -> Path:
         """Draws `figures/*.png` and the self-contained page `report.html`.
@@ -290,7 +290,6 @@ class Run:
         export(self.inference, form, place, about)
         return place
 
-    @property
     def _known(self) -> Examples:
         """Examples of the test split that are there wherever the run is."""
         kept = self._kept()
@@ -298,7 +297,7 @@ class Run:
 
     def _usual(self) -> list[float] | None:
         """What is usual of the squared error of each feature; None of images, and where it is not known."""
-        if len(self.inference.program.built.shape) != 1:
+        if not self.inference.vectors:
             return None
         with suppress(DataError):
             kept = self._kept()

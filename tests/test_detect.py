@@ -75,9 +75,9 @@ def test_json_is_all_of_standard_output_and_agrees_with_what_is_kept(run, runs):
     kept = json.loads((runs / "table" / "applications" / "separation.json").read_text())
     assert kept["detectors"] == found["detectors"]
     assert {feature["name"] for feature in kept["features"]} == {"width", "height", "mass"}
-    values, labels = tables.read(Path("out.csv"), drop=("feature", "feature_2", "feature_3"))
-    assert values.shape == (99, 7)
-    assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) == {"width", "height", "mass"}
+    values, labels = tables.read(Path("out.csv"), drop=tuple(CULPRITS))
+    assert values.shape == (99, 3)
+    assert set(tables.carried(Path("out.csv"), ["feature"])["feature"]) <= {"width", "height", "mass", ""}
     np.testing.assert_array_equal(values[:, 2], np.arange(99))
     assert labels.sum() == 9
 
@@ -102,7 +102,7 @@ def test_examples_without_a_label_judge_nothing(run, runs):
         some, alone = (one["detectors"][name]["metrics"] for one in found)
         assert some == pytest.approx(alone)
     for some, alone in zip(found[0]["choices"], found[1]["choices"], strict=True):
-        scores, _ = tables.read(Path("out.csv"), drop=("feature", "feature_2", "feature_3"))
+        scores, _ = tables.read(Path("out.csv"), drop=tuple(CULPRITS))
         assert some | {"flagged": 0} == alone | {"flagged": 0}  # which is a share of all, with a label or without
         assert alone["flagged"] == pytest.approx(np.mean(scores[:, 0] > alone["threshold"]))
     assert found[0]["choices"][0]["flagged"] != found[1]["choices"][0]["flagged"]

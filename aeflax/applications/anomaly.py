@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,7 @@ class Detection:
         and of each feature its `name`, `value`, what the model `expected`, and the `share` of the error that is its.
       blamed: of vectors what flagged ones are blamed on, the most frequent first: `feature`, how many `rows`, and of
         the oddest of these its `row`, the feature's `value` and what the model `expected`.
+      explained: how many of the flagged vectors, the oddest, that is told of.
       culprits: of vectors what is odd about each, arrays [N] by the names of their columns, as the command writes them.
     """
 
@@ -77,6 +78,7 @@ class Detection:
     oddest: Sequence[Mapping[str, Any]] = ()
     blamed: Sequence[Mapping[str, Any]] = ()
     culprits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    explained: int = 0
 
     def __repr__(self) -> str:
         found = f"{int(self.anomalies.sum()):,} anomalies in {len(self.scores):,} examples"
@@ -130,7 +132,7 @@ class Detection:
 def detect(
     inference: Inference,
     dataset: Dataset | None,
-    known: Examples,
+    known: Callable[[], Examples],
     inputs: Inputs,
     anomalous: np.ndarray | None = None,
     options: Options | None = None,
@@ -140,7 +142,7 @@ def detect(
     Args:
       inference: the model.
       dataset: what it was trained on; None where the threshold is given.
-      known: examples of its own test split, as stored.
+      known: gives examples of its own test split, as stored.
       inputs: the examples [N, ...].
       anomalous: which of them are known to be anomalous [N], boolean or 0 and 1, NaN where that is not known; None
         where it is known of none.

@@ -68,16 +68,16 @@ def attribute(model: Model, rows: np.ndarray, weights: np.ndarray) -> Attributio
     step = max(1, MAX_VALUES // (candidates * rows.shape[1]))
     empty = (np.empty((0, rounds), np.intp), np.empty((0, rounds), np.float32), np.empty((0, rounds)))
     weights = np.broadcast_to(weights, rows.shape)
+    known = np.quantile(model.known, QUANTILES, axis=0)
     pieces = (slice(first, first + step) for first in range(0, len(rows), step))
-    parts = [_attributed(model, rows[piece], weights[piece], rounds) for piece in pieces]
+    parts = [_attributed(model, rows[piece], weights[piece], known, rounds) for piece in pieces]
     return Attribution(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
 def _attributed(
-    model: Model, rows: np.ndarray, weights: np.ndarray, rounds: int
+    model: Model, rows: np.ndarray, weights: np.ndarray, known: np.ndarray, rounds: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows, place = np.array(rows, np.float32), np.arange(len(rows))
-    known = np.quantile(model.known, QUANTILES, axis=0)
+    rows, place = np.clip(rows, -MOST, MOST).astype(np.float32), np.arange(len(rows))
     again = model.again(rows)
     errors = (again - rows) ** 2 * weights
     whole = left = errors.sum(axis=1)

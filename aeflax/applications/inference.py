@@ -53,6 +53,11 @@ class Inference:
         return self.program.built.model.latent_dim or 0
 
     @property
+    def vectors(self) -> bool:
+        """Whether examples are vectors [F], as rows of a table are."""
+        return len(self.program.built.shape) == 1
+
+    @property
     def has_prior(self) -> bool:
         """Whether the code has a posterior, and with it a prior to draw from."""
         return isinstance(self.program.built.model.bottleneck, GaussianPosterior)

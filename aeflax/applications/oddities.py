@@ -103,7 +103,9 @@ class Explained:
 
 
 def explain(inference: Inference, inputs: Inputs, found: Detection, known: Examples) -> Explained:
-    """Says what is odd about the 10,000 oddest vectors, fewer where they have over 200 features.
+    """Says what is odd about flagged vectors and about the 16 oddest.
+
+    Of many flagged ones about the 10,000 oddest, fewer where they have over 200 features.
 
     Args:
       inference: the model.
@@ -112,7 +114,8 @@ def explain(inference: Inference, inputs: Inputs, found: Detection, known: Examp
       known: examples of the run's own test split, as stored.
     """
     most = min(EXPLAINED, max(ODDEST, EXPLAINED_VALUES // inputs.shape[0]))
-    index = np.argsort(-found.scores, kind="stable")[:most]
+    count = min(most, max(ODDEST, int(found.anomalies.sum())))
+    index = np.argsort(-found.scores, kind="stable")[:count]
     examples = inference.scaled(inputs.at(index))
     missing = inputs.missing(index)
     weights = found.weights if missing is None or found.options.kind != "standardized" else found.weights * ~missing
@@ -209,6 +212,7 @@ def findings(
         kept["features"] = _features(inference, dataset, odd["error"], inputs.columns)
         kept["oddest"] = reasons(explained, inputs, found.scores)
         kept["blamed"] = blamed(explained, inputs, found.anomalies)
+        kept["explained"] = min(len(explained.index), int(found.anomalies.sum()))
     return kept, odd
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from aeflax.applications.inference import Inference
 
 PRIOR = 10  # examples that speak for features which all err alike: a few of one's own say little about each
-LEAST = 1e-4  # of the mean over the features, at least: where one never erred, roundings would be faults
+ODD = 0.01  # share of the examples, the worst of each feature, that is left out: faults among them are not usual
+LEAST = 1e-4  # of the mean over the features, at least: where one never errs, roundings would be faults
 
 
 def squares(inference: Inference, examples: np.ndarray) -> np.ndarray:
@@ -27,18 +28,25 @@ def score(errors: np.ndarray, weights: np.ndarray, missing: np.ndarray | None = 
         found: np.ndarray = np.mean(errors * weights, axis=1, dtype=float)
         return found
     present = ~missing
-    sums: np.ndarray = np.sum(errors * weights, axis=1, where=present, dtype=float)
-    return sums / np.maximum(1, present.sum(axis=1))
+    sums = np.sum(errors * weights, axis=1, where=present, dtype=float)
+    means: np.ndarray = sums / np.maximum(1, present.sum(axis=1))
+    return means
 
 
 def usual(errors: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
     """Squared errors [N, F] of examples that are well -> what is usual of each feature, [F] above 0.
 
-    What was `missing` [N, F], and is filled, tells nothing of a model's errors.
+    The mean, without the worst hundredth, shrunk towards the geometric mean over the features. What was `missing`
+    [N, F], and is filled, tells nothing of a model's errors.
     """
-    present = np.ones(errors.shape, bool) if missing is None else ~missing
-    counts, sums = present.sum(axis=0), np.sum(errors, axis=0, where=present)
-    middle = float(sums.sum() / max(1, counts.sum()))
-    shrunk: np.ndarray = (sums + PRIOR * middle) / (counts + PRIOR)
-    least: np.ndarray = np.maximum(shrunk, max(LEAST * float(shrunk.mean()), float(np.finfo(np.float32).tiny)))
-    return least
+    told = errors if missing is None else np.where(missing, np.nan, errors)
+    counts = np.sum(~np.isnan(told), axis=0)
+    kept = counts - (ODD * counts).astype(int)
+    ranked = np.sort(told, axis=0)  # missing ones last
+    sums = np.sum(ranked, axis=0, where=np.arange(len(told))[:, None] < kept)
+    means = sums / np.maximum(1, kept)
+    least = max(LEAST * float(means.mean()), float(np.finfo(np.float32).tiny))
+    middle = np.exp(np.mean(np.log(np.maximum(means, least))))  # where noise would rule a mean of squares
+    shrunk: np.ndarray = (sums + PRIOR * middle) / (kept + PRIOR)
+    found: np.ndarray = np.maximum(shrunk, least)
+    return found

@@ -49,7 +49,7 @@ class Options:
     baselines: bool = True
 
 
-def scorer(inference: Inference, known: Examples, options: Options) -> tuple[Score, np.ndarray]:
+def scorer(inference: Inference, known: Callable[[], Examples], options: Options) -> tuple[Score, np.ndarray]:
     """How examples are scored: batches of them -> all scores [N] float64; and the features' weights [F] in it.
 
     What is too odd for float32 gets its largest value.
@@ -59,7 +59,8 @@ def scorer(inference: Inference, known: Examples, options: Options) -> tuple[Sco
         case "reconstruction":
             return lambda batches: finite(inference.score(_values(batches))), even
         case "standardized":
-            weights = 1 / residuals.usual(residuals.squares(inference, known.values[:]), _gaps(known))
+            well = known()
+            weights = 1 / residuals.usual(residuals.squares(inference, well.values[:]), _gaps(well))
 
             def standardized(batch: Examples) -> np.ndarray:
                 return residuals.score(residuals.squares(inference, batch.values[:]), weights, _gaps(batch))
@@ -88,8 +89,8 @@ def _gaps(examples: Examples) -> np.ndarray | None:
 
 def resolved(inference: Inference, options: Options) -> Options:
     """Options with a kind. Raises ConfigError for those that cannot be, or that the model does not have."""
-    vectors = len(inference.program.built.shape) == 1
-    options = replace(options, kind=options.kind or ("standardized" if vectors else "reconstruction"))
+    kind: Kind = "standardized" if inference.vectors else "reconstruction"
+    options = replace(options, kind=options.kind or kind)
     threshold.require_contamination(options.contamination)
     if options.kind not in get_args(Kind):
         raise ConfigError(f"kind {options.kind!r} is no score; choose {', '.join(get_args(Kind))}")
@@ -102,8 +103,8 @@ def resolved(inference: Inference, options: Options) -> Options:
         )
     least = 0.0 if options.kind in ERRORS else -math.inf
     if options.threshold is not None and not least <= options.threshold < math.inf:
-        kind = "a finite one" if least else "a finite one from 0 on, as squared errors are"
-        raise ConfigError(f"threshold {options.threshold:g} is no score; take {kind}")
+        wanted = "a finite one" if least else "a finite one from 0 on, as squared errors are"
+        raise ConfigError(f"threshold {options.threshold:g} is no score; take {wanted}")
     return options
 
 

@@ -1,5 +1,6 @@
 """`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -69,7 +70,8 @@ def main(arguments: list[str]) -> int:
     from aeflax.report.anomaly import blamed, choices, oddest, sentences, table
     from aeflax.report.metrics import pca_note
 
-    asked = scoring.Options(kind=command.kind, threshold=command.threshold, samples=command.samples)
+    meant = command.kind or _kind_of(run, command.threshold)
+    asked = scoring.Options(kind=meant, threshold=command.threshold, samples=command.samples)
     kind = scoring.resolved(run.inference, asked).kind  # so that what cannot be asked is said before anything else
     data = run.experiment.data
     named = command.label is not None
@@ -101,7 +103,7 @@ def main(arguments: list[str]) -> int:
     if values["choices"]:
         tables.append(choices(values))
     if found.oddest:
-        values |= {"blamed": found.blamed, "oddest": found.oddest}
+        values |= {"blamed": found.blamed, "oddest": found.oddest, "explained": found.explained}
         tables += [blamed(values), oddest(values, SHOWN)] if found.blamed else [oddest(values, SHOWN)]
     if inputs.labels is not None:
         said.append(_unused(inputs.labels) if known is None else _counted(inputs.labels, known))
@@ -121,6 +123,17 @@ def _before(run: "Run", kind: "Kind | None") -> str:
         if found.get("kind") == kind:
             return f" {found['detectors']['aeflax']['threshold']['value']:.9g} as before"
     return ""
+
+
+def _kind_of(run: "Run", threshold: float | None) -> "Kind | None":
+    """The kind of score that an earlier search took a threshold of."""
+    kept = run.judge.findings()
+    for found in (kept[name].values for name in ("anomaly", "separation") if name in kept):
+        told = found["detectors"]["aeflax"]["threshold"]["value"]
+        if threshold is not None and math.isclose(told, threshold, rel_tol=1e-6):
+            kind: Kind = found["kind"]
+            return kind
+    return None
 
 
 def _contamination(command: DetectCommand) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def export(inference: Inference, form: str, directory: Path, about: Mapping[str,
     """
     if form not in FORMATS:
         raise ConfigError(f"there is no export format {form!r}; choose {', '.join(FORMATS)}")
-    held = (read_json(directory / EXPORTED) or {}).get("format", form)
+    held = form
+    with suppress(ConfigError):  # of a damaged manifest, which is replaced
+        held = (read_json(directory / EXPORTED) or {}).get("format", form)
     if held != form:
         raise ConfigError(f"{directory} holds an export as {held}, and one manifest; choose another folder for {form}")
     said = {"format": form, "aeflax": version("aeflax"), "jax": jax.__version__, **about}

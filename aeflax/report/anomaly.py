@@ -172,7 +172,9 @@ def choices(values: Values) -> Table:
 def blamed(values: Values) -> Table:
     """One row a feature that flagged vectors are blamed on."""
     rows = [[one["feature"], f"{one['rows']:,}", str(one["row"]), _had(one)] for one in values["blamed"]]
-    caption = "What the flagged rows are blamed on, and the oddest row of each; what the model expects is in brackets."
+    whole = values["explained"] == values["anomalies"]
+    of = "the flagged rows" if whole else f"the {values['explained']:,} oddest rows"
+    caption = f"What {of} are blamed on, and the oddest row of each; what the model expects is in brackets."
     return Table(["feature", "rows", "oddest row", "its value"], rows, caption)
 
 

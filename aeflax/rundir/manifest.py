@@ -160,6 +160,10 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
     different = differing(old, new)
     found = [change for path, change in different.items() if path not in FREE]
+    was, now = (from_dict(Experiment, part["resolved"]) for part in (stored, manifest))
+    for path, change in differing(was, now).items():  # of what was left to be chosen
+        if path.partition(".")[0] in ("model", "optimizer") and path not in different and not found:
+            found.append(f"{change} (which this version chooses otherwise; name what it was)")
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
     if steps[1] < steps[0]:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")

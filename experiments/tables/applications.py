@@ -114,8 +114,8 @@ def sensor_faults(record: Record) -> str:
     heads = ["fault of a sensor", "score", *DETECTORS.values(), "flagged", "largest error is its", "it is blamed"]
     said = (
         "AUROC; of the faulty rows, those that are flagged at a contamination of 5 %, and of these the share whose "
-        "largest (standardized) error is the faulty sensor's, and which are blamed on it. Means, 95 % intervals over five "
-        "seeds."
+        "largest (standardized) error is the faulty sensor's, and which are blamed on it. Means with 95 % intervals "
+        "over five seeds."
     )
     return f"{table(heads, rows)}\n\n{said}"
 
