@@ -108,7 +108,7 @@ def train(
     if profile is not None:
         profile = profile / str(jax.process_index()) if hosts.count() > 1 else profile
         hosts.by_all(functools.partial(create_folder, profile, "the profile"))
-    described |= {"init_from": origin, "devices": program.placement.shards}
+    described |= {"init_from": origin, "devices": program.placement.shards, "processes": hosts.count()}
     task = Task(program, dataset, described, callbacks, stop, weights, profile)
     return task.train() if path is None else task.train_in(path, resume=resume, overwrite=overwrite, report=report)
 

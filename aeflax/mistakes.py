@@ -24,6 +24,7 @@ TOLD = {  # by what is said, whatever its kind
     "got an unexpected keyword argument": "a field has an annotation, its class @dataclass(frozen=True, kw_only=True)",
     "_DimExpr": "an exported batch has any size; write x.shape[0] in place of len(x)",
     "key type <class 'NoneType'>": "in inference there are no keys: draw only where context.keys is not None",
+    "'Outputs' and": "what the decoder gives is outputs.logits",
     "'Outputs' object has no attribute": "the code is outputs.latent.code, what the decoder gives outputs.logits",
     "'Latent' object has no attribute": "its array is `code`; of a posterior also `mean`, `log_var` and `drawn`",
     "'NoneType' object is not callable": "in inference there is no context.mean: average only where it is not None",

@@ -129,7 +129,9 @@ def draws_again(process: Callable[..., Any], keys: jax.Array, *others: Any) -> b
     return len(draws) > 1
 
 
-def depends_on_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any) -> str:
+def depends_on_rows(
+    process: Callable[..., Any], keys: jax.Array, images: jax.Array, *others: Any, close: float = 1e-5
+) -> str:
     """On what of a batch of two the result of a row depends, beside its own image and key; nothing where on nothing.
 
     Args:
@@ -137,22 +139,22 @@ def depends_on_rows(process: Callable[..., Any], keys: jax.Array, images: jax.Ar
       keys: [3], the last of which takes the place of one.
       images: [3, ...], alike.
       others: what it takes beside them.
+      close: by how much of the largest value a row may differ: a program for one example adds up in another order.
     """
     compute = jax.jit(process)
     before = np.asarray(compute(keys[:2], images[:2], *others))
     for changed, kept in ((0, 1), (1, 0)):
         rows = jnp.arange(2).at[changed].set(2)
         after = np.asarray(compute(keys[rows], images[rows], *others))
-        if not _close(after[kept], before[kept]):
+        if not _close(after[kept], before[kept], close):
             return "the others of its batch"
     alone = np.asarray(compute(keys[1:2], images[1:2], *others))
-    return "" if _close(alone[0], before[1]) else "its place in the batch"
+    return "" if _close(alone[0], before[1], close) else "its place in the batch"
 
 
-def _close(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether values are the same to rounding: a program for one example adds up in another order than one for two."""
-    size = np.max(np.abs(two), initial=1.0, where=np.isfinite(two))
-    return np.allclose(one, two, rtol=1e-5, atol=1e-5 * float(size), equal_nan=True)
+def _close(one: np.ndarray, two: np.ndarray, close: float) -> bool:
+    size = np.max(np.abs(two), initial=0.0, where=np.isfinite(two))
+    return np.allclose(one, two, rtol=close, atol=close * float(size), equal_nan=True)
 
 
 def _same(one: Callable[..., Any], two: Callable[..., Any], *given: Any) -> bool:

@@ -165,7 +165,10 @@ def _prepared() -> Finding:
     found = prepared.sets(place)
     if not found:
         return Finding(prepared.NAMED_BY, "absent", f"{place}: no prepared set in it", mend)
-    return Finding(prepared.NAMED_BY, "fine", f"{place}: {', '.join(found[:SETS])}{', ...' * (len(found) > SETS)}")
+    state: State = "problem" if any("(" in one for one in found) else "fine"
+    mend = "prepare it anew as array_record" if state == "problem" else ""
+    more = ", ..." if len(found) > SETS else ""
+    return Finding(prepared.NAMED_BY, state, f"{place}: {', '.join(found[:SETS])}{more}", mend)
 
 
 def _data() -> Finding:

@@ -52,6 +52,8 @@ def again(manifest: Mapping[str, Any]) -> str:
     except ConfigError as error:
         files = ", ".join(manifest.get("parts") or ())
         return f"{error}{files and f': {files}'}"
+    if file and manifest.get("resumed_with_parts"):
+        return f"{file} was changed while it was trained, so that no one command gives it again"
     origin = manifest.get("init_from")
     return f"{line} --init-from {shlex.quote(str(origin.get('run')))}" if isinstance(origin, Mapping) else line
 

@@ -6,6 +6,7 @@ import pytest
 
 from aeflax.cli.bench import BenchCommand
 from aeflax.cli.completion import CompletionCommand
+from aeflax.cli.export import ExportCommand
 from aeflax.cli.interpolate import InterpolateCommand
 from aeflax.cli.options import look_over
 from aeflax.cli.train import TrainCommand
@@ -116,3 +117,8 @@ def test_a_run_that_stands_alone_is_asked_whether_it_is_the_run_directory(tmp_pa
 def test_shortened_names_are_understood(words, meant):
     (said,) = look_over(TrainCommand, TrainCommand(), words)[0]
     assert said.endswith(meant)
+
+
+def test_a_word_that_one_option_takes_is_asked_whether_it_is_its_value():
+    found, _ = look_over(ExportCommand, None, ["run", "onnx"])
+    assert found == ["'onnx' belongs to no option; did you mean --format onnx?"]

@@ -13,7 +13,7 @@ from aeflax.definitions import _with_imports
 from aeflax.storage.document import read_json, write_json
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
-OWN, ABOVE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+OWN, ABOVE, _ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SHORT = ("--train.steps", "5", "--no-report", "--run-dir", "run")
 pytestmark = pytest.mark.slow
 

@@ -86,8 +86,16 @@ def test_where_prepared_data_sets_are_sought_is_said(monkeypatch, tmp_path):
     assert found("TFDS_DATA_DIR").state == "absent"
     version = tmp_path / "faces" / "1.0.0"
     version.mkdir(parents=True)
-    (version / "dataset_info.json").write_text("{}")
+    (version / "dataset_info.json").write_text('{"fileFormat": "array_record"}')
+    assert "its records are not whole" in found("TFDS_DATA_DIR").value
+    (version / "faces-train.array_record-00000-of-00001").write_bytes(bytes(2**16))
     assert (found("TFDS_DATA_DIR").state, found("TFDS_DATA_DIR").value) == ("fine", f"{tmp_path}: faces:1.0.0")
+    plain = tmp_path / "words" / "small" / "2.0.0"
+    plain.mkdir(parents=True)
+    (plain / "dataset_info.json").write_text('{"fileFormat": "tfrecord"}')
+    told = found("TFDS_DATA_DIR")
+    assert told.state == "problem"
+    assert "words/small:2.0.0 (prepared as tfrecord" in told.value
     for place, above in ((version, "two above it"), (version.parent, "the folder above it")):
         monkeypatch.setenv("TFDS_DATA_DIR", str(place))
         assert found("TFDS_DATA_DIR").state == "problem"

@@ -161,6 +161,29 @@ def squares(outputs, targets, values):
     return jnp.sum((outputs.logits - targets).reshape(len(targets), -1) ** 2, axis=1)
 
 
+def test_what_a_latent_holds_beside_its_rows_is_none_of_them():
+    """A scale of each channel, of as many as the examples that are tried."""
+
+    class Scaled(Latent):
+        scale: jax.Array | None = None
+
+    class Module(nn.Module):
+        features: int
+
+        @nn.compact
+        def __call__(self, hidden, context):
+            flat = hidden.reshape(hidden.shape[0], -1)
+            scale = self.param("scale", nn.initializers.ones_init(), (3,))
+            return Scaled(code=nn.Dense(self.features, name="code")(flat), scale=scale)
+
+    def nats(outputs, targets, values):
+        return squares(outputs, targets, values) * jnp.mean(outputs.latent.scale**2)
+
+    factories.bottleneck.register(Coder, lambda part, features, project: Module(features))
+    found = judging(nats)
+    silent(replace(found, model=replace(found.model, bottleneck=Coder())))
+
+
 def test_a_likelihood_that_mixes_rows_is_warned_of():
     silent(judging(squares))
 

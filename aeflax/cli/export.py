@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         ports = (_port(file[way]) for way in ways.values())
         table.add_row(name, *ports, f"{file['bytes']:,}")
     if "checked" in told:
-        table.caption = f"differs from the model by at most {told['checked']['largest_difference']:.1g} of its output"
+        table.caption = f"differs from the model by {told['checked']['largest_difference']:.1e} of its output at most"
     console(stderr=command.json).print(table)
     if command.json:
         answer.give({"path": str(place), **told})

@@ -138,6 +138,9 @@ def _stray(word: str, known: Mapping[str, Option]) -> str:
     """What is said of a word that no option comes before."""
     if "--run-dir" in known and (Path(word) / "experiment.json").is_file():
         return f"{word!r} belongs to no option; did you mean --run-dir {word}?"
+    meant = [name for name, option in known.items() if not option.switch and word in _words(option.hint)]
+    if len(meant) == 1:
+        return f"{word!r} belongs to no option; did you mean {meant[0]} {word}?"
     return f"{word!r} belongs to no option; leave it out"
 
 

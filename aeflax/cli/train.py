@@ -102,7 +102,8 @@ def _warn_of_changes(command: TrainCommand, words: set[str]) -> None:
         named = {word.lstrip("-").replace("-", "_") for word in words}
         named |= BUDGET if named & BUDGET else set()
         found = differing(stored, command.experiment)
-        if changed := [change for path, change in found.items() if path in FREE and path not in named]:
+        changed = [change for path, change in found.items() if path in FREE and path not in named]
+        if changed and not found.keys() - FREE:  # else it is refused
             said = "the run goes on with other settings than it had, which the command does not name"
             warn(f"{said}: {'; '.join(changed)} ({runs.alone(manifest)} keep them)")
 

@@ -21,7 +21,7 @@ class VerifyCommand:
 
 def main(arguments: list[str]) -> int:
     """Checks every digest of a run; exit code 4 where one does not hold."""
-    what = "Checks the digest of every file of every checkpoint, and those of the run's own files. Changes nothing."
+    what = "Checks the digest of every file of a run's checkpoints, of its own files and of exports. Changes nothing."
     command: VerifyCommand = parse(VerifyCommand, arguments, "aeflax verify", what)
     found = audit.verify(command.run)
 
@@ -54,6 +54,8 @@ def main(arguments: list[str]) -> int:
     if not found.sound:
         at = found.resumes_at
         then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"
+        if list(found.files) == [str(command.run)]:
+            then = "use another copy"
         said = f"{command.run} is not sound, as the table says; {then}"
         raise CheckpointError(said).telling(**found.entry())
     if command.json:

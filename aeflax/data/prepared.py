@@ -1,9 +1,11 @@
 """The folder of prepared TFDS sets, looked at without TFDS. Standard library only."""
 
+import json
 import os
 from pathlib import Path
 
 DESCRIBED = "dataset_info.json"  # in the folder of a version
+LEAST = 2**16  # bytes of a file of records
 NAMED_BY = "TFDS_DATA_DIR"
 
 
@@ -15,14 +17,27 @@ def root() -> Path:
 def misplaced(place: Path) -> str:
     """Why a folder is not the one that holds the sets, in a few words; nothing where it may be."""
     if not place.is_dir():
-        return f"{place} is no folder, and {NAMED_BY} that of the sets"
+        return f"{place} is no folder; {NAMED_BY} must name that of the sets"
     if (place / DESCRIBED).exists():
-        return f"{place} is a version of a set itself, and {NAMED_BY} the folder two above it"
+        return f"{place} is itself a version of a set; {NAMED_BY} must name the folder two above it, {place.parents[1]}"
     if any(place.glob(f"*/{DESCRIBED}")):
-        return f"{place} is a set itself, and {NAMED_BY} the folder above it"
+        return f"{place} is itself a set; {NAMED_BY} must name the folder above it, {place.parent}"
     return ""
 
 
 def sets(place: Path) -> list[str]:
-    """The sets in a folder as NAME:VERSION, in order."""
-    return sorted(f"{info.parts[-3]}:{info.parts[-2]}" for info in place.glob(f"*/*/{DESCRIBED}"))
+    """The sets in a folder as NAME[/CONFIG]:VERSION, in order, with what stands in the way of reading them."""
+    found = [info.parent for depth in ("*/*", "*/*/*") for info in place.glob(f"{depth}/{DESCRIBED}")]
+    return sorted(f"{'/'.join(one.relative_to(place).parts[:-1])}:{one.name}{_fault(one)}" for one in found)
+
+
+def _fault(version: Path) -> str:
+    """Why the records of a version cannot be read, in brackets; nothing where they can as far as their names tell."""
+    try:
+        form = json.loads((version / DESCRIBED).read_text(encoding="utf-8")).get("fileFormat")
+    except (OSError, ValueError, AttributeError):
+        return " (damaged)"
+    if form not in (None, "array_record"):
+        return f" (prepared as {form}, which cannot be read in any order)"
+    records = list(version.glob("*array_record*"))
+    return "" if records and all(one.stat().st_size >= LEAST for one in records) else " (its records are not whole)"

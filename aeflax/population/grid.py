@@ -88,7 +88,7 @@ def members(experiment: Experiment, grid: Sequence[Axis]) -> tuple[Member, ...]:
     for one in grid:
         if inside := [other.field for other in grid if other.field.startswith(f"{one.field}.")]:
             raise ConfigError(
-                f"the grid varies {one.field}, whose kinds do not all have {inside[0]}; run a sweep for each kind"
+                f"a grid varies either {one.field} or {inside[0]}, a number of one kind; run a sweep for each kind"
             )
     count = 1
     for one in grid:

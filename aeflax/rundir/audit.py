@@ -65,7 +65,7 @@ def verify(path: str | Path) -> Audit:
     Changes nothing, and needs neither JAX nor the run's data.
 
     Args:
-      path: a run directory, or the folder of an export, wherever it lies.
+      path: a run directory, or the folder of an export, wherever it lies, with all or some of its files.
 
     Raises:
       ConfigError: if it holds neither.
@@ -74,7 +74,7 @@ def verify(path: str | Path) -> Audit:
     if not (place / runs.MANIFEST).exists():
         if (place / runs.EXPORTED).exists():
             found = Audit()
-            _look_at_export(place / runs.EXPORTED, str(place), found)
+            _look_at_export(place / runs.EXPORTED, str(place), found, shipped=True)
             return found
         runs.read_manifest(place)  # raises, and says where runs are
     before, audit = holder(place), Audit()
@@ -105,14 +105,20 @@ def _faults(place: Path, name: str) -> list[str]:
     return []
 
 
-def _look_at_export(told: Path, name: str, audit: Audit) -> None:
-    """Notes what is wrong with an export, and which step's model it holds, by its manifest."""
+def _look_at_export(told: Path, name: str, audit: Audit, *, shipped: bool = False) -> None:
+    """Notes what is wrong with an export, and which step's model it holds, by its manifest.
+
+    One that was `shipped` may lack some of its files, but not all.
+    """
     try:
         manifest = read_json(told) or {}
     except ConfigError as error:
         audit.files[name] = [f"{str(error).partition(';')[0]}; {_ANEW}"]
         return
-    audit.files[name] = _export_faults(told, manifest.get("files"))
+    files = manifest.get("files")
+    if shipped and isinstance(files, dict):
+        files = {file: about for file, about in files.items() if (told.parent / file).exists()} or files
+    audit.files[name] = _export_faults(told, files)
     if isinstance(step := manifest.get("step"), int):
         audit.exported[name] = step
 

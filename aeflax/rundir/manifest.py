@@ -24,6 +24,7 @@ from aeflax.storage.document import DAMAGED, changed
 
 # What a resumed run may change: how long it trains, and where, what it writes, and where its data lie, which are told
 # by their digests.
+CHOSEN = ("model.", "optimizer.")  # fields that may be left to be chosen, and then stay as they were
 FREE = (
     *("train.epochs", "train.steps", "train.placement", "train.fsdp", "train.sharding", "train.rematerialize"),
     *("train.log_every", "train.checkpoint_every", "train.digest_every"),
@@ -98,7 +99,7 @@ def _versions() -> dict[str, str]:
 
 def carried_over(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that is there, with what began it and went on with it as it was."""
-    names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts", "devices")
+    names = ("created", "preset", "parts", "versions", "resumed_with", "resumed_with_parts", "devices", "processes")
     return {**manifest, **{name: stored[name] for name in names if name in stored}}
 
 
@@ -123,14 +124,21 @@ def continued(stored: Mapping[str, Any], manifest: dict[str, Any]) -> dict[str, 
         warn(said)
         before.append(now)
     devices, now = stored.get("devices"), manifest.get("devices")
-    if None not in (devices, now) and devices != now and not manifest["resolved"]["train"]["exact"]:
-        said = f"the run was trained on {devices} {'device' if devices == 1 else 'devices'}, and goes on on {now}"
+    before_that, processes = (part.get("processes", 1) for part in (stored, manifest))
+    other = devices != now or before_that != processes
+    if None not in (devices, now) and other and not manifest["resolved"]["train"]["exact"]:
+        was = f"{devices} {'device' if devices == 1 else 'devices'}{_among(before_that)}"
+        said = f"the run was trained on {was}, and goes on on {now}{_among(processes)}"
         exact = "--train.exact True (with jit or pmap) from its beginning would have kept the bits"
         warn(f"{said}: equal to rounding; {exact}")
-    later: dict[str, Any] = {} if now is None else {"devices": now}
+    later: dict[str, Any] = {} if now is None else {"devices": now, "processes": processes}
     later |= {"resumed_with": before[1:]} if before[1:] else {}
     later |= {"resumed_with_parts": parts[1:]} if parts[1:] else {}
     return carried_over(stored, manifest) | {"versions": before[0]} | later
+
+
+def _among(processes: int) -> str:
+    return "" if processes == 1 else f" in {processes} processes"
 
 
 def _list(found: Any) -> list[dict[str, str]]:
@@ -159,11 +167,15 @@ def changes(stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     """What differs from a stored manifest and may not in a run that goes on, in a few words each."""
     old, new = (from_dict(Experiment, part["experiment"]) for part in (stored, manifest))
     different = differing(old, new)
-    found = [change for path, change in different.items() if path not in FREE]
     was, now = (from_dict(Experiment, part["resolved"]) for part in (stored, manifest))
-    for path, change in differing(was, now).items():  # of what was left to be chosen
-        if path.partition(".")[0] in ("model", "optimizer") and path not in different and not found:
-            found.append(f"{change} (which this version chooses otherwise; name what it was)")
+    chosen = {path: change for path, change in differing(was, now).items() if path.startswith(CHOSEN)}
+    found = [
+        change
+        for path, change in different.items()
+        if path not in FREE and (path in chosen or not path.startswith(CHOSEN))  # else it is said what was chosen
+    ]
+    other = "this version chooses otherwise; name what it was"
+    found += [f"{change} ({other})" for path, change in chosen.items() if path not in different]
     steps = [part["resolved"]["train"]["steps"] for part in (stored, manifest)]
     if steps[1] < steps[0]:
         found.append(f"train.steps: {steps[0]} -> {steps[1]} (a resumed run may train longer, not shorter)")

@@ -47,13 +47,14 @@ def warn_of_own_parts(program: Program) -> None:
         warn(f"{said}; {mend}. What is only to be reported costs 0")
     if {"backbone", "bottleneck", "likelihood"} & own.keys() and (names := gradients.untrained(built, batch)):
         said = f"no gradient reaches {', '.join(names[:NAMED])}{' and others' * (len(names) > NAMED)}"
-        mend = "z + jax.lax.stop_gradient(jnp.round(z) - z) lets one through a rounding"
-        warn(f"{said}: what stands behind cannot be differentiated, or is not used; {mend}")
-    for path in gradients.unread(built, batch):
+        mend = "z + jax.lax.stop_gradient(jnp.round(z) - z) lets one through a rounding, and what is frozen is well so"
+        warn(f"{said}: what stands behind cannot be differentiated, is stopped, or is not used; {mend}")
+    for path, reported in gradients.unread(built, batch).items():
         mend = "leave the field out: a backbone gets no numbers"
         if not path.startswith("backbone"):
             mend = "read it from `values` in the function that the factory returns, or leave the field out"
-        warn(f"model.{path.replace('/', '.')} changes nothing that is trained: no part reads it there; {mend}")
+        why = "only what is reported depends on it" if reported else f"no part reads it there; {mend}"
+        warn(f"model.{path.replace('/', '.')} changes nothing that is trained: {why}")
 
 
 def _warn_of_corruption(name: str, built: Built, hyper: Hyper, *, unit_range: bool) -> None:

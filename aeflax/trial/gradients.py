@@ -72,21 +72,33 @@ def _is_zero(equation: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def unread(built: Built, batch: int) -> tuple[str, ...]:
-    """Paths of numbers of a user's own parts on which neither a batch's loss nor its codes in inference depend."""
+def unread(built: Built, batch: int) -> dict[str, bool]:
+    """Paths of numbers of a user's own parts on which neither a batch's loss nor its codes in inference depend.
+
+    Of each whether a term that is reported does.
+    """
     stages = Stages(built, batch)
 
     def computed(hyper: Hyper, keys: jax.Array, variables: Any, images: jax.Array) -> Any:
         inputs = built.parts.corrupt(keys, images, hyper)
-        loss, _ = stages.judge(stages.apply(keys, variables, inputs, hyper), images, hyper)
-        return loss, built.parts.apply(*variables, images, None, hyper, None)
+        loss, terms = stages.judge(stages.apply(keys, variables, inputs, hyper), images, hyper)
+        return terms, (loss, built.parts.apply(*variables, images, None, hyper, None))
 
-    program = jax.make_jaxpr(computed)(stages.hyper, stages.keys, stages.variables, stages.images).jaxpr
-    read = {id(atom) for atom in program.outvars}
-    for equation in reversed(program.eqns):
-        if any(id(atom) in read for atom in equation.outvars):  # others compute what is reported alone
-            read |= {id(atom) for atom in equation.invars}
+    closed, shape = jax.make_jaxpr(computed, return_shape=True)(
+        stages.hyper, stages.keys, stages.variables, stages.images
+    )
+    reported = len(jax.tree.leaves(shape[0]))
+    whole, trained = (_read(closed.jaxpr, first) for first in (0, reported))
     numbers = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(stages.hyper["model"])]
-    idle = (name for name, atom in zip(numbers, program.invars, strict=False) if id(atom) not in read)
     own = tuple(f"{path}/" for path in own_parts(built.model))
-    return tuple(name for name in idle if name.startswith(own))
+    atoms = {name: id(atom) for name, atom in zip(numbers, closed.jaxpr.invars, strict=False) if name.startswith(own)}
+    return {name: atom in whole for name, atom in atoms.items() if atom not in trained}
+
+
+def _read(program: Any, first: int) -> set[int]:
+    """What outputs from the first on are computed from."""
+    read = {id(atom) for atom in program.outvars[first:]}
+    for equation in reversed(program.eqns):
+        if any(id(atom) in read for atom in equation.outvars):
+            read |= {id(atom) for atom in equation.invars}
+    return read

@@ -12,33 +12,43 @@ from aeflax.build import Built
 from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper
 from aeflax.own_parts import depends_on_rows
-from aeflax.trial.stages import Stages
+from aeflax.trial.stages import Stages, batched
 
+CLOSE = 0.03  # of the largest value: networks in bfloat16 round by so much, and what mixes rows differs by more
 ROUNDING = 1e-4  # of the largest value: float32 sums of so many, some of which cancel, differ by less
 
 
 def inference_mixes(built: Built, hyper: Hyper) -> str:
     """On what of a batch a code or an output of the model depends in inference, beside its own example; or nothing."""
-    variables = built.parts.init(root_key(0))
+    variables = _first(built)
 
     def computed(_: jax.Array, images: jax.Array) -> jax.Array:
         outputs = built.parts.apply(*variables, images, None, hyper, None)
         rows = [leaf.reshape(len(images), -1).astype(jnp.float32) for leaf in (outputs.latent.code, outputs.logits)]
         return jnp.concatenate(rows, axis=1)
 
-    return depends_on_rows(computed, *_three(built))
+    with jax.default_matmul_precision("highest"):  # a GPU's own products round by a thousandth
+        return depends_on_rows(computed, *_three(built), close=CLOSE)
 
 
 def likelihood_mixes(built: Built, hyper: Hyper) -> str:
     """On what of a batch the nats of an example depend, beside it and what the model says of it; or nothing."""
     _, images = _three(built)
-    outputs = built.parts.apply(*built.parts.init(root_key(0)), images, None, hyper, None).replace(drawn=None)
+    outputs = jax.jit(built.parts.apply, static_argnums=5)(*_first(built), images, None, hyper, None)
+
+    axes = batched(built)
 
     def nats(chosen: jax.Array, targets: jax.Array) -> jax.Array:
-        alone = jax.tree.map(lambda leaf: leaf[chosen] if leaf.shape[:1] == (len(images),) else leaf, outputs)
+        alone = jax.tree.map(lambda leaf, axis: leaf if axis else leaf[chosen], outputs, axes)
         return built.likelihood.nats(alone, targets, hyper["model"]["likelihood"])
 
-    return depends_on_rows(nats, jnp.arange(len(images)), images)
+    return depends_on_rows(nats, jnp.arange(len(images)), images, close=CLOSE)
+
+
+@functools.lru_cache(maxsize=1)
+def _first(built: Built) -> Any:
+    """Parameters and model state as they begin."""
+    return jax.jit(built.parts.init)(root_key(0))
 
 
 def _three(built: Built) -> tuple[jax.Array, jax.Array]:
@@ -59,7 +69,7 @@ def counting_rows(
     whole = Stages(built, 2 * half, lambda values: jnp.mean(values, axis=0))
     one_of_two = jnp.mean if apart else lambda values, axis: jax.lax.pmean(jnp.mean(values, axis), "devices")
     halves = Stages(built, half, functools.partial(one_of_two, axis=0))
-    variables = jax.jit(built.parts.init)(root_key(0))
+    variables = _first(built)
     images = jax.random.uniform(root_key(1), (2 * half, *built.shape))
     outputs = jax.jit(whole.apply)(whole.keys, variables, images, hyper)
 
@@ -68,7 +78,7 @@ def counting_rows(
         return {"charged": loss - reported["reconstruction_nats"], **reported}
 
     one = jax.device_get(jax.jit(functools.partial(terms, whole))(outputs, images))
-    parts, axes = _halves(outputs, half)
+    parts, axes = _halves(outputs, half, batched(built))
     on_devices = jax.vmap(functools.partial(terms, halves), in_axes=(axes, 0), axis_name="devices")
     try:
         two = jax.device_get(jax.jit(on_devices)(parts, images.reshape(2, half, *built.shape)))
@@ -83,18 +93,16 @@ def counting_rows(
     return found or [path for path in penalties if "charged" in differ]
 
 
-def _halves(outputs: Any, half: int) -> tuple[Any, Any]:
+def _halves(outputs: Any, half: int, places: Any) -> tuple[Any, Any]:
     """Outputs of a batch as those of its two halves, and the axis of each leaf: 0, or None where both have the same."""
 
-    def split(path: Any, leaf: jax.Array) -> tuple[jax.Array, int | None]:
-        axis = 1 if getattr(path[-1], "name", "") == "drawn" else 0  # behind the draws
-        if leaf.shape[axis : axis + 1] != (2 * half,):
-            return leaf, None
-        return jnp.moveaxis(leaf.reshape(*leaf.shape[:axis], 2, half, *leaf.shape[axis + 1 :]), axis, 0), 0
+    def split(leaf: jax.Array, axis: int) -> jax.Array:
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:axis], 2, half, *leaf.shape[axis + 1 :]), axis, 0)
 
-    leaves, tree = jax.tree_util.tree_flatten_with_path(outputs)
-    parts, axes = zip(*(split(path, leaf) for path, leaf in leaves), strict=True)
-    return jax.tree.unflatten(tree, parts), jax.tree.unflatten(tree, axes)
+    leaves, tree = jax.tree.flatten(outputs)
+    axes = jax.tree.leaves(places)
+    parts = [leaf if axis < 0 else split(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
+    return jax.tree.unflatten(tree, parts), jax.tree.unflatten(tree, [None if axis < 0 else 0 for axis in axes])
 
 
 def _near(one: np.ndarray, two: np.ndarray, rest: float) -> bool:

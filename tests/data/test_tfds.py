@@ -270,16 +270,16 @@ def test_a_set_of_a_similar_name_is_named(prepared, monkeypatch):
 def test_another_folder_than_that_of_the_sets_is_told_of(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared / "our_digits"))
     with pytest.raises(
-        DataError, match=r"our_digits is a set itself, and TFDS_DATA_DIR the folder above it$"
+        DataError, match=r"our_digits is itself a set; TFDS_DATA_DIR must name the folder above it, \S+$"
     ) as caught:
         tfds.read("our_digits")
     for place, said in (
         (
             prepared / "our_digits" / "1.0.0",
-            r"1\.0\.0 is a version of a set itself, and TFDS_DATA_DIR the folder two above it$",
+            r"1\.0\.0 is itself a version of a set; TFDS_DATA_DIR must name the folder two above it, \S+$",
         ),
         (prepared.parent, rf"; it lies in {prepared}, which TFDS_DATA_DIR is to name$"),
-        (prepared / "nowhere", r"nowhere is no folder, and TFDS_DATA_DIR that of the sets$"),
+        (prepared / "nowhere", r"nowhere is no folder; TFDS_DATA_DIR must name that of the sets$"),
     ):
         monkeypatch.setenv("TFDS_DATA_DIR", str(place))
         with pytest.raises(DataError, match=said):

@@ -147,3 +147,19 @@ def test_a_run_without_a_checkpoint_begins_with_the_versions_of_now(tmp_path):
     train(tmp_path / "run", steps=5)
     again = read_json(tmp_path / "run" / MANIFEST)
     assert (again["versions"], "resumed_with" in again) == (told["versions"], False)
+
+
+@pytest.mark.slow
+def test_what_another_version_chose_stays_chosen(tmp_path):
+    train(tmp_path / "run")
+    stored = read_json(tmp_path / "run" / MANIFEST)
+    stored["resolved"]["model"]["bottleneck"]["activation"] = "linear"  # as a version may have chosen it
+    write_json(tmp_path / "run" / MANIFEST, stored)
+    with pytest.raises(
+        ConfigError, match=r"model.bottleneck.activation: 'linear' -> 'relu' \(this version chooses oth"
+    ):
+        train(tmp_path / "run", steps=5)
+    settings = experiment("vanilla", steps=5)
+    named = replace(settings.model, bottleneck=replace(settings.model.bottleneck, activation="linear"))
+    aeflax.train(replace(settings, model=named), ARRAY, run_dir=tmp_path / "run", resume=True, report=False)
+    assert read_json(tmp_path / "run" / MANIFEST)["resolved"]["model"]["bottleneck"]["activation"] == "linear"
