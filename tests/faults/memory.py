@@ -18,7 +18,7 @@ def attempt(seed: int, where: Path) -> list[Outcome]:
     done = harness.run("train", "vanilla", *words, *wide, "--run-dir", "run", cwd=where, prefix=cramped)
     said = (f"data.batch_size={batch}", "train.accumulate", "train.rematerialize")
     trouble = harness.wrong(done, 2, "out of memory", *said)
-    if not trouble and len(done.err.strip().splitlines()) > 3:  # devices, data, and one message
+    if not trouble and len(done.err.strip().splitlines()) > 4:  # devices, parts, data, and one message
         trouble = f"more than one message: {done.err[-300:]}"
     held = where / "run" / "checkpoints"
     if not trouble and held.is_dir() and any(held.iterdir()):
