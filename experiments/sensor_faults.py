@@ -7,7 +7,7 @@ the largest error need not (Alcala & Qin 2009, of PCA).
 Protocol: 16 sensors follow 4 hidden states, half of them ever more flatly (tanh), with noise of .02 to .5 of their
 deviation; 6,000 rows train, 2,000 are searched, in half of which one sensor, drawn at random, is stuck (at its value in
 another row), biased (by 4 of its noise's deviations) or dead (at its mean). The preset `vanilla` with a Gaussian
-likelihood, standardised features, a code of 4 and default settings otherwise; five seeds draw plant, faults and weights.
+likelihood, standardised features, a code of 4, else default settings; five seeds draw plant, faults and weights.
 """
 
 from dataclasses import replace
