@@ -184,6 +184,13 @@ def test_what_a_latent_holds_beside_its_rows_is_none_of_them():
     silent(replace(found, model=replace(found.model, bottleneck=Coder())))
 
 
+def test_a_likelihood_of_a_posterior_that_draws_several_codes_is_tried_too():
+    posterior = experiment("vae", steps=3).model
+    bound = replace(posterior.bottleneck, samples=3)
+    found = judging(squares)
+    silent(replace(found, model=replace(posterior, bottleneck=bound, likelihood=found.model.likelihood)))
+
+
 def test_a_likelihood_that_mixes_rows_is_warned_of():
     silent(judging(squares))
 

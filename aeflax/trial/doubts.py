@@ -1,6 +1,7 @@
 """What is told of parts of a user's own before a training, when it is no error and yet hardly meant."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,16 +31,17 @@ def warn_of_own_parts(program: Program) -> None:
     hyper, batch = jax.device_get(program.hyper), program.experiment.data.batch_size
     if "corruption" in own:
         _warn_of_corruption(own["corruption"], built, hyper, unit_range=isinstance(built.model.likelihood, Bernoulli))
-    _warn_of_mixed_rows(own, built, hyper)
+    variables = rows.first(built)
+    _warn_of_mixed_rows(own, built, variables, hyper)
     penalties = [path for path in own if path.startswith("penalties")]
-    for path in rows.counting_rows(built, hyper, min(MOST, batch), penalties):
+    for path in rows.counting_rows(built, variables, hyper, min(MOST, batch), penalties):
         said = f"{own[path]} gives other values where a batch lies on two devices, or has another padding"
         mend = "average over examples by `mean`, and by nothing else: no pairs of them, no draws of a batch's shape"
         warn(f"{said}; {mend}")
     pieces = EXACT_PARTS if train.exact else train.accumulate
     if pieces > 1:
         option = "the parts of train.exact" if train.exact else f"train.accumulate={pieces} pieces of a batch"
-        for path in rows.counting_rows(built, hyper, min(MOST, batch), penalties, apart=True):
+        for path in rows.counting_rows(built, variables, hyper, min(MOST, batch), penalties, apart=True):
             warn(f"{own[path]} is another one in {option}: its `mean` is over the examples of one of them")
     for path in gradients.weightless(built, hyper, min(MOST, batch)):
         said = f"the cost of {own[path]} trains nothing: it has no gradient by any parameter"
@@ -71,9 +73,9 @@ def _warn_of_corruption(name: str, built: Built, hyper: Hyper, *, unit_range: bo
         warn(f"{name} makes {most:.3g} of values in [0, 1], where what it gets lies; are its numbers those of bytes?")
 
 
-def _warn_of_mixed_rows(own: Mapping[str, str], built: Built, hyper: Hyper) -> None:
+def _warn_of_mixed_rows(own: Mapping[str, str], built: Built, variables: Any, hyper: Hyper) -> None:
     mend = "let row i depend on row i alone, as nn.LayerNorm does where nn.BatchNorm would not"
-    if (named := among(own, "backbone", "bottleneck")) and (why := rows.inference_mixes(built, hyper)):
+    if (named := among(own, "backbone", "bottleneck")) and (why := rows.inference_mixes(built, variables, hyper)):
         warn(f"{named} makes the code or the output of an example depend on {why}, {ELSEWHERE}; {mend}")
-    if (named := among(own, "likelihood")) and (why := rows.likelihood_mixes(built, hyper)):
+    if (named := among(own, "likelihood")) and (why := rows.likelihood_mixes(built, variables, hyper)):
         warn(f"{named} makes the nats of an example depend on {why}, {ELSEWHERE}; {mend}")

@@ -18,37 +18,45 @@ CLOSE = 0.03  # of the largest value: networks in bfloat16 round by so much, and
 ROUNDING = 1e-4  # of the largest value: float32 sums of so many, some of which cancel, differ by less
 
 
-def inference_mixes(built: Built, hyper: Hyper) -> str:
+def first(built: Built) -> Any:
+    """Parameters and model state as they begin."""
+    return jax.jit(built.parts.init)(root_key(0))
+
+
+def inference_mixes(built: Built, variables: Any, hyper: Hyper) -> str:
     """On what of a batch a code or an output of the model depends in inference, beside its own example; or nothing."""
-    variables = _first(built)
 
     def computed(_: jax.Array, images: jax.Array) -> jax.Array:
         outputs = built.parts.apply(*variables, images, None, hyper, None)
         rows = [leaf.reshape(len(images), -1).astype(jnp.float32) for leaf in (outputs.latent.code, outputs.logits)]
         return jnp.concatenate(rows, axis=1)
 
-    with jax.default_matmul_precision("highest"):  # a GPU's own products round by a thousandth
-        return depends_on_rows(computed, *_three(built), close=CLOSE)
+    return _mixed(computed, *_three(built))
 
 
-def likelihood_mixes(built: Built, hyper: Hyper) -> str:
+def likelihood_mixes(built: Built, variables: Any, hyper: Hyper) -> str:
     """On what of a batch the nats of an example depend, beside it and what the model says of it; or nothing."""
     _, images = _three(built)
-    outputs = jax.jit(built.parts.apply, static_argnums=5)(*_first(built), images, None, hyper, None)
 
-    axes = batched(built)
+    def said(images: jax.Array) -> Any:
+        return built.parts.apply(*variables, images, None, hyper, None)
+
+    outputs = jax.jit(said)(images)
+    axes = batched(lambda batch: jax.eval_shape(said, jax.ShapeDtypeStruct((batch, *built.shape), jnp.float32)))
 
     def nats(chosen: jax.Array, targets: jax.Array) -> jax.Array:
         alone = jax.tree.map(lambda leaf, axis: leaf if axis else leaf[chosen], outputs, axes)
         return built.likelihood.nats(alone, targets, hyper["model"]["likelihood"])
 
-    return depends_on_rows(nats, jnp.arange(len(images)), images, close=CLOSE)
+    return _mixed(nats, jnp.arange(len(images)), images)
 
 
-@functools.lru_cache(maxsize=1)
-def _first(built: Built) -> Any:
-    """Parameters and model state as they begin."""
-    return jax.jit(built.parts.init)(root_key(0))
+def _mixed(process: Any, keys: jax.Array, images: jax.Array) -> str:
+    try:
+        with jax.default_matmul_precision("highest"):  # a GPU's own products round by a thousandth
+            return depends_on_rows(process, keys, images, close=CLOSE)
+    except Exception:  # what cannot be computed of so few tells nothing; training says what is wrong
+        return ""
 
 
 def _three(built: Built) -> tuple[jax.Array, jax.Array]:
@@ -57,7 +65,7 @@ def _three(built: Built) -> tuple[jax.Array, jax.Array]:
 
 
 def counting_rows(
-    built: Built, hyper: Hyper, batch: int, penalties: Sequence[str], *, apart: bool = False
+    built: Built, variables: Any, hyper: Hyper, batch: int, penalties: Sequence[str], *, apart: bool = False
 ) -> list[str]:
     """Those of some penalties whose values are others where the halves of a batch are computed for themselves.
 
@@ -69,7 +77,6 @@ def counting_rows(
     whole = Stages(built, 2 * half, lambda values: jnp.mean(values, axis=0))
     one_of_two = jnp.mean if apart else lambda values, axis: jax.lax.pmean(jnp.mean(values, axis), "devices")
     halves = Stages(built, half, functools.partial(one_of_two, axis=0))
-    variables = _first(built)
     images = jax.random.uniform(root_key(1), (2 * half, *built.shape))
     outputs = jax.jit(whole.apply)(whole.keys, variables, images, hyper)
 
@@ -78,7 +85,7 @@ def counting_rows(
         return {"charged": loss - reported["reconstruction_nats"], **reported}
 
     one = jax.device_get(jax.jit(functools.partial(terms, whole))(outputs, images))
-    parts, axes = _halves(outputs, half, batched(built))
+    parts, axes = _halves(outputs, half, batched(lambda examples: Stages(built, examples).outputs))
     on_devices = jax.vmap(functools.partial(terms, halves), in_axes=(axes, 0), axis_name="devices")
     try:
         two = jax.device_get(jax.jit(on_devices)(parts, images.reshape(2, half, *built.shape)))

@@ -29,15 +29,18 @@ def among(own: Mapping[str, str], *slots: str) -> str:
     return " or ".join(name for path, name in own.items() if path.partition("/")[0] in slots)
 
 
-def batched(built: Built) -> Any:
-    """Along which axis each leaf of a model's outputs has an entry an example; -1: it has none, as a codebook has."""
-    two, three = (Stages(built, batch).outputs for batch in (2, 3))
+def batched(outputs: Callable[[int], Any]) -> Any:
+    """Along which axis each leaf of a model's outputs has an entry an example; -1: it has none, as a codebook has.
+
+    Args:
+      outputs: examples in a batch -> shapes of what the model says of it.
+    """
 
     def axis(one: Any, other: Any) -> int:
         places = [place for place, sizes in enumerate(zip(one.shape, other.shape, strict=True)) if sizes == (2, 3)]
         return places[0] if places else -1
 
-    return jax.tree.map(axis, two, three)
+    return jax.tree.map(axis, outputs(2), outputs(3))
 
 
 class Stages:
