@@ -68,7 +68,7 @@ def documented() -> list[tuple[str, object]]:
                 for member, thing in vars(value).items()
                 if not member.startswith("_")
                 and (isinstance(thing, property) or inspect.isclass(thing) or inspect.isfunction(thing))
-                and (not inspect.ismodule(value) or thing.__module__ == value.__name__)
+                and (not inspect.ismodule(value) or thing.__module__.startswith(value.__name__))
             ]
     return found
 
