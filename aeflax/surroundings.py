@@ -165,10 +165,10 @@ def _prepared() -> Finding:
     found = prepared.sets(place)
     if not found:
         return Finding(prepared.NAMED_BY, "absent", f"{place}: no prepared set in it", mend)
-    state: State = "problem" if any("(" in one for one in found) else "fine"
+    state: State = "problem" if any(found.values()) else "fine"
     mend = "prepare it anew as array_record" if state == "problem" else ""
     more = ", ..." if len(found) > SETS else ""
-    return Finding(prepared.NAMED_BY, state, f"{place}: {', '.join(found[:SETS])}{more}", mend)
+    return Finding(prepared.NAMED_BY, state, f"{place}: {', '.join(prepared.listed(found)[:SETS])}{more}", mend)
 
 
 def _data() -> Finding:

@@ -300,8 +300,7 @@ class Run:
         if not self.inference.vectors:
             return None
         with suppress(DataError):
-            kept = self._kept()
-            return [*map(float, residuals.usual(residuals.squares(self.inference, kept.values), kept.missing))]
+            return [*map(float, residuals.usual_of(self.inference, self._known()))]
         return None
 
     def __repr__(self) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from aeflax.applications import detectors, separation, threshold
 from aeflax.applications.inference import Inference
-from aeflax.applications.scoring import Options, Score, finite, pieces, resolved, scorer
-from aeflax.applications.spaces import scaled_rows, thinned
+from aeflax.applications.scoring import Options, Score, finite, resolved, scorer
+from aeflax.applications.spaces import pieces, scaled_rows, thinned
 from aeflax.applications.threshold import Flagged, Threshold
 from aeflax.data.dataset import Dataset
 from aeflax.data.frames import as_floats
@@ -168,7 +168,7 @@ def detect(
         assert options.threshold is not None
         return detection(judge(scored, None, Threshold(options.threshold)))
     trained = 0 if labelled is None else int(np.count_nonzero(labelled & _seen(inputs, dataset.train.values)))
-    own = judged(scored, score(pieces(thinned(dataset.train, MAX_TRAINING), inference.size)))
+    own = judged(scored, score(pieces(inference, thinned(dataset.train, MAX_TRAINING))))
     own = replace(own, threshold=replace(own.threshold, held_out=_held_out(inference, dataset, own.threshold, score)))
     if not options.baselines:
         return detection(own, trained=trained)
@@ -211,7 +211,7 @@ def _held_out(inference: Inference, dataset: Dataset, chosen: Threshold, score: 
     """What the threshold flags of the validation split, or where there is none of the test split."""
     name = "validation" if dataset.validation is not None else "test"
     examples = thinned(dataset.split(name), MAX_TRAINING)
-    return {name: Flagged.of(chosen.flags(score(pieces(examples, inference.size))))}
+    return {name: Flagged.of(chosen.flags(score(pieces(inference, examples))))}
 
 
 def _verdict(

@@ -78,11 +78,12 @@ def _attributed(
     model: Model, rows: np.ndarray, weights: np.ndarray, known: np.ndarray, rounds: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, place = np.clip(rows, -MOST, MOST).astype(np.float32), np.arange(len(rows))
-    again = model.again(rows)
-    errors = (again - rows) ** 2 * weights
-    whole = left = errors.sum(axis=1)
     named, found = np.zeros(rows.shape, bool), []
-    for _ in range(rounds):
+    for turn in range(rounds):
+        again = model.again(rows)
+        errors = (again - rows) ** 2 * weights
+        if turn == 0:
+            whole = left = errors.sum(axis=1)
         candidates = np.argsort(np.where(named, 1.0, -errors), axis=1, kind="stable")[:, :CANDIDATES]
         expected, remaining = _replaced(model, rows, weights, candidates, (known, again))
         blamed = np.where(named[place[:, None], candidates], np.inf, remaining).argmin(axis=1)
@@ -90,8 +91,6 @@ def _attributed(
         after = np.minimum(remaining[place, blamed], left)
         found.append((feature, value, np.divide(left - after, whole, out=np.zeros(len(rows)), where=whole > 0)))
         rows[place, feature], named[place, feature], left = value, True, after
-        again = model.again(rows)
-        errors = (again - rows) ** 2 * weights
     features, values, shares = (np.stack(column, axis=1) for column in zip(*found, strict=True))
     return features, values, shares
 

@@ -116,19 +116,18 @@ def explain(inference: Inference, inputs: Inputs, found: Detection, known: Examp
     most = min(EXPLAINED, max(ODDEST, EXPLAINED_VALUES // inputs.shape[0]))
     count = min(most, max(ODDEST, int(found.anomalies.sum())))
     index = np.argsort(-found.scores, kind="stable")[:count]
-    examples = inference.scaled(inputs.at(index))
-    missing = inputs.missing(index)
+    given, missing = inputs.read(index)
+    examples = inference.scaled(given)
     weights = found.weights if missing is None or found.options.kind != "standardized" else found.weights * ~missing
     model = Model(inference.scaled_reconstruct, inference.scaled(known.values[:]))
     blame = attribute(model, examples, weights)
     rows = np.arange(len(index))[:, None]
-    given = np.asarray(inputs.values[index])[rows, blame.features].astype(np.float64)
-    filled = np.isnan(given)
     mended = np.array(examples)
     mended[rows, blame.features] = blame.expected
-    values, expected = (inference.unscaled(each)[rows, blame.features] for each in (examples, mended))
+    expected = inference.unscaled(mended)[rows, blame.features]
+    filled = np.zeros(expected.shape, bool) if missing is None else missing[rows, blame.features]
     names = np.array(_names(inputs.columns, inputs.shape[0]))[blame.features]
-    return Explained(index, names, np.where(filled, values, given), expected, filled, blame.shares)
+    return Explained(index, names, given[rows, blame.features], expected, filled, blame.shares)
 
 
 def culprits(explained: Explained, count: int) -> dict[str, np.ndarray]:

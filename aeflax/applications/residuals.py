@@ -7,6 +7,7 @@ alike in a score of standardized residuals, where in a plain squared error the n
 import numpy as np
 
 from aeflax.applications.inference import Inference
+from aeflax.data.sources import Examples
 
 PRIOR = 10  # examples that speak for features which all err alike: a few of one's own say little about each
 ODD = 0.01  # share of the examples, the worst of each feature, that is left out: faults among them are not usual
@@ -31,6 +32,11 @@ def score(errors: np.ndarray, weights: np.ndarray, missing: np.ndarray | None = 
     sums = np.sum(errors * weights, axis=1, where=present, dtype=float)
     means: np.ndarray = sums / np.maximum(1, present.sum(axis=1))
     return means
+
+
+def usual_of(inference: Inference, known: Examples) -> np.ndarray:
+    """What is usual of a model's error in each feature [F], by examples that it was not trained on."""
+    return usual(squares(inference, known.values[:]), None if known.missing is None else known.missing[:])
 
 
 def usual(errors: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:

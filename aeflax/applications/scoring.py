@@ -19,7 +19,6 @@ import numpy as np
 
 from aeflax.applications import residuals, threshold
 from aeflax.applications.inference import Inference
-from aeflax.data.inputs import Inputs, batches
 from aeflax.data.sources import Examples
 from aeflax.errors import ConfigError
 
@@ -59,11 +58,11 @@ def scorer(inference: Inference, known: Callable[[], Examples], options: Options
         case "reconstruction":
             return lambda batches: finite(inference.score(_values(batches))), even
         case "standardized":
-            well = known()
-            weights = 1 / residuals.usual(residuals.squares(inference, well.values[:]), _gaps(well))
+            weights = 1 / residuals.usual_of(inference, known())
 
             def standardized(batch: Examples) -> np.ndarray:
-                return residuals.score(residuals.squares(inference, batch.values[:]), weights, _gaps(batch))
+                missing = None if batch.missing is None else batch.missing[:]
+                return residuals.score(residuals.squares(inference, batch.values[:]), weights, missing)
 
             return lambda batches: finite(map(standardized, batches)), weights
         case kind:
@@ -72,19 +71,8 @@ def scorer(inference: Inference, known: Callable[[], Examples], options: Options
             return lambda batches: finite(pair[place] for pair in inference.bounds(_values(batches), draws)), even
 
 
-def pieces(examples: Examples, size: int) -> Iterator[Examples]:
-    """Examples of a split, `size` at a time, each read when it is asked for, with what of them was missing."""
-    for place, batch in enumerate(batches(Inputs("the run's data", examples.values), size)):
-        rows = slice(place * size, (place + 1) * size)
-        yield batch if examples.missing is None else replace(batch, missing=examples.missing[rows])
-
-
 def _values(batches: Iterable[Examples]) -> Iterator[np.ndarray]:
     return (batch.values[:] for batch in batches)
-
-
-def _gaps(examples: Examples) -> np.ndarray | None:
-    return None if examples.missing is None else examples.missing[:]
 
 
 def resolved(inference: Inference, options: Options) -> Options:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,9 +32,16 @@ def fitting(inference: Inference, examples: Examples) -> Examples:
     return thinned(examples, max(1, MAX_VALUES // math.prod(inference.program.built.shape)))
 
 
+def pieces(inference: Inference, examples: Examples) -> Iterator[Examples]:
+    """Examples of a split, batch by batch, each read when it is asked for, with what of them was missing."""
+    for place, batch in enumerate(batches(Inputs("the run's data", examples.values), inference.size)):
+        rows = slice(place * inference.size, (place + 1) * inference.size)
+        yield batch if examples.missing is None else replace(batch, missing=examples.missing[rows])
+
+
 def values(inference: Inference, examples: Examples) -> Iterator[np.ndarray]:
     """Stored values [B, ...], batch by batch."""
-    return (batch.values[:] for batch in batches(Inputs("the run's data", examples.values), inference.size))
+    return (batch.values[:] for batch in pieces(inference, examples))
 
 
 def scaled_rows(inference: Inference, examples: Examples) -> np.ndarray:

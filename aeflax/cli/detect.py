@@ -1,8 +1,9 @@
 """`aeflax detect`: how odd examples are to a kept run, and which of them are anomalies."""
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aeflax.cli.kept import CarryingCommand, open_inputs, show, warn_of_unfamiliar, write_out
 from aeflax.cli.parsing import parse
@@ -118,8 +119,7 @@ def main(arguments: list[str]) -> int:
 
 def _before(run: "Run", kind: "Kind | None") -> str:
     """The threshold that an earlier search with the same kind of score took, for an error to name."""
-    kept = run.judge.findings()
-    for found in (kept[name].values for name in ("anomaly", "separation") if name in kept):
+    for found in _earlier(run):
         if found.get("kind") == kind:
             return f" {found['detectors']['aeflax']['threshold']['value']:.9g} as before"
     return ""
@@ -127,13 +127,19 @@ def _before(run: "Run", kind: "Kind | None") -> str:
 
 def _kind_of(run: "Run", threshold: float | None) -> "Kind | None":
     """The kind of score that an earlier search took a threshold of."""
-    kept = run.judge.findings()
-    for found in (kept[name].values for name in ("anomaly", "separation") if name in kept):
-        told = found["detectors"]["aeflax"]["threshold"]["value"]
-        if threshold is not None and math.isclose(told, threshold, rel_tol=1e-6):
+    if threshold is None:
+        return None
+    for found in _earlier(run):
+        if math.isclose(found["detectors"]["aeflax"]["threshold"]["value"], threshold, rel_tol=1e-6):
             kind: Kind = found["kind"]
             return kind
     return None
+
+
+def _earlier(run: "Run") -> Iterator[Mapping[str, Any]]:
+    """What the last searches of this state of the run found, without and with labels."""
+    kept = run.judge.findings()
+    return (kept[name].values for name in ("anomaly", "separation") if name in kept)
 
 
 def _contamination(command: DetectCommand) -> float:

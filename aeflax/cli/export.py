@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> int:
     steps = run.experiment.train.steps or 0
     if command.step == "latest" and run.summary is None and run.step < steps:
         finished = (command.run / runs.SUMMARY).exists()  # and its last checkpoint is damaged
-        where = "this is not its last state, but" if finished else "is not finished: this is its"
-        warn(f"{command.run}{':' * finished} {where} step {run.step:,} of {steps:,}")
+        said = ": this is not its last state, but" if finished else " is not finished: this is its"
+        warn(f"{command.run}{said} step {run.step:,} of {steps:,}")
     if command.format != "safetensors":
         say(console(stderr=True), f"making {command.format} of step {run.step:,}, and comparing it with the model")
     try:

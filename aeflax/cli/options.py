@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from aeflax.config.schema import hints, nearest, options, walk
+from aeflax.rundir.runs import MANIFEST
 
 # Too unlike to be found, or nearer to another.
 ELSEWHERE = dict.fromkeys(("--optimizer.lr", "--lr"), "--optimizer.learning-rate") | {"--data": "--data.source"}
@@ -136,7 +137,7 @@ def _known(command: Any, default: Any) -> tuple[dict[str, Option], list[tuple[st
 
 def _stray(word: str, known: Mapping[str, Option]) -> str:
     """What is said of a word that no option comes before."""
-    if "--run-dir" in known and (Path(word) / "experiment.json").is_file():
+    if "--run-dir" in known and (Path(word) / MANIFEST).is_file():
         return f"{word!r} belongs to no option; did you mean --run-dir {word}?"
     meant = [name for name, option in known.items() if not option.switch and word in _words(option.hint)]
     if len(meant) == 1:

@@ -92,8 +92,7 @@ def _implied(model: Model, path: str, chosen: set[str]) -> Model:
     if head in kinds.optional():
         if head not in chosen:
             return kinds.choose(model, head, "on")
-        place, _, name = head.rpartition(".")
-        if getattr(getattr(model, place) if place else model, name, None) is None:
+        if kinds.held(model, head) is None:
             raise ConfigError(f"--model.{_dashed(path)} contradicts --model.{head} none; drop one of them")
     elif head in kinds.slots() and field not in hints(type(getattr(model, head))):
         those = [kind for kind, part in kinds.slots()[head].kinds.items() if field in hints(part)]

@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     drawn = Table(title=str(command.run), title_justify="left")
     drawn.add_column("part", no_wrap=True)
     drawn.add_column("state", overflow="fold")
+    shipped = list(found.files) == [str(command.run)]  # the folder of an export, which is no run
     newest = max(found.checkpoints, default=None)
     for name, faults in found.files.items():
         step = found.exported.get(name)
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     told = "Logs, kept examples, figures and the report have no digests."
     if found.holder is not None:
         told = f"In use by {found.holder}: more may come."
-    elif list(found.files) == [str(command.run)]:
+    elif shipped:
         told = ""
     elif not found.checkpoints and found.sound:
         told = "There is no checkpoint yet: --resume starts at step 0."
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     if not found.sound:
         at = found.resumes_at
         then = "nothing can go on from it" if at is None else f"--resume goes on from step {at}"
-        if list(found.files) == [str(command.run)]:
+        if shipped:
             then = "use another copy"
         said = f"{command.run} is not sound, as the table says; {then}"
         raise CheckpointError(said).telling(**found.entry())

@@ -37,12 +37,13 @@ def choices() -> dict[str, tuple[str, ...]]:
 
 def told(model: Model) -> str:
     """The parts of a model in a line, e.g. `masking, dense, deterministic, bernoulli, with l1`."""
-    parts = [kind for name in slots() if (kind := getattr(model, name).kind) not in ("none", model.penalties.kind)]
-    also = [name.rpartition(".")[2] for name in optional() if _held(model, name) is not None]
+    parts = [kind for name in slots() if name != "penalties" and (kind := getattr(model, name).kind) != "none"]
+    also = [name.rpartition(".")[2] for name in optional() if held(model, name) is not None]
     return ", ".join(parts) + (f", with {' and '.join(dict.fromkeys(also))}" if also else "")
 
 
-def _held(model: Model, path: str) -> Any:
+def held(model: Model, path: str) -> Any:
+    """The optional part at a path; None where it is off, or its record has none of that name."""
     record, _, name = path.rpartition(".")
     return getattr(getattr(model, record) if record else model, name, None)
 

@@ -73,15 +73,15 @@ class Inputs:
         Raises:
           DataError: for a value that is not finite.
         """
-        index = where if isinstance(where, np.ndarray) else where.start or 0
-        return prepared(np.asarray(self.values[where]), name or self.name, index, self.fill)
+        return self.read(where, name)[0]
 
-    def missing(self, where: slice | np.ndarray) -> np.ndarray | None:
-        """Which of some values were not there and are filled [B, F]; None where none may be missing."""
-        if self.fill is None:
-            return None
-        found = np.asarray(self.values[where])
-        return np.isnan(found).reshape(len(found), -1) if found.dtype.kind == "f" else None
+    def read(self, where: slice | np.ndarray, name: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same, and which of the values were missing [B, F]; None where none may be. Errors as `at`."""
+        index = where if isinstance(where, np.ndarray) else where.start or 0
+        stored = np.asarray(self.values[where])
+        gaps = self.fill is not None and stored.dtype.kind == "f"
+        missing = np.isnan(stored).reshape(len(stored), -1) if gaps else None
+        return prepared(stored, name or self.name, index, self.fill), missing
 
     def described(self, made: Mapping[str, np.ndarray], rows: slice = ALL) -> dict[str, np.ndarray]:
         """What was made of some of the examples, arrays [B, ...] by name, with what is carried along and their `label`.
@@ -187,9 +187,8 @@ def batches(inputs: Inputs, size: int) -> Iterator[Examples]:
         rows = slice(first, first + size)
         last = min(first + size, len(inputs)) - 1
         of = "" if size >= len(inputs) else f" (examples {first} to {last})"
-        values = inputs.at(rows, inputs.name + of)
-        labels = None if inputs.labels is None else inputs.labels[rows]
-        yield Examples(values, labels, missing=inputs.missing(rows))
+        values, missing = inputs.read(rows, inputs.name + of)
+        yield Examples(values, None if inputs.labels is None else inputs.labels[rows], missing=missing)
 
 
 def _table(place: str) -> Path | None:

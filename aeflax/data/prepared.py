@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 DESCRIBED = "dataset_info.json"  # in the folder of a version
@@ -25,19 +26,25 @@ def misplaced(place: Path) -> str:
     return ""
 
 
-def sets(place: Path) -> list[str]:
-    """The sets in a folder as NAME[/CONFIG]:VERSION, in order, with what stands in the way of reading them."""
+def sets(place: Path) -> dict[str, str]:
+    """The sets in a folder as NAME[/CONFIG]:VERSION, in order, each with why it cannot be read, or nothing."""
     found = [info.parent for depth in ("*/*", "*/*/*") for info in place.glob(f"{depth}/{DESCRIBED}")]
-    return sorted(f"{'/'.join(one.relative_to(place).parts[:-1])}:{one.name}{_fault(one)}" for one in found)
+    named = {f"{'/'.join(one.relative_to(place).parts[:-1])}:{one.name}": one for one in found}
+    return {name: _fault(named[name]) for name in sorted(named)}
+
+
+def listed(found: Mapping[str, str]) -> list[str]:
+    """Sets as a sentence names them, with their faults in brackets."""
+    return [f"{name} ({fault})" if fault else name for name, fault in found.items()]
 
 
 def _fault(version: Path) -> str:
-    """Why the records of a version cannot be read, in brackets; nothing where they can as far as their names tell."""
+    """Why the records of a version cannot be read; nothing where they can as far as their names tell."""
     try:
         form = json.loads((version / DESCRIBED).read_text(encoding="utf-8")).get("fileFormat")
     except (OSError, ValueError, AttributeError):
-        return " (damaged)"
+        return "damaged"
     if form not in (None, "array_record"):
-        return f" (prepared as {form}, which cannot be read in any order)"
+        return f"prepared as {form}, which cannot be read in any order"
     records = list(version.glob("*array_record*"))
-    return "" if records and all(one.stat().st_size >= LEAST for one in records) else " (its records are not whole)"
+    return "" if records and all(one.stat().st_size >= LEAST for one in records) else "its records are not whole"

@@ -99,7 +99,7 @@ def _elsewhere(name: str) -> str:
 def _beside(name: str) -> str:
     """Which prepared sets there are in place of one that is not, as part of a sentence."""
     found = prepared.sets(prepared.root())
-    there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(found[:SHOWN])}" if found else ""
+    there = f"; there {'is' if len(found) == 1 else 'are'} {', '.join(prepared.listed(found)[:SHOWN])}" if found else ""
     return there + nearest(name, {one.partition(":")[0] for one in found} - {name.partition(":")[0]})
 
 

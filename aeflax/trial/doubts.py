@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from aeflax.build import Built
 from aeflax.config import Bernoulli
 from aeflax.config.validation import EXACT_PARTS
-from aeflax.engine.keys import root_key
 from aeflax.engine.state import Hyper
 from aeflax.errors import warn
 from aeflax.own_parts import depends_on_rows, draws_again
@@ -60,7 +59,7 @@ def warn_of_own_parts(program: Program) -> None:
 
 
 def _warn_of_corruption(name: str, built: Built, hyper: Hyper, *, unit_range: bool) -> None:
-    keys, images = jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
+    keys, images = rows.three(built)
     if draws_again(built.parts.corrupt, keys, images, hyper):
         said = f"{name} draws more than once from the same `keys`, which is the same noise each time"
         warn(f"{said}; take those of `noise.split(keys, 2)`")

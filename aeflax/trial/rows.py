@@ -31,12 +31,12 @@ def inference_mixes(built: Built, variables: Any, hyper: Hyper) -> str:
         rows = [leaf.reshape(len(images), -1).astype(jnp.float32) for leaf in (outputs.latent.code, outputs.logits)]
         return jnp.concatenate(rows, axis=1)
 
-    return _mixed(computed, *_three(built))
+    return _mixed(computed, *three(built))
 
 
 def likelihood_mixes(built: Built, variables: Any, hyper: Hyper) -> str:
     """On what of a batch the nats of an example depend, beside it and what the model says of it; or nothing."""
-    _, images = _three(built)
+    _, images = three(built)
 
     def said(images: jax.Array) -> Any:
         return built.parts.apply(*variables, images, None, hyper, None)
@@ -59,7 +59,7 @@ def _mixed(process: Any, keys: jax.Array, images: jax.Array) -> str:
         return ""
 
 
-def _three(built: Built) -> tuple[jax.Array, jax.Array]:
+def three(built: Built) -> tuple[jax.Array, jax.Array]:
     """Keys and images, the last of which takes the place of another one."""
     return jax.random.split(root_key(0), 3), jax.random.uniform(root_key(1), (3, *built.shape))
 
